@@ -1,0 +1,1 @@
+"""The ``hpcsec`` command: argument parsing only, no logic."""

@@ -1,0 +1,43 @@
+"""The errors of the whole package: one base, three kinds, each with a bounded reason.
+
+Foreign errors are translated into one of these once, at the edge, ``from exc``. A reason tells people
+what to do next and never holds a secret; it may be shown in a browser and is written to the log.
+"""
+
+REASON_LIMIT = 400
+"""Characters. A reason may quote what a peer sent, so that its length is bounded here and nowhere else."""
+
+
+def _bounded(reason: str) -> str:
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason[: REASON_LIMIT + 1])
+    return printable if len(printable) <= REASON_LIMIT else printable[: REASON_LIMIT - 1] + "…"
+
+
+class HpcsecError(Exception):
+    """Base of all errors that this package raises on purpose.
+
+    ``reason`` is one sentence of at most ``REASON_LIMIT`` printable characters.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = _bounded(reason)
+        super().__init__(self.reason)
+
+
+class Refused(HpcsecError):
+    """A rule said no. ``rule`` is the rule's short dotted name, such as ``token.expired``, for log and counters."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        self.rule = rule
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"{self.reason} [{self.rule}]"
+
+
+class Malformed(HpcsecError):
+    """What came in is not in the one form that is accepted; nothing of it was used."""
+
+
+class Unavailable(HpcsecError):
+    """A part that is needed can't be had now (not running, no answer); trying again later may help."""

@@ -1,0 +1,1 @@
+"""Who is who: job tokens, per-job certificates, attestation, and the steps of an enrolment."""

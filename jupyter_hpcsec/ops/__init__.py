@@ -1,0 +1,1 @@
+"""What people run around the parts: quickstart, development cluster, doctor and benchmarks."""

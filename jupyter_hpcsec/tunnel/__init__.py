@@ -1,0 +1,1 @@
+"""The authenticated outbound tunnel: frames, lanes, control connection, gateway and agent."""
