@@ -169,8 +169,9 @@ class Lane:
         return self._state.is_idle and not self.is_closed
 
     def announce(self) -> None:
-        """Tell the peer that this lane is there for its streams (the first DONE of a lane that the peer opens)."""
-        self._settle()
+        """Tell the peer that this lane is there for its streams: the first frame of the side that dialled."""
+        self._state.send(Type.DONE)
+        self._queue(DONE_FRAME)
 
     def open(self, target: str, plain: socket.socket) -> None:
         """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
