@@ -346,7 +346,7 @@ def claimer(path: Path, count: int, name: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-c", CLAIMER, str(path), str(count), name]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    # Room for some twenty reports: a claimer that nobody reads stops there, so that a late kill still finds work undone.
+    # Room for some twenty reports: a claimer that nobody reads stops there, so a late kill finds work undone.
     fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
     assert process.stdout.readline() == "open\n"
     return process
