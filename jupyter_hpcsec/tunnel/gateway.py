@@ -150,8 +150,7 @@ class Gateway:
     def _open_port(self, session: Session) -> Live:
         live = Live(self._make_port(session))
         self._live[session.id] = live
-        group = self._settings.socket_group
-        live.port.listen(mode=0o660 if group else 0o600, group=group or None)
+        live.port.listen(self._settings.socket_gid)
         return live
 
     def _make_port(self, session: Session) -> SessionPort:
