@@ -1,7 +1,7 @@
 """The broker: identity's answers to the gateway's questions, composed with the store's memory.
 
-It is the one place where job tokens, certificates and attestors meet the session database. The steps of an enrolment stand
-in ``identity.enrolment``; what the broker adds is step 7, the transaction that only one of two can win.
+It is the one place where job tokens, certificates and attestors meet the session database. The steps of an enrolment
+stand in ``identity.enrolment``; what the broker adds is step 7, the transaction that only one of two can win.
 """
 
 import asyncio
