@@ -1,0 +1,185 @@
+"""The gateway: the hub host's end of every session, seen from the nodes.
+
+It lets a session's job enrol once, and holds its control connection and lanes from then on. Who may do what is decided
+by the broker (identity); which sessions there are is known to the registry. Killing it kills no kernel: agents come
+back, and the store says who they are.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from jupyter_hpcsec.config import Limits
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
+from jupyter_hpcsec.tunnel import messages as m
+from jupyter_hpcsec.tunnel.broker import Broker, Peer
+from jupyter_hpcsec.tunnel.control import ControlConnection
+from jupyter_hpcsec.tunnel.front import FrontDoor
+from jupyter_hpcsec.tunnel.registry import Live, Registry
+from jupyter_hpcsec.tunnel.session import State
+from jupyter_hpcsec.tunnel.tls import MessageStream
+
+SWEEP_S = 5.0
+PURGE_EVERY = 720
+"""Sweeps between two clean-ups of the store: an hour."""
+
+
+class Gateway:
+    """Serves the nodes' connections to the sessions of a registry."""
+
+    def __init__(self, registry: Registry, broker: Broker, *, limits: Limits, log: logging.Logger) -> None:
+        self._registry, self._broker, self._limits, self._log = registry, broker, limits, log
+        self._front: FrontDoor | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def start(self, make_front: Callable[..., FrontDoor]) -> None:
+        """Take the sessions of an earlier gateway back, then open the port."""
+        self._registry.take_back()
+        self._front = make_front(context=self._broker.context, handler=self._connected)
+        self._front.open()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    @property
+    def endpoints(self) -> list[str]:
+        """What the port listens on."""
+        return self._front.endpoints if self._front else []
+
+    def close(self) -> None:
+        """Stop serving. Sessions stay: a gateway that starts again takes them back."""
+        if self._sweeper:
+            self._sweeper.cancel()
+        if self._front:
+            self._front.close()
+        self._registry.close()
+
+    async def _sweep(self) -> None:
+        count = 0
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            count += 1
+            self._registry.sweep()
+            if count % PURGE_EVERY == 0:
+                self._registry.store.purge(self._registry.now())
+
+    async def _connected(self, protocol: str, tls: ssl.SSLSocket, address: str) -> None:
+        """One handshaken connection: enrolments come without a certificate, everything else with one."""
+        try:
+            if protocol == m.ENROL:
+                await self._enrol(MessageStream(tls), address)
+            elif protocol == m.LANE:
+                self._identified(tls)[1].port.add_lane(tls)
+            else:
+                await self._control(ControlConnection(tls), tls)
+        except BaseException:
+            tls.close()
+            raise
+
+    def _identified(self, tls: ssl.SSLSocket) -> tuple[Peer, Live]:
+        """Steps: 1 a certificate; 2 of this deployment; 3 not revoked; 4 of a session that lives here."""
+        certificate = tls.getpeercert(binary_form=True)
+        if not certificate:
+            raise Refused("lane.no-certificate", "a lane or control connection needs the job's certificate")
+        peer = self._broker.identify(certificate, self._registry.now())
+        if self._registry.store.is_revoked(peer.serial):
+            raise Refused("lane.revoked", "the certificate was revoked")
+        session, live = self._registry.store.get(peer.session), self._registry.get(peer.session)
+        if session is None or live is None or session.state in (State.ENDED, State.WAITING):
+            raise Refused("lane.no-session", "the certificate's session is not one that runs")
+        live.not_after = max(live.not_after, peer.not_after)
+        return peer, live
+
+    # Enrolment
+
+    async def _enrol(self, stream: MessageStream, address: str) -> None:
+        try:
+            async with asyncio.timeout(self._limits.handshake_s):
+                message = m.decode_from_agent(await stream.receive(m.MAX_MESSAGE))
+            if not isinstance(message, m.Enrol):
+                raise Malformed("an enrolment connection carries one 'enrol' message") 
+            enrolled = await self._broker.enrol(message, address, self._registry.now())
+            self._admitted(enrolled, message, address)
+            await stream.send(enrolled)
+        except TimeoutError as exc:
+            raise Refused("enrol.timeout", "the enrolment message did not come in time") from exc
+        except HpcsecError as error:
+            rule = error.rule if isinstance(error, Refused) else f"enrol.{type(error).__name__.lower()}"
+            await stream.send(m.Denied(rule=rule, reason=error.reason))
+            raise
+        finally:
+            stream.close()
+
+    def _admitted(self, enrolled: m.Enrolled, message: m.Enrol, address: str) -> None:
+        live = self._registry.get(enrolled.session)
+        if live is None:
+            raise Refused("enrol.session-over", "the session ended while its job enrolled")
+        live.not_after = enrolled.not_after
+        self._registry.note(
+            enrolled.session, State.ENROLLED, f"The job runs on {message.node}; its identity was checked."
+        )
+        self._log.info("session %s enrolled from %s as job %s", enrolled.session, address, message.job_id)
+
+    # Control connections
+
+    async def _control(self, control: ControlConnection, tls: ssl.SSLSocket) -> None:
+        try:
+            peer, live = self._identified(tls)
+        except Refused as refusal:
+            await control.deny(refusal)  # so that the agent of an ended session ends its job
+            raise
+        if live.control:
+            live.control.close()  # the agent dialled anew: the old connection is dead or will be
+        live.control = control
+        try:
+            await self._serve_control(control, peer, live)
+        finally:
+            control.close()
+            if live.control is control:
+                live.control = None
+                self._away(peer.session)
+
+    async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live) -> None:
+        hello = await control.hello(self._limits.handshake_s)
+        await control.stream.send(m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now()))
+        self._take_report(peer.session, hello.state, hello.message, {})
+        live.port.connected()
+        while True:
+            message = await control.receive(self._limits.dead_after_s)
+            match message:
+                case m.Heartbeat():
+                    await control.stream.send(m.Heartbeat(now=self._registry.now()))
+                case m.Report():
+                    self._take_report(peer.session, message.state, message.message, message.facts)
+                case m.Renew():
+                    renewed = self._renewed(peer, live, message.request)
+                    peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
+                    await control.stream.send(renewed)
+                case _:
+                    raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
+
+    def _renewed(self, peer: Peer, live: Live, request: bytes) -> m.Renewed:
+        session = self._registry.store.get(peer.session)
+        if session is None or session.state is State.ENDED:
+            raise Refused("renew.no-session", "the session is over")
+        renewed = self._broker.renew(peer, session, request, self._registry.now())
+        live.not_after = renewed.not_after
+        self._log.info("session %s: certificate renewed until %d", peer.session, renewed.not_after)
+        return renewed
+
+    def _take_report(self, session_id: str, state: str, message: str, facts: Mapping[str, Any]) -> None:
+        """What the job says of itself: a state from a short list and a sentence. It can set nothing else."""
+        if state not in (State.ENROLLED, State.STARTING, State.READY, State.ENDED):
+            raise Malformed(f"{state!r} is not a state that an agent may report")
+        if facts:
+            self._log.info("session %s reports (trust: node): %s", session_id, dict(facts))
+        if state == State.ENDED:
+            self._registry.finish(session_id, message or "the job ended")
+        else:
+            self._registry.move(session_id, State(state), message)
+
+    def _away(self, session_id: str) -> None:
+        session = self._registry.store.get(session_id)
+        if session and session.state is not State.ENDED:
+            self._registry.move(session_id, State.AWAY, "The compute node's connection is lost; it is expected back.")
