@@ -234,13 +234,13 @@ class Realm:
         return subprocess.run(command, input=credential.encode(), capture_output=True, check=False).stdout
 
     def old_credential(self) -> str:
-        """A credential whose life is over, by munged's own clock."""
+        """A credential whose life is over, by munged's own clock; nobody has looked at it yet."""
         command = [*self.munge, "--no-input", "--ttl=1"]
-        for _ in range(50):
-            credential = subprocess.run(command, capture_output=True, check=True).stdout.decode().strip()
-            time.sleep(2)
-            if b"STATUS:          15" in self.careless_decode(credential):
-                return credential
+        unseen, probe = (subprocess.run(command, capture_output=True, check=True).stdout.decode() for _ in range(2))
+        for _ in range(100):
+            if b"STATUS:          15" in self.careless_decode(probe):
+                return unseen.strip()
+            time.sleep(0.1)
         pytest.fail("munged lets no credential expire")
 
 
@@ -301,8 +301,7 @@ async def test_a_real_altered_credential_is_refused(realm: Realm) -> None:
 async def test_a_real_expired_credential_is_refused(realm: Realm) -> None:
     with pytest.raises(Refused) as caught:
         await munge_decode(realm.old_credential(), command=realm.unmunge)
-    # One that was looked at before, as here, is replayed as well.
-    assert caught.value.rule in {"attest.munge-expired", "attest.munge-replayed"}
+    assert caught.value.rule == "attest.munge-expired"
 
 
 @has_munge
