@@ -169,8 +169,9 @@ class Lane:
         return self._state.is_idle and not self.is_closed
 
     def announce(self) -> None:
-        """Tell the peer that this lane is there for its streams (the first DONE of a lane that the peer opens)."""
-        self._settle()
+        """Tell the peer that this lane is there for its streams: the first frame of the side that dialled."""
+        self._state.send(Type.DONE)
+        self._queue(DONE_FRAME)
 
     def open(self, target: str, plain: socket.socket) -> None:
         """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
@@ -211,8 +212,6 @@ class Lane:
 
     def _on_tls_writable(self) -> None:
         self._flush()
-        if not self._out and self._plain_interest and self._state.local is Side.OPEN:
-            self._plain_interest.read(True)
 
     def _on_plain_readable(self) -> None:
         for _ in range(ROUNDS):
@@ -299,6 +298,8 @@ class Lane:
             self.close(f"the connection broke: {exc.strerror or exc}")
             return
         self._tls_interest.write(False)
+        if self._plain_interest and self._state.local is Side.OPEN:
+            self._plain_interest.read(True)
         if self._held_out is not None:
             self._pool.give(self._held_out)
             self._held_out = None

@@ -1,8 +1,10 @@
 """Which frame may follow which: the state of the one stream on a lane, as a table (no I/O, no clock).
 
 Each side of a stream goes IDLE -> OPEN -> CLOSED -> IDLE: open with OPEN (one frame opens both sides), closed with its
-own EOF or RESET, idle again with its own DONE. A side says DONE only after both sides are closed, so that a lane whose
-two sides are idle holds no byte of the old stream and can carry the next one.
+own EOF or RESET, idle again with its own DONE. The dialling side of a fresh lane is NEW: its first frame is DONE where
+the lane is there for the peer's streams, or OPEN where it was dialled for one stream of its own. A side says DONE only
+after both sides are closed, so that a lane whose two sides are idle holds no byte of the old stream and can carry the
+next one.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from jupyter_hpcsec.tunnel.frames import Type
 class Side(Enum):
     """Where one side of the stream is."""
 
+    NEW = "new"
     IDLE = "idle"
     OPEN = "open"
     CLOSED = "closed"
@@ -22,6 +25,8 @@ class Side(Enum):
 
 # (state of the sender, state of the other side, frame) -> (new state of the sender, new state of the other side)
 _TABLE: dict[tuple[Side, Side, Type], tuple[Side, Side]] = {
+    (Side.NEW, Side.IDLE, Type.DONE): (Side.IDLE, Side.IDLE),
+    (Side.NEW, Side.IDLE, Type.OPEN): (Side.OPEN, Side.OPEN),
     (Side.IDLE, Side.IDLE, Type.OPEN): (Side.OPEN, Side.OPEN),
     (Side.CLOSED, Side.CLOSED, Type.DONE): (Side.IDLE, Side.CLOSED),
     (Side.CLOSED, Side.IDLE, Type.DONE): (Side.IDLE, Side.IDLE),
@@ -50,7 +55,7 @@ class StreamState:
     @property
     def is_over(self) -> bool:
         """Whether no more bytes of the stream can pass in either direction."""
-        return self.local is not Side.OPEN and self.remote is not Side.OPEN
+        return Side.OPEN not in (self.local, self.remote)
 
     @property
     def may_say_done(self) -> bool:
