@@ -127,6 +127,17 @@ def test_a_bad_signature_is_refused() -> None:
     assert refusal(CSR.replace(mine, theirs)) == "signature"
 
 
+def test_unused_bits_that_the_library_passes_over_are_refused() -> None:
+    # A signature that ends in a zero bit, in a BIT STRING that says that this bit is none.
+    csr = next(csr for _ in range(99) if not (csr := make_request(KEY))[-1] & 1)
+    signature = x509.load_der_x509_csr(csr).signature
+    other = csr.replace(b"\0" + signature, b"\1" + signature)
+    assert other != csr
+    assert x509.load_der_x509_csr(other).is_signature_valid
+    assert refusal(other) == "form"
+    check_request(csr)
+
+
 def test_another_hash_is_refused() -> None:
     assert refusal(request().sign(KEY, hashes.SHA512()).public_bytes(DER)) == "signature"
 
