@@ -13,12 +13,12 @@ import struct
 from dataclasses import dataclass
 from enum import IntFlag
 
+from jupyter_hpcsec.access.prctl import SET_NO_NEW_PRIVS, prctl
 from jupyter_hpcsec.errors import Unavailable
 
 SYS_CREATE_RULESET, SYS_ADD_RULE, SYS_RESTRICT_SELF = 444, 445, 446  # one number on every architecture
 CREATE_RULESET_VERSION = 1
 RULE_NET_PORT = 2
-PR_SET_NO_NEW_PRIVS = 38
 
 
 class Net(IntFlag):
@@ -113,7 +113,7 @@ def restrict_thread(ruleset: Ruleset) -> None:
     For the whole process, call it while there is one thread, then exec. Raises ``Unavailable`` or OSError.
     """
     check(ruleset, abi())
-    no_new_privileges()
+    prctl(SET_NO_NEW_PRIVS, 1)
     attributes = struct.pack("=QQ", 0, ruleset.denied)  # file rights, port rights: the structure as of ABI 4
     layer = _syscall(SYS_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     try:
@@ -122,19 +122,6 @@ def restrict_thread(ruleset: Ruleset) -> None:
         _syscall(SYS_RESTRICT_SELF, layer, 0)
     finally:
         os.close(layer)
-
-
-def no_new_privileges() -> None:
-    """The condition for Landlock and seccomp without root: no program gains rights by being executed."""
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
-
-
-def prctl(option: int, value: int) -> None:
-    """prctl(2) with one integer; OSError as the kernel says."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(word) for word in (value, 0, 0, 0))):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def _names(rights: Net) -> str:

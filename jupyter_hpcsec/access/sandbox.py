@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from jupyter_hpcsec.access import landlock, seccomp
+from jupyter_hpcsec.access.prctl import SET_PDEATHSIG, prctl
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 
 PACKET_LIMIT = 4096
@@ -66,7 +67,7 @@ def environment(base: Mapping[str, str], listeners: Listeners) -> dict[str, str]
 
 def die_with(parent: int) -> None:
     """Be killed when the parent ends, also if it ended before this was asked for (prctl(2), ``PR_SET_PDEATHSIG``)."""
-    landlock.prctl(1, signal.SIGKILL)
+    prctl(SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise Unavailable("The session's agent ended while its server started.")
 
@@ -147,7 +148,7 @@ def main(argv: Sequence[str]) -> int:
             listeners = Listeners(argv[2])
             receipt = apply(listeners, channel)
             channel.send(json.dumps({"receipt": receipt}).encode())
-            os.execvpe(argv[4], argv[4:], environment(os.environ, listeners))  # noqa: S606 - without a shell, on purpose
+            os.execvpe(argv[4], list(argv[4:]), environment(os.environ, listeners))  # noqa: S606 - without a shell, on purpose
         except (HpcsecError, OSError, ValueError) as error:
             channel.send(json.dumps({"error": _reason(error, argv[4])}).encode()[:PACKET_LIMIT])
     return CANNOT_START
