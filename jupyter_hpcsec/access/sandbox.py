@@ -4,8 +4,9 @@ Run as ``python -I -m jupyter_hpcsec.access.sandbox CHANNEL PARENT LISTENERS -- 
 (``hub.server_process``). It holds what can be held at the time: today that nothing of the session listens.
 
 What it says to its parent goes over ``CHANNEL``, the number of an inherited seqpacket socket, one JSON object a packet:
-``{"guard": true}`` with the filter's descriptor; ``{"receipt": {…}}`` with what is enforced, each part tried after it
-was applied; end of file when the program runs; ``{"error": "…"}`` instead, when it does not. Nothing is ever skipped.
+``{"guard": true}`` with the filter's descriptor; ``{"receipt": {…}}`` with what is enforced, flat, each part tried
+after it was applied; end of file when the program runs; ``{"error": "…"}`` instead, when it does not. Nothing is ever
+skipped.
 """
 
 import errno
@@ -16,7 +17,6 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
 
 from jupyter_hpcsec.access import landlock, seccomp
 from jupyter_hpcsec.access.prctl import SET_PDEATHSIG, prctl
@@ -72,24 +72,26 @@ def die_with(parent: int) -> None:
         raise Unavailable("The session's agent ended while its server started.")
 
 
-def apply(listeners: Listeners, channel: socket.socket) -> dict[str, Any]:
-    """Restrict this process for good and hand the filter's descriptor over; returns what is enforced.
+def apply(listeners: Listeners, channel: socket.socket) -> dict[str, str | int]:
+    """Restrict this process for good and hand the filter's descriptor over; returns the receipt.
 
     1. Landlock: no TCP socket is bound. 2. seccomp: no other kind of socket is made, ``listen`` asks the guard.
+    3. The canary: what was refused and what has to work, tried from inside.
     """
+    receipt: dict[str, str | int] = {"listeners": str(listeners), "landlock_abi": landlock.abi()}
     if listeners is Listeners.UNSAFE_ALLOW:
-        return {"listeners": str(listeners), "landlock_abi": landlock.abi(), "enforced": [], "canary": {}}
+        return receipt
+    udp = listeners is Listeners.UNSAFE_UDP
     landlock.restrict_thread(landlock.NO_TCP_BIND)
     numbers = seccomp.machine()
-    program = seccomp.listen_filter(numbers, udp=listeners is Listeners.UNSAFE_UDP)
-    guard = seccomp.install(seccomp.assemble(program), numbers)
+    guard = seccomp.install(seccomp.assemble(seccomp.listen_filter(numbers, udp=udp)), numbers)
     socket.send_fds(channel, [json.dumps({"guard": True}).encode()], [guard])
     os.close(guard)
     return {
-        "listeners": str(listeners),
-        "landlock_abi": landlock.abi(),
-        "enforced": [str(landlock.NO_TCP_BIND), "seccomp: listen on unix sockets only, no sockets but TCP clients"],
-        "canary": canary(udp=listeners is Listeners.UNSAFE_UDP),
+        **receipt,
+        "landlock": str(landlock.NO_TCP_BIND),
+        "seccomp": f"only unix sockets listen; sockets: unix, netlink, TCP{' and UDP' if udp else ''}",
+        **{f"canary.{name}": outcome for name, outcome in canary(udp=udp).items()},
     }
 
 
@@ -107,7 +109,7 @@ def canary(*, udp: bool) -> dict[str, str]:
         "tcp-listen": _try(socket.AF_INET, socket.SOCK_STREAM, listen=True),
         "tcp6-listen": _try(socket.AF_INET6, socket.SOCK_STREAM, listen=True),
         "udp-socket": _try(socket.AF_INET, socket.SOCK_DGRAM),
-        "unix-listen": _try(socket.AF_UNIX, socket.SOCK_STREAM, bind="", listen=True),  # a name of the kernel's choice
+        "unix-listen": _try(socket.AF_UNIX, socket.SOCK_STREAM, bind="", listen=True),  # the kernel picks a name
     }
     for name, outcome in expected.items():
         if found[name] != outcome and found[name] != "unsupported":

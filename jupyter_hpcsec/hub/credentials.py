@@ -3,47 +3,56 @@
 Each request gets a fresh key, so that an old one is worth nothing once its certificate has run out.
 """
 
+import logging
 import shutil
-from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.identity import authority
+from jupyter_hpcsec.identity.commands import DEFAULT_PATH
 from jupyter_hpcsec.identity.munge import munge_encode, munge_payload
-
-MUNGE_SOCKETS = (Path("/run/munge/munge.socket.2"), Path("/var/run/munge/munge.socket.2"))
 
 
 class JobCredentials:
     """Implements ``tunnel.agent.Credentials``."""
 
     def __init__(self) -> None:
-        self._next: ec.EllipticCurvePrivateKey | None = None
+        self._next: ec.EllipticCurvePrivateKey | None = authority.new_key()
         self._current: ec.EllipticCurvePrivateKey | None = None
         self._certificate: x509.Certificate | None = None
-        self.first_key = authority.new_key()
-        """The key of the first request, made beforehand: the evidence for the enrolment names it."""
 
     def request(self) -> bytes:
-        """The DER of a request for a fresh key, which becomes current with ``install``."""
-        first = self._current is None
-        self._next = self.first_key if first else authority.new_key()
-        return authority.make_request(self._next)
+        """The DER of a request for a fresh key, which becomes current with ``install``.
+
+        Asked again before the answer came, it is for the same key: then either answer will do.
+        """
+        return authority.make_request(self._pending())
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 over the public key of the next request: what the evidence binds."""
+        return authority.spki_sha256(self._pending().public_key())
+
+    def _pending(self) -> ec.EllipticCurvePrivateKey:
+        if self._next is None:
+            self._next = authority.new_key()
+        return self._next
 
     def install(self, certificate: bytes) -> None:
-        """Make the key of the last request current. ``Malformed`` for a certificate of any other key."""
-        if self._next is None:
-            raise Malformed("a certificate came that was not asked for")
+        """Make the key of the last request current. ``Malformed`` for a certificate of a key that is not ours."""
         try:
             parsed = x509.load_der_x509_certificate(certificate)
-        except ValueError as error:
+            public = parsed.public_key()
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise Malformed("the gateway's answer holds no certificate") from error
-        if parsed.public_key() != self._next.public_key():
+        if self._next is not None and public == self._next.public_key():
+            self._current, self._next = self._next, None
+        elif self._current is None or public != self._current.public_key():
             raise Malformed("the certificate is for another key than the one it was asked for")
-        self._current, self._next, self._certificate = self._next, None, parsed
+        self._certificate = parsed
 
     def certificate_pem(self) -> bytes:
         """The current certificate."""
@@ -58,19 +67,16 @@ class JobCredentials:
         return authority.key_pem(self._current)
 
 
-def has_munge() -> bool:
-    """Whether this node has munge: its command, and a daemon's socket."""
-    return shutil.which("munge") is not None and any(path.is_socket() for path in MUNGE_SOCKETS)
+def evidence(session: str, fingerprint: bytes, log: logging.Logger) -> dict[str, str]:
+    """What the attestors are shown, by attestor name: a MUNGE credential where munge is. The scheduler needs nothing.
 
-
-def evidence(session: str, key: ec.EllipticCurvePrivateKey, *, munge: bool) -> dict[str, str]:
-    """What the attestors are shown, by attestor name. The scheduler's needs nothing from here.
-
-    A munge that is installed and broken is reported as absent: the gateway decides whether it needs one, and says so.
+    Blocks for milliseconds. A munge that is installed and broken is the same as none, but for a line in the job's log:
+    the gateway decides whether it has to have one, and refuses then.
     """
-    if not munge:
+    if shutil.which("munge", path=DEFAULT_PATH) is None:
         return {}
     try:
-        return {"munge": munge_encode(munge_payload(session, authority.spki_sha256(key.public_key())))}
-    except Unavailable:
+        return {"munge": munge_encode(munge_payload(session, fingerprint))}
+    except Unavailable as error:
+        log.warning("%s", error)
         return {}

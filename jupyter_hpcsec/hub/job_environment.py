@@ -64,7 +64,9 @@ def take(environment: MutableMapping[str, str], *, hostname: str) -> JobEnvironm
 def _variable(environment: Mapping[str, str], name: str, limit: int) -> str:
     value = environment.get(name, "")
     if not value:
-        raise Malformed(f"{name} is not set. This program is run by a batch job that JupyterHub submitted, not by hand.")
+        raise Malformed(
+            f"{name} is not set. This program is run by a batch job that JupyterHub submitted, not by hand."
+        )
     if len(value) > limit or not value.isascii():
         raise Malformed(f"{name} is not ASCII of at most {limit} characters.")
     return value

@@ -21,7 +21,9 @@ SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = "/hpcsec-12345678/j/kernel-12345678-1234-1234-1234-123456789012-ipc-99999"
 """The longest path that a kernel's ipc transport makes below the directory in which ours is."""
 
-SHARED = frozenset("nfs nfs4 lustre gpfs beegfs beegfs_nodev cifs smb3 ceph fuse.ceph fuse.sshfs 9p afs pvfs2 panfs".split())
+SHARED = frozenset(
+    ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs", "panfs")
+)
 """File system types that several computers mount at once."""
 
 
@@ -60,22 +62,21 @@ def candidates(environment: Mapping[str, str]) -> list[Path]:
 
 def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:
     """Why ``base`` can't hold the directory; None when it can. ``mounts`` gives file system types by mount point."""
-    if len(os.fsencode(base)) + len(LONGEST_SOCKET) > SOCKET_PATH_LIMIT:
-        return "its path is too long for sockets"
     try:
         facts = base.stat()
     except OSError as error:
         return f"{error.strerror}"
-    if not stat.S_ISDIR(facts.st_mode):
-        return "it is not a directory"
-    if facts.st_uid not in {0, uid}:
-        return "it belongs to another user"
-    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.st_mode & stat.S_ISVTX:
-        return "others may rename what is in it"
-    if not os.access(base, os.W_OK | os.X_OK):
-        return "it is not writable"
     kind = file_system(base.resolve(), mounts)
-    return f"it is on a shared file system ({kind})" if kind in SHARED else None
+    open_to_others = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.st_mode & stat.S_ISVTX
+    reasons = {
+        "its path is too long for sockets": len(os.fsencode(base)) + len(LONGEST_SOCKET) > SOCKET_PATH_LIMIT,
+        "it is not a directory": not stat.S_ISDIR(facts.st_mode),
+        "it belongs to another user": facts.st_uid not in {0, uid},
+        "others may rename what is in it": bool(open_to_others),
+        "it is not writable": not os.access(base, os.W_OK | os.X_OK),
+        f"it is on a shared file system ({kind})": kind in SHARED,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def mount_table(mountinfo: str) -> dict[Path, str]:
@@ -112,4 +113,6 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
                 shutil.rmtree(directory.path, ignore_errors=True)
             return
         reasons.append(f"{base}: {reason}")
-    raise Unavailable(f"No place for sockets on this node. {'; '.join(reasons)}. Set TMPDIR to a short local directory.")
+    raise Unavailable(
+        f"No place for sockets on this node. {'; '.join(reasons)}. Set TMPDIR to a short local directory."
+    )
