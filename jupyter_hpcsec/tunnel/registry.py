@@ -15,7 +15,7 @@ from typing import Any
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.control import ControlConnection
-from jupyter_hpcsec.tunnel.hubapi import HubApiProxy
+from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.lane import BufferPool
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Lanes
@@ -55,6 +55,7 @@ class Registry:
     ) -> None:
         self._settings, self.store, self._counters, self._log, self._clock = settings, store, counters, log, clock
         self._pool = BufferPool()
+        self._hub = HubUpstream(settings.hub_api_url)
         self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -114,7 +115,12 @@ class Registry:
     def _open_port(self, session: Session) -> None:
         settings = self._settings
         hub_api = HubApiProxy(
-            settings.hub_api_url, settings.hub_base_url, session.user, session.server, self._counters, self._log
+            self._hub,
+            base_url=settings.hub_base_url,
+            user=session.user,
+            server=session.server,
+            counters=self._counters,
+            log=self._log,
         )
         port = SessionPort(
             session.id,
@@ -222,5 +228,6 @@ class Registry:
             if live.control:
                 live.control.close()
             live.port.close("the gateway is restarting")
+        self._hub.close()
         for task in self._tasks:
             task.cancel()

@@ -2,6 +2,7 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,15 @@ def counters() -> Counters:
     return Counters()
 
 
-def proxy_to(upstream: HubUpstream, counters: Counters, **settings: Any) -> HubApiProxy:
+def proxy_to(
+    upstream: HubUpstream,
+    counters: Counters,
+    base_url: str = "/",
+    user: str = "alice",
+    clock: Callable[[], float] = time.monotonic,
+) -> HubApiProxy:
     log = logging.getLogger("test-hub-api")
-    return HubApiProxy(upstream, **({"user": "alice", "server": "", "counters": counters, "log": log} | settings))
+    return HubApiProxy(upstream, base_url=base_url, user=user, server="", counters=counters, log=log, clock=clock)
 
 
 @pytest.fixture
@@ -306,7 +313,7 @@ async def test_a_chunked_body_is_put_together(proxy: HubApiProxy, hub: type[Fake
 
 async def test_the_hub_gets_our_spelling(url: str, hub: type[FakeHub], counters: Counters) -> None:
     upstream = HubUpstream(url + "/")
-    proxy = proxy_to(upstream, counters, user="o'neil", base_path="/jupyter/hub/api")
+    proxy = proxy_to(upstream, counters, user="o'neil", base_url="/jupyter/")
     node = await Node.of(proxy)
     for target in ("/jupyter/hub/api/users/o'neil/activity", "/jupyter/hub/api/users/o%27neil/activity"):
         assert (await node.ask("POST", target, ACTIVITY, Content_Type="application/json"))[0] == 200
