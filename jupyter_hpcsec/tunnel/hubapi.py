@@ -29,7 +29,7 @@ from tornado.iostream import IOStream
 from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
 from jupyter_hpcsec.errors import Malformed, Refused
-from jupyter_hpcsec.tunnel.hubrules import BODY_LIMIT, Route, allow, api_path, check_body
+from jupyter_hpcsec.tunnel.hubrules import BODY_LIMIT, Route, allow, check_base_path, check_body
 from jupyter_hpcsec.tunnel.limits import Cap, Counters, RateLimit
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
@@ -133,24 +133,24 @@ class HubUpstream:
 class HubApiProxy(HTTPServerConnectionDelegate):
     """The Hub API for one session, on any number of connected sockets.
 
-    ``base_url`` is ``JupyterHub.base_url``; ``user`` and ``server`` are the hub's names of the session's user and
-    server. Refusals are counted by rule in ``counters`` and logged; ``clock`` gives monotonic seconds.
+    ``user`` and ``server`` are the hub's names, ``base_path`` is the API's path as the node sees it. Refusals are
+    counted by rule in ``counters`` and logged; ``clock`` gives monotonic seconds.
     """
 
     def __init__(
         self,
         upstream: HubUpstream,
         *,
-        base_url: str,
         user: str,
         server: str,
+        base_path: str = "/hub/api",
         counters: Counters,
         log: logging.Logger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.user = user
         self.server = server
-        self.base_path = api_path(base_url)
+        self.base_path = check_base_path(base_path)
         self.upstream = upstream
         self.under_way = Cap(AT_ONCE)
         self.counters = counters

@@ -26,7 +26,7 @@ _HUB_SAFE = "@~"
 """``jupyterhub.utils.url_escape_path`` spells a user's name so ..."""
 _YARL_SAFE = "@~:!$&'()*,;="
 """... and yarl, below the single-user server's HTTP client, undoes what RFC 3986 (``pchar``) does not need."""
-_BASE_URL = re.compile(r"/([A-Za-z0-9._~@-]+/)*")
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9._~@-]+)*/hub/api")
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,11 @@ class Route:
     content_types: tuple[str, ...] = ()
 
 
-def api_path(base_url: str) -> str:
-    """The Hub API's path on a hub with this ``JupyterHub.base_url``: ``/`` gives ``/hub/api``, ``/x/`` ``/x/hub/api``.
-
-    ``Malformed`` for a base URL in another form.
-    """
-    if not _BASE_URL.fullmatch(base_url) or any(part in (".", "..") for part in base_url.split("/")):
-        raise Malformed(f"JupyterHub's base_url has to look like / or /prefix/, not {base_url!r}.")
-    return f"{base_url}hub/api"
+def check_base_path(base_path: str) -> str:
+    """The API's path as the node sees it, such as ``/jupyter/hub/api``; ``Malformed`` in any other form."""
+    if not _BASE_PATH.fullmatch(base_path) or any(part in (".", "..") for part in base_path.split("/")):
+        raise Malformed(f"The Hub API's path has to look like /hub/api or /prefix/hub/api, not {base_path!r}.")
+    return base_path
 
 
 def allow(method: str, target: str, *, user: str, base_path: str = "/hub/api") -> Route:

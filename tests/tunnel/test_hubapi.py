@@ -70,12 +70,12 @@ def counters() -> Counters:
 def proxy_to(
     upstream: HubUpstream,
     counters: Counters,
-    base_url: str = "/",
+    base_path: str = "/hub/api",
     user: str = "alice",
     clock: Callable[[], float] = time.monotonic,
 ) -> HubApiProxy:
     log = logging.getLogger("test-hub-api")
-    return HubApiProxy(upstream, base_url=base_url, user=user, server="", counters=counters, log=log, clock=clock)
+    return HubApiProxy(upstream, base_path=base_path, user=user, server="", counters=counters, log=log, clock=clock)
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ async def test_a_chunked_body_is_put_together(proxy: HubApiProxy, hub: type[Fake
 
 async def test_the_hub_gets_our_spelling(url: str, hub: type[FakeHub], counters: Counters) -> None:
     upstream = HubUpstream(url + "/")
-    proxy = proxy_to(upstream, counters, user="o'neil", base_url="/jupyter/")
+    proxy = proxy_to(upstream, counters, user="o'neil", base_path="/jupyter/hub/api")
     node = await Node.of(proxy)
     for target in ("/jupyter/hub/api/users/o'neil/activity", "/jupyter/hub/api/users/o%27neil/activity"):
         assert (await node.ask("POST", target, ACTIVITY, Content_Type="application/json"))[0] == 200

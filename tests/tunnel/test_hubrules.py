@@ -9,7 +9,7 @@ from jupyterhub.utils import url_escape_path
 from yarl import URL
 
 from jupyter_hpcsec.errors import Malformed, Refused
-from jupyter_hpcsec.tunnel.hubrules import BODY_LIMIT, Route, allow, api_path, check_body
+from jupyter_hpcsec.tunnel.hubrules import BODY_LIMIT, Route, allow, check_base_path, check_body
 
 ACTIVITY = "/hub/api/users/alice/activity"
 
@@ -173,16 +173,28 @@ def test_any_target_is_one_of_the_four_or_refused(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "hub/", "/x", "/../", "/a//", "//", "/a b/", "/%61/", "/\n", "http://x/", "/a/./b/"]
+    "path",
+    [
+        "",
+        "/",
+        "hub/api",
+        "/hub/api/",
+        "/hub",
+        "/../hub/api",
+        "/a//hub/api",
+        "/a b/hub/api",
+        "/%61/hub/api",
+        "/hub/api\n",
+    ],
 )
-def test_a_base_url_has_one_form(url: str) -> None:
+def test_a_base_path_has_one_form(path: str) -> None:
     with pytest.raises(Malformed):
-        api_path(url)
+        check_base_path(path)
 
 
-@pytest.mark.parametrize("url", ["/", "/jupyter/", "/~a/b.c/"])
-def test_the_hubs_base_url_can_be_set(url: str) -> None:
-    assert api_path(url) == f"{url}hub/api"
+@pytest.mark.parametrize("path", ["/hub/api", "/jupyter/hub/api", "/~a/b.c/hub/api"])
+def test_the_hubs_base_url_can_be_set(path: str) -> None:
+    assert check_base_path(path) == path
 
 
 # -- bodies -------------------------------------------------------------------------------------------------------
