@@ -71,9 +71,9 @@ class SessionPort:
 
     # The socket
 
-    def listen(self, *, mode: int, group: str | None) -> None:
-        """Make the session's socket; the proxy may connect from now on."""
-        listener = bind_unix(self.path, mode=mode, group=group)
+    def listen(self, group: int | None) -> None:
+        """Make the session's socket, 0600 or 0660 for a group; the proxy may connect from now on."""
+        listener = bind_unix(self.path, mode=0o600 if group is None else 0o660, group=group)
         listener.setblocking(False)
         self._listener = listener
         self._loop.add_reader(listener.fileno(), self._accept)
@@ -228,15 +228,13 @@ class SessionPort:
         for lane in list(self._lanes):
             lane.close(reason)
 
-    def close(self, reason: str, *, keep_path: bool) -> None:
-        """Cut everything and stop listening; the path stays for a gateway that comes back, if ``keep_path``."""
+    def close(self, reason: str) -> None:
+        """Cut everything, stop listening, and take the socket away."""
         if self._listener is not None:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
-            if not keep_path:
-                with contextlib.suppress(FileNotFoundError):
-                    self.path.unlink()
+            self.path.unlink(missing_ok=True)
         self.cut(reason)
         for plain, timer in self._waiting:
             timer.cancel()
