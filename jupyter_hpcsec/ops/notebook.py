@@ -23,8 +23,8 @@ STATISTIC = "0.9629"
 """Pearson's r of petal length and petal width over Fisher's 150 irises (0.96286543…), rounded as the cell does."""
 FIGURE_CELL = "figure"
 FIGURE_LEAST_PX = 200
-FIGURE_LEAST_COLOURS = 300
-"""An empty pair of axes is grey (at most 256); points in three colours are not."""
+FIGURE_LEAST_COLOURED_PX = 500
+"""An empty pair of axes is grey; 150 coloured points are several thousand pixels."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,12 @@ def code_cells(notebook: str) -> list[Cell]:
 
 
 def figure_facts(data: bytes) -> dict[str, Any]:
-    """Size and number of colours of a PNG, decoded in full; ``Malformed`` when that fails."""
+    """Size of a PNG and its pixels that are not grey, decoded in full; ``Malformed`` when that fails."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            colours = len(set(image.convert("RGB").get_flattened_data()))
-            return {"figure_bytes": len(data), "figure_px": list(image.size), "figure_colours": colours}
+            saturation = image.convert("RGB").convert("HSV").getchannel("S").histogram()
+            coloured = sum(saturation[64:])
+            return {"figure_bytes": len(data), "figure_px": list(image.size), "figure_coloured_px": coloured}
     except (OSError, SyntaxError, Image.DecompressionBombError) as exc:
         raise Malformed("The figure is not a whole PNG.") from exc
 
@@ -100,7 +101,7 @@ def judge(outputs: Mapping[str, Output]) -> dict[str, Any]:
     except binascii.Error as exc:
         raise Malformed("The figure is not base64.") from exc
     facts = figure_facts(figure)
-    if min(facts["figure_px"]) < FIGURE_LEAST_PX or facts["figure_colours"] < FIGURE_LEAST_COLOURS:
+    if min(facts["figure_px"]) < FIGURE_LEAST_PX or facts["figure_coloured_px"] < FIGURE_LEAST_COLOURED_PX:
         raise Refused("notebook.figure", f"The figure is trivial: {facts}.")
     return {"statistic": statistic, **facts}
 

@@ -1,6 +1,6 @@
 """Uploads and downloads a file as JupyterLab does, and compares the hashes.
 
-Upload: chunked ``PUT api/contents`` (chunks are numbered from 1, the last one is -1, as JupyterLab's file browser does).
+Upload: chunked ``PUT api/contents`` (chunks are numbered from 1, the last one is -1, as in JupyterLab).
 Download: ``GET files/``. Random bytes, so that nothing on the way can compress them.
 """
 
