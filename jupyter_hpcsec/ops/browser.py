@@ -115,9 +115,10 @@ class Browser:
             raise Unavailable(f"{method} {urlsplit(path).path}: {type(exc).__name__} {exc}") from exc
 
     async def chunks(self, path: str) -> AsyncIterator[bytes]:
-        """The body of a download, as it comes."""
+        """The body of a download that a click on a page of this origin starts, as it comes."""
         try:
-            async with self.http.stream("GET", path, headers=PAGE) as response:
+            headers = PAGE | {"Referer": self.url + "/", "Sec-Fetch-Site": "same-origin"}
+            async with self.http.stream("GET", path, headers=headers) as response:
                 if not response.is_success:
                     await response.aread()
                 _good(response)
