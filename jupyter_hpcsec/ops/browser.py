@@ -105,6 +105,7 @@ class Browser:
             "Sec-Fetch-Mode": "cors",
             "Sec-Fetch-Site": "same-origin",
             "Origin": self.url,
+            "Referer": self.url + "/",
             "X-XSRFToken": self.xsrf(urlsplit(path).path),
         }
 
