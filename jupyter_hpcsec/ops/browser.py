@@ -58,6 +58,26 @@ class _SpawnForm(HTMLParser):
             self._select = None
 
 
+class _ErrorText(HTMLParser):
+    """Collects the text of ``div.error``, where JupyterHub's pages say what went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self._depth = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "div" and (self._depth or "error" in (dict(attrs).get("class") or "").split()):
+            self._depth += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        self._depth -= tag == "div" and self._depth > 0
+
+    def handle_data(self, data: str) -> None:
+        if self._depth:
+            self.text.append(data)
+
+
 def spawn_form(page: str) -> tuple[str, dict[str, str]] | None:
     """(action, fields) of the page's form that is sent by POST, or ``None`` when the page has none."""
     parser = _SpawnForm()
@@ -195,8 +215,10 @@ def _good(response: httpx.Response) -> httpx.Response:
 
 
 def _sentence(response: httpx.Response) -> str:
-    """What an error answer says: JSON's message, else the first paragraph-like line of the page, else the reason."""
+    """What an error answer says: JSON's message, else the error part of JupyterHub's page, else the status."""
     try:
         return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
-        return response.reason_phrase or f"status {response.status_code}"
+        parser = _ErrorText()
+        parser.feed(response.text)
+        return " ".join("".join(parser.text).split()) or response.reason_phrase or f"status {response.status_code}"

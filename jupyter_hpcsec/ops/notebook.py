@@ -9,7 +9,7 @@ import binascii
 import io
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,10 +46,10 @@ class Output:
 class Connection(Protocol):
     """A websocket as tornado has it."""
 
-    def write_message(self, message: str) -> Any:
+    def write_message(self, message: str) -> Awaitable[None]:
         """Send one text message."""
 
-    async def read_message(self) -> str | bytes | None:
+    def read_message(self) -> Awaitable[str | bytes | None]:
         """The next message, or ``None`` when the connection is closed."""
 
 
