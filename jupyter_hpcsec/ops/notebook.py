@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image
-
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 
 STATISTIC_CELL = "statistic"
@@ -79,6 +77,8 @@ def code_cells(notebook: str) -> list[Cell]:
 
 def figure_facts(data: bytes) -> dict[str, Any]:
     """Size of a PNG and its pixels that are not grey, decoded in full; ``Malformed`` when that fails."""
+    from PIL import Image  # noqa: PLC0415 - comes with the demo's packages, which a hub does not need
+
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             saturation = image.convert("RGB").convert("HSV").getchannel("S").histogram()
