@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -69,7 +69,9 @@ class Report:
 class Check:
     """One check of a running demo. ``look`` lists the open ports of the session's processes."""
 
-    def __init__(self, demo: Demo, browser: Browser, report: Report, look: Callable[[], list[dict[str, Any]]]) -> None:
+    def __init__(
+        self, demo: Demo, browser: Browser, report: Report, look: Callable[[], Awaitable[list[dict[str, Any]]]]
+    ) -> None:
         self._demo = demo
         self._browser = browser
         self._report = report
@@ -127,13 +129,13 @@ class Check:
             for cell in code_cells(example.read_text(encoding="utf-8")):
                 outputs[cell.id] = await runner.run(cell.source)
             self._report.notebook = {"name": example.name, "cells": len(outputs), **judge(outputs)}
-            self._look_at_listeners()
+            await self._look_at_listeners()
         finally:
             connection.close()
 
-    def _look_at_listeners(self) -> None:
+    async def _look_at_listeners(self) -> None:
         """Now: the kernel and the terminal run."""
-        self._report.listeners = self._look()
+        self._report.listeners = await self._look()
         if self._report.listeners:
             first = self._report.listeners[0]
             raise Refused("listeners.open", f"The session listens on {len(self._report.listeners)} port(s): {first}.")
@@ -169,7 +171,7 @@ async def checked(settings: Settings, console: Console, caller: Mapping[str, str
         report.versions = versions(programs, caller.get("PATH", os.defpath))
         browser = Browser(demo.plan.url)
         try:
-            await Check(demo, browser, report, demo.session_listeners).run()
+            await Check(demo, browser, report, demo.session_ports).run()
         finally:
             await browser.close()
 

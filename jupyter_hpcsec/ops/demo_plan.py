@@ -43,9 +43,11 @@ class Plan:
     gateway: str
     programs: str
     """The directory of this environment's programs."""
-    attestors: tuple[str, ...] = ("none",)
-    spawner: str = "jupyter_hpcsec.hub.spawner.HpcsecLocalSpawner"
+    attestors: tuple[str, ...]
+    spawner: str
     spawner_settings: Config = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What the site's commands need in their environment."""
 
     @property
     def url(self) -> str:
@@ -70,7 +72,12 @@ class Plan:
     @property
     def admin_socket(self) -> Path:
         """The gateway's admin API."""
-        return self.state / "run" / "admin.sock"
+        return self.admin_socket_in(self.state)
+
+    @staticmethod
+    def admin_socket_in(state: Path) -> Path:
+        """The gateway's admin API."""
+        return state / "run" / "admin.sock"
 
     @property
     def directories(self) -> tuple[Path, ...]:
@@ -117,7 +124,7 @@ class Plan:
         """The caller's environment without what would steer the demo; home and temporary files are the demo's own."""
         kept = {name: value for name, value in caller.items() if not name.startswith(DROPPED)}
         kept["PATH"] = os.pathsep.join([self.programs, kept.get("PATH", os.defpath)])
-        return kept | {"HOME": str(self.state / "home"), "TMPDIR": str(self.state / "tmp")}
+        return kept | {"HOME": str(self.state / "home"), "TMPDIR": str(self.state / "tmp"), **self.variables}
 
 
 def render(config: Mapping[str, Mapping[str, Literal]]) -> str:

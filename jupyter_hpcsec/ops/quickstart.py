@@ -5,8 +5,8 @@ in every case. It needs no root, listens on the loopback address only, and may l
 """
 
 import asyncio
+import contextlib
 import os
-import pwd
 import shutil
 import stat
 import sys
@@ -22,17 +22,21 @@ from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.demo_plan import Plan, render
 from jupyter_hpcsec.ops.family import Family
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports, public_port
+from jupyter_hpcsec.ops.notebook import find_example
+from jupyter_hpcsec.ops.ports import free_ports, public_port
 from jupyter_hpcsec.ops.protections import as_lines, protections
+from jupyter_hpcsec.ops.sites import Site, choose_site
 from jupyter_hpcsec.ops.stopping import Stopping
+from jupyter_hpcsec.tunnel.admin import AdminClient
 
 DEFAULT_PORT = 8000
 START_PATIENCE_S = 90.0
 HUB_PATIENCE_S = 20.0
 PART_PATIENCE_S = 5.0
+ADMIN_TIMEOUT_S = 5.0
 TICK_S = 0.1
-STATE_PATH_LIMIT = 40
-"""Bytes. Unix sockets below the state directory have at most 107 (unix(7)), and a kernel's are long."""
+STATE_PATH_LIMIT = 15
+"""Bytes of the directory that gets ours: unix sockets have at most 107 (unix(7)), and a kernel's below it are long."""
 
 T = TypeVar("T")
 
@@ -93,6 +97,8 @@ class Demo:
         self._state: Path | None = None
         self._family: Family | None = None
         self._plan: Plan | None = None
+        self._site: Site | None = None
+        self._jobs: set[str] = set()
 
     @property
     def plan(self) -> Plan:
@@ -116,27 +122,41 @@ class Demo:
             self.console.say("proxy", f"port {DEFAULT_PORT} is taken, so it is {port} this time")
         self._state = make_state((self._caller.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp"))  # noqa: S108 - mkdtemp
         self.console.say("state", f"{self._state} (0700, removed at the end)")
-        proxy_api, gateway = free_ports(2)
-        self._plan = Plan(
-            state=self._state,
-            user=pwd.getpwuid(os.geteuid()).pw_name,
-            proxy_command=proxy,
-            public_port=port,
-            proxy_api_port=proxy_api,
-            gateway=f"{LOOPBACK}:{gateway}",
-            programs=str(Path(sys.executable).parent),
-        )
-        self._write_files(self._plan)
         self._family = Family(self._state / "log")
+        self._site = choose_site(slurm=self.settings.slurm)
+        await _to_its_end(self._site.open, lambda text: self.console.say("cluster", text))
+        self._plan = self._make_plan(self._state, self._site, proxy, port)
+        self._write_files(self._plan)
+        self._start_part("gateway", "jupyter_hpcsec.cli.main", "gateway")
+        await self._until("the gateway answers", self._gateway_answers)
+        self.console.say("gateway", f"waits for jobs on {self._plan.gateway} (TLS 1.3)")
         self._start_part("hub", "jupyterhub")
         await self._until("the hub answers", self._hub_answers)
-        self.console.say("proxy", f"forwards {self.plan.url} to the hub")
+        self.console.say("proxy", f"forwards {self._plan.url} to the hub")
+
+    @staticmethod
+    def _make_plan(state: Path, site: Site, proxy: tuple[str, ...], port: int) -> Plan:
+        return Plan(
+            state=state,
+            user=site.user,
+            proxy_command=proxy,
+            public_port=port,
+            proxy_api_port=free_ports(1)[0],
+            gateway=site.gateway,
+            programs=str(Path(sys.executable).parent),
+            attestors=site.attestors,
+            spawner=site.spawner,
+            spawner_settings=site.spawner_settings(state, Plan.admin_socket_in(state)),
+            variables=site.variables,
+        )
 
     def _write_files(self, plan: Plan) -> None:
         for directory in plan.directories:
             directory.mkdir(mode=0o700)
         (plan.state / "hub" / "config.py").write_text(render(plan.hub_config()))
         (plan.state / "gateway" / "config.py").write_text(render(plan.gateway_config()))
+        example = find_example()
+        (plan.state / "home" / example.name).write_bytes(example.read_bytes())
 
     def _start_part(self, name: str, module: str, *arguments: str) -> None:
         directory = self.plan.state / name
@@ -154,6 +174,24 @@ class Demo:
                 raise Unavailable(f"Waited {START_PATIENCE_S:.0f} s in vain until {what}.")
             await asyncio.sleep(TICK_S)
 
+    async def _gateway_answers(self) -> bool:
+        try:
+            await self.gateway.status()
+        except Unavailable:
+            return False
+        return True
+
+    @property
+    def gateway(self) -> AdminClient:
+        """The gateway's admin API."""
+        return AdminClient(self.plan.admin_socket, timeout_s=ADMIN_TIMEOUT_S)
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """The sessions that have not ended; their jobs are remembered, to be cancelled at the end."""
+        sessions = await self.gateway.sessions()
+        self._jobs |= {str(session["job_id"]) for session in sessions if session["job_id"]}
+        return sessions
+
     async def _hub_answers(self) -> bool:
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
@@ -166,30 +204,39 @@ class Demo:
         code = self.plan.code_file.read_text().strip()
         return f"{self.plan.url}/hub/onetime?code={code}"
 
-    def session_listeners(self) -> list[dict[str, Any]]:
-        """The open TCP and UDP ports of the session's processes: the job's and all below it."""
-        raise Unavailable("BUG: not yet")
+    async def session_ports(self) -> list[dict[str, Any]]:
+        """The open TCP and UDP ports of the sessions' processes: the jobs' and all below them."""
+        if self._site is None:
+            raise AssertionError("BUG: ports are asked for before the start")
+        return self._site.ports(await self.sessions(), self.family.living())
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Undo ``start`` in order: servers and jobs, hub and proxy, gateway, whatever is left, the files."""
-        problem: HpcsecError | None = None
         try:
             if self._family is not None:
                 await self._stop_processes(self._family, hurry)
-        except HpcsecError as error:
-            problem = error
-        if self._state is not None:
-            self._keep_logs(self._state)
-            remove_state(self._state)
-            self.console.say("state", f"{self._state} is removed")
-        if problem is not None:
-            raise problem
+        finally:
+            if self._state is not None:
+                self._keep_logs(self._state)
+                remove_state(self._state)
+                self.console.say("state", f"{self._state} is removed")
 
     async def _stop_processes(self, family: Family, hurry: asyncio.Event) -> None:
+        if "gateway" in family.parts:
+            with contextlib.suppress(HpcsecError):
+                await self.sessions()
         if "hub" in family.parts:
             self.console.say("hub", "stops your servers, the proxy and itself")
             await family.stop("hub", HUB_PATIENCE_S, hurry)
         await family.stop("gateway", PART_PATIENCE_S, hurry)
+        try:
+            if self._site is not None:
+                await _to_its_end(self._site.cancel, self._jobs)
+                await _to_its_end(self._site.close)
+        finally:
+            await self._end_processes(family, hurry)
+
+    async def _end_processes(self, family: Family, hurry: asyncio.Event) -> None:
         killed = await family.end(PART_PATIENCE_S, hurry)
         self.console.say("processes", f"all ended ({len(killed)} by force)" if killed else "all ended")
 
@@ -202,6 +249,16 @@ class Demo:
         """Print the end of each part's log."""
         for part in self._family.parts.values() if self._family else ():
             self.console.write(f"--- last lines of {part.log.name} ---\n{part.tail()}")
+
+
+async def _to_its_end(work: Callable[..., None], *arguments: Any) -> None:
+    """Blocking work in a thread. A cancellation waits for its end: half a cluster could not be taken down."""
+    thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait({thread})
+        raise
 
 
 async def run_demo(
