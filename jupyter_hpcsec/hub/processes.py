@@ -5,7 +5,6 @@ A process tree is found by parent pid. A child whose parent has gone is handed t
 often it forks and whatever session it opens. The batch system's cgroup is still the authority where there is one.
 """
 
-import ctypes
 import os
 import signal
 import time
@@ -14,11 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PROC = Path("/proc")
+from jupyter_hpcsec.access.prctl import SET_CHILD_SUBREAPER, prctl
 
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-PR_SET_CHILD_SUBREAPER = 36
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -71,17 +68,9 @@ def descendants(root: int, table: Mapping[int, Process]) -> list[int]:
     return found
 
 
-def prctl(option: int, value: int) -> None:
-    """prctl(2) with one integer; OSError as the kernel says."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(word) for word in (value, 0, 0, 0))):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
 def become_subreaper() -> None:
     """From now on orphans below this process become its children, which it has to reap."""
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(SET_CHILD_SUBREAPER, 1)
 
 
 def reap(*, but: int = 0) -> bool:
