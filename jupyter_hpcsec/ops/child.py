@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from jupyter_hpcsec.hub.processes import PR_SET_PDEATHSIG, prctl
+from jupyter_hpcsec.access.prctl import SET_PDEATHSIG, prctl
 
 
 def command(parent: int, argv: Sequence[str]) -> list[str]:
@@ -20,7 +20,7 @@ def command(parent: int, argv: Sequence[str]) -> list[str]:
 def main(words: Sequence[str]) -> None:
     """Become the program; exits 1 at once when the parent has gone before the wish could be set (prctl(2))."""
     parent, *argv = words
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):
         sys.exit(1)
     os.execvp(argv[0], argv)  # noqa: S606

@@ -57,7 +57,7 @@ class LocalSite:
     user: str = field(default_factory=lambda: pwd.getpwuid(os.geteuid()).pw_name)
     gateway: str = ""
     attestors: tuple[str, ...] = ("none",)
-    spawner: str = "jupyter_hpcsec.hub.spawner.HpcsecLocalSpawner"
+    spawner: str = "jupyter_hpcsec.ops.demo_spawner.QuickstartSpawner"
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, say: Say) -> None:
@@ -67,9 +67,9 @@ class LocalSite:
     def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
         """Home and temporary files of the job are the demo's."""
         return {
-            "HpcsecLocalSpawner": {
+            "QuickstartSpawner": {
                 "admin_socket": str(admin_socket),
-                "own_account_home": str(state / "home"),
+                "demo_home": str(state / "home"),
                 "batch_env_keep": ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"],
                 "start_timeout": START_TIMEOUT_S,
                 "stop_grace": STOP_GRACE_S,
@@ -101,7 +101,7 @@ class ClusterSite:
 
     def open(self, say: Say) -> None:
         """Bring the cluster up, or mend it."""
-        self._is_ours = not self.cluster.status().exists
+        self._is_ours = not self.cluster.status().is_up
         self.cluster.up(say=say)
         self.gateway = f"{self.cluster.head_address}:{self.cluster.gateway_port}"
         self.variables = {"SLURM_CONF": str(self.cluster.slurm_conf)}

@@ -22,6 +22,8 @@ def plan(**changes: Any) -> Plan:
         "proxy_api_port": 8001,
         "gateway": "127.0.0.1:8443",
         "programs": "/venv/bin",
+        "attestors": ("none",),
+        "spawner": "simple",
     }
     return Plan(**(values | changes))
 
