@@ -56,8 +56,8 @@ $(VENV)/.demo $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/pyvenv.cfg pyproj
 	@touch $@
 
 $(PROXY): tools/proxy/package.json tools/proxy/package-lock.json
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
-	  { echo 'Node.js >= 20 with npm is needed, for the proxy. Debian, Ubuntu: apt install nodejs npm' >&2; exit 1; }
+	@node -e 'process.exit(Number(parseInt(process.versions.node) < 20))' || \
+	  { echo 'Node.js >= 20 with npm is needed, for the proxy: https://nodejs.org/' >&2; exit 1; }
 	@echo 'Installing the proxy in .tools'
 	@mkdir -p .tools && cp tools/proxy/package.json tools/proxy/package-lock.json .tools/
 	@cd .tools && npm ci --omit=dev --no-audit --no-fund --loglevel=error
