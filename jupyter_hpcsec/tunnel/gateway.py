@@ -98,7 +98,7 @@ class Gateway:
             async with asyncio.timeout(self._limits.handshake_s):
                 message = m.decode_from_agent(await stream.receive(m.MAX_MESSAGE))
             if not isinstance(message, m.Enrol):
-                raise Malformed("an enrolment connection carries one 'enrol' message") 
+                raise Malformed("an enrolment connection carries one 'enrol' message")
             enrolled = await self._broker.enrol(message, address, self._registry.now())
             self._admitted(enrolled, message, address)
             await stream.send(enrolled)

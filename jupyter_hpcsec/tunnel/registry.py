@@ -7,6 +7,7 @@ here, in one place: first on disk, then at the sockets.
 import asyncio
 import logging
 import secrets
+import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.control import ControlConnection
-from jupyter_hpcsec.tunnel.hubapi import HubApiProxy
+from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.lane import BufferPool
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Lanes
@@ -30,11 +31,12 @@ MAX_PROGRESS = 64
 class Live:
     """What the running gateway holds for one session beside the store's row. ``not_after``: of its certificate."""
 
-    __slots__ = ("changed", "control", "not_after", "port", "progress", "sequence")
+    __slots__ = ("changed", "control", "hub_api", "not_after", "port", "progress", "sequence")
 
     def __init__(self, port: SessionPort) -> None:
         self.port = port
         self.control: ControlConnection | None = None
+        self.hub_api: HubApiProxy | None = None
         self.progress: list[Progress] = []
         self.sequence = 0
         self.changed: asyncio.Event | None = None
@@ -54,6 +56,7 @@ class Registry:
         clock: Callable[[], float],
     ) -> None:
         self._settings, self.store, self._counters, self._log, self._clock = settings, store, counters, log, clock
+        self._hub = HubUpstream(settings.hub_api_url)
         self._pool = BufferPool()
         self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +81,7 @@ class Registry:
 
     def take_back(self) -> None:
         """Make ports for the sessions of an earlier gateway; their agents will dial."""
+        self.socket_path("").parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         for session in self.store.active():
             self._open_port(session)
             if session.state not in (State.WAITING, State.AWAY):
@@ -113,9 +117,6 @@ class Registry:
 
     def _open_port(self, session: Session) -> None:
         settings = self._settings
-        hub_api = HubApiProxy(
-            settings.hub_api_url, settings.hub_base_url, session.user, session.server, self._counters, self._log
-        )
         port = SessionPort(
             session.id,
             self.socket_path(session.id),
@@ -123,12 +124,25 @@ class Registry:
             pool=self._pool,
             counters=self._counters,
             allowed_uids=settings.allowed_uids,
-            serve_hub_api=hub_api.serve,
+            serve_hub_api=lambda sock: self._serve_hub_api(session, sock),
             demand=lambda total: self._demand(session.id, total),
             log=self._log,
         )
         self._live[session.id] = Live(port)
         port.listen(settings.socket_gid)
+
+    def _serve_hub_api(self, session: Session, sock: socket.socket) -> None:
+        live = self._live[session.id]
+        if live.hub_api is None:  # made when first needed: most of a session's life it is not
+            live.hub_api = HubApiProxy(
+                self._hub,
+                user=session.user,
+                server=session.server,
+                base_path=f"{self._settings.hub_base_url.rstrip('/')}/hub/api",
+                counters=self._counters,
+                log=self._log,
+            )
+        live.hub_api.serve(sock)
 
     def _demand(self, session_id: str, total: int) -> None:
         live = self._live.get(session_id)
