@@ -1,7 +1,7 @@
 """Entry point of the ``hpcsec`` command.
 
-Each subcommand is one module of this package with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> int``. Only the
-module of the subcommand that was asked for is imported, so that ``hpcsec`` starts fast and needs nothing it does not use.
+Each subcommand is one module of this package with ``add_arguments(parser)`` and ``run(args) -> int``. Only the module
+of the subcommand that was asked for is imported, so that ``hpcsec`` starts fast and needs nothing it does not use.
 """
 
 import argparse

@@ -1,0 +1,201 @@
+"""Every setting of the gateway, as traitlets with help and validation; ``settings()`` turns them into plain values.
+
+An admin writes ``c.HpcsecGateway.<name> = ...`` in a Python file; see ``hub_config/hpcsec_gateway_config.py``. Nothing
+here opens a file or a socket. Defaults are the secure choice; a name that weakens one begins with ``unsafe``.
+"""
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traitlets import Bool, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets.config import Configurable
+
+DEFAULT_ADMIN_SOCKET = "/run/hpcsec/admin.sock"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one agent, one address or one session may use. All are on by default. Times are seconds."""
+
+    handshake_s: float = 10.0
+    handshakes_per_second: float = 100.0
+    handshake_burst: int = 400
+    unfinished_handshakes: int = 1024
+    lanes_per_session: int = 64
+    idle_lanes: int = 2
+    waiting_connections: int = 256
+    wait_for_lane_s: float = 10.0
+    stream_idle_s: float = 3600.0
+    quiet_after_s: float = 60.0
+    heartbeat_s: int = 15
+    dead_after_s: int = 45
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """The gateway's settings as values. ``allowed_uids`` are the hub's and the proxy's users on this host."""
+
+    listen: tuple[str, ...]
+    public_endpoints: tuple[str, ...]
+    state_directory: Path
+    run_directory: Path
+    admin_socket: Path
+    socket_group: str
+    allowed_uids: frozenset[int]
+    hub_api_url: str
+    hub_base_url: str
+    trust_domain: str
+    issuer: str
+    attestors: tuple[str, ...]
+    token_lifetime_s: int
+    certificate_lifetime_s: int
+    limits: Limits
+
+
+ATTESTORS = ("scheduler", "munge", "none")
+
+
+class HpcsecGateway(Configurable):
+    """The gateway: the one TLS port that compute nodes dial, and one unix socket per session for the proxy."""
+
+    listen = List(
+        Unicode(),
+        ["0.0.0.0:8443", "[::]:8443"],
+        help="Addresses of the TLS port, as host:port or [address]:port. The only port that nodes must reach.",
+    ).tag(config=True)
+
+    public_endpoints = List(
+        Unicode(),
+        help="What nodes dial, as host:port, tried in this order. Must be set: nodes can't guess this host's name.",
+    ).tag(config=True)
+
+    state_directory = Unicode(
+        "/var/lib/hpcsec", help="Keys and the session database. 0700, owned by the gateway's user."
+    ).tag(config=True)
+
+    run_directory = Unicode(
+        "/run/hpcsec", help="Session sockets; lower-case path of at most 60 bytes, on a local file system."
+    ).tag(config=True)
+
+    admin_socket = Unicode(help="Socket for hub and admins. Default: admin.sock in the run directory.").tag(config=True)
+
+    @default("admin_socket")
+    def _admin_socket(self) -> str:
+        return str(Path(self.run_directory) / "admin.sock")
+
+    socket_group = Unicode(
+        "",
+        help="Group that may connect to the sockets (mode 0660), for a hub or proxy that runs under another user than "
+        "the gateway and is not root. Empty: 0600. The peer's user is checked in either case.",
+    ).tag(config=True)
+
+    allowed_peers = List(
+        Unicode(),
+        help="Users (names or numbers) of hub and proxy on this host. Root and the gateway's own user always may.",
+    ).tag(config=True)
+
+    hub_api_url = Unicode(
+        "http://127.0.0.1:8081/hub/api", help="The Hub API as seen from this host; http+unix:// works too."
+    ).tag(config=True)
+
+    hub_base_url = Unicode("/", help="JupyterHub's base_url.").tag(config=True)
+
+    trust_domain = Unicode("hpcsec.internal", help="SPIFFE trust domain of the certificates: your site's name.").tag(
+        config=True
+    )
+
+    attestors = List(
+        Unicode(),
+        ["scheduler", "munge"],
+        help="What must agree that an enrolling job is the one that was started, all of them: 'scheduler' (its "
+        "answers), 'munge' (a MUNGE credential). 'none' is for a local demonstration only and stands alone.",
+    ).tag(config=True)
+
+    token_lifetime_s = Integer(86400, min=60, help="Longest time that a job may wait in the queue.").tag(config=True)
+
+    certificate_lifetime_s = Integer(3600, min=60, max=3600, help="Life of a job's certificate before renewal.").tag(
+        config=True
+    )
+
+    handshakes_per_second = Float(
+        100.0, min=1.0, help="New connections a second from one address (IPv6: one /64)."
+    ).tag(config=True)
+    handshake_burst = Integer(400, min=1, help="New connections at once from one address.").tag(config=True)
+    unfinished_handshakes = Integer(1024, min=1, help="Handshakes in progress, all addresses together.").tag(
+        config=True
+    )
+    lanes_per_session = Integer(64, min=2, max=1024, help="Lanes of one session.").tag(config=True)
+    idle_lanes = Integer(2, min=1, max=16, help="Lanes dialled ahead for a session in use; one for a quiet one.").tag(
+        config=True
+    )
+    wait_for_lane_s = Float(
+        10.0, min=0.1, help="How long a browser's request waits for a lane before it gets a 503."
+    ).tag(config=True)
+    stream_idle_s = Float(3600.0, min=60.0, help="A stream without a byte for so long is cut.").tag(config=True)
+    heartbeat_s = Integer(15, min=1, max=300, help="Seconds between heartbeats of an agent.").tag(config=True)
+    dead_after_s = Integer(45, min=3, max=900, help="Silence after which a peer counts as gone.").tag(config=True)
+
+    unsafe_no_attestation = Bool(
+        False, help="Must be True for attestors = ['none']: any process that holds a token could then enrol."
+    ).tag(config=True)
+
+    @validate("attestors")
+    def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
+        names: list[str] = proposal["value"]
+        unknown = [name for name in names if name not in ATTESTORS]
+        if unknown or not names:
+            raise TraitError(f"attestors must be some of {', '.join(ATTESTORS)}, not {unknown or 'an empty list'}")
+        if "none" in names and len(names) > 1:
+            raise TraitError("attestor 'none' stands alone: it would hide that the others are not enough")
+        return names
+
+    @validate("run_directory")
+    def _check_run_directory(self, proposal: dict[str, Any]) -> str:
+        path: str = proposal["value"]
+        if path != path.lower() or not path.startswith("/") or len(os.fsencode(path)) > 60:
+            raise TraitError(
+                f"run_directory {path!r} must be absolute, lower case (JupyterHub lowers socket paths), <= 60 bytes"
+            )
+        return path
+
+    def settings(self) -> GatewaySettings:
+        """The settings as values; ``TraitError`` names what contradicts what."""
+        if "none" in self.attestors and not self.unsafe_no_attestation:
+            raise TraitError(
+                "attestors = ['none'] lets any process that holds a token enrol. Use ['scheduler', 'munge'], or set "
+                "c.HpcsecGateway.unsafe_no_attestation = True for a demonstration on one computer."
+            )
+        if not self.public_endpoints:
+            raise TraitError(
+                "set c.HpcsecGateway.public_endpoints to what compute nodes dial, such as ['hub.example:8443']"
+            )
+        limits = {name: getattr(self, name) for name in Limits.__dataclass_fields__ if self.has_trait(name)}
+        return GatewaySettings(
+            listen=tuple(self.listen),
+            public_endpoints=tuple(self.public_endpoints),
+            state_directory=Path(self.state_directory),
+            run_directory=Path(self.run_directory),
+            admin_socket=Path(self.admin_socket),
+            socket_group=self.socket_group,
+            allowed_uids=frozenset({0, os.geteuid(), *map(_uid, self.allowed_peers)}),
+            hub_api_url=self.hub_api_url,
+            hub_base_url=self.hub_base_url,
+            trust_domain=self.trust_domain,
+            issuer=f"hpcsec-gateway@{self.trust_domain}",
+            attestors=tuple(self.attestors),
+            token_lifetime_s=self.token_lifetime_s,
+            certificate_lifetime_s=self.certificate_lifetime_s,
+            limits=Limits(**limits),
+        )
+
+
+def _uid(name: str) -> int:
+    if name.isascii() and name.isdigit():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as exc:
+        raise TraitError(f"allowed_peers names the user {name!r}, who does not exist on this host") from exc

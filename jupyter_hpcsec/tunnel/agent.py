@@ -1,0 +1,371 @@
+"""The agent: the node's end of the tunnel. It dials, and nothing dials it.
+
+Inside the batch job it enrols once, then holds one control connection and as many lanes as the gateway asks for, and
+takes up both again when they break. It connects a stream only to a name on its list of targets, and lets the
+single-user server reach the Hub API through a unix socket. It starts and stops no process: that is ``hub.launch``.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from jupyter_hpcsec import __version__
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel import messages as m
+from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
+from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.session import State
+from jupyter_hpcsec.tunnel.stream import Side, StreamState
+from jupyter_hpcsec.tunnel.tls import HANDSHAKE_S, MessageStream, client_context, dial, parse_endpoint
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+"""Backoff between two tries to reach the gateway, doubled from the first to the longest, with jitter."""
+DEAD_AFTER_S = 45
+SILENT_HEARTBEATS = 3
+"""Heartbeats without an answer after which the control connection counts as dead."""
+
+
+class Credentials(Protocol):
+    """The job's key and certificate, which never touch a disk."""
+
+    def request(self) -> bytes:
+        """The DER of a certificate request for a fresh key, which becomes current with ``install``."""
+
+    def install(self, certificate: bytes) -> None:
+        """Make the key of the last request current, with its certificate (DER)."""
+
+    def certificate_pem(self) -> bytes:
+        """The current certificate."""
+
+    def key_pem(self) -> bytes:
+        """The current key."""
+
+
+class Agent:
+    """The node's end of one session.
+
+    ``targets`` are the unix sockets that streams may reach, by target name. ``server_name`` gives the name to expect in
+    the certificate of a gateway under an authority (DER). ``clock`` gives Unix seconds, ``jitter`` a number in 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoints: Sequence[str],
+        ca: bytes,
+        credentials: Credentials,
+        targets: Mapping[str, Path],
+        hub_api_socket: Path,
+        server_name: Callable[[bytes], str],
+        log: logging.Logger,
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._endpoints = [parse_endpoint(endpoint) for endpoint in endpoints]
+        if not self._endpoints:
+            raise Malformed("the job was given no gateway to dial")
+        self._authority, self._credentials, self._targets = ca, credentials, dict(targets)
+        self._hub_api_socket, self._server_name, self._log = hub_api_socket, server_name, log
+        self._clock, self._jitter = clock, jitter
+        self._loop = asyncio.get_running_loop()
+        self._pool = BufferPool()
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._control: MessageStream | None = None
+        self._lanes: set[Lane] = set()
+        self._own_lanes: set[Lane] = set()
+        self._dialling = self._total = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Future[str] = self._loop.create_future()
+        self._hub_listener: socket.socket | None = None
+        self._state, self._message = State.ENROLLED.value, ""
+        self._not_after = self._ends_at = 0
+        self._skew = self._renew_at = 0.0
+
+    # Enrolment
+
+    async def enrol(self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str]) -> m.Enrolled:
+        """Trade the job token for a certificate, once. ``Refused`` carries the gateway's rule and sentence.
+
+        A gateway that can't be reached is tried again until it answers; an answer is final.
+        """
+        request = m.Enrol(
+            token=token, request=self._credentials.request(), job_id=job_id, node=node, evidence=dict(evidence)
+        )
+        stream = MessageStream(await self._dial_patiently(m.ENROL))
+        try:
+            await stream.send(request)
+            answer = m.decode_from_gateway(await stream.receive(m.MAX_ENROLLED))
+        finally:
+            stream.close()
+        if isinstance(answer, m.Denied):
+            raise Refused(answer.rule, answer.reason)
+        if not isinstance(answer, m.Enrolled):
+            raise Malformed(f"the gateway answered an enrolment with {type(answer).__name__}")
+        self._credentials.install(answer.certificate)
+        self._ends_at = answer.ends_at
+        self._note_life(answer.not_after)
+        return answer
+
+    # Control
+
+    async def run(self) -> str:
+        """Hold the tunnel until the session ends; the reason of the end."""
+        self._hub_listener = bind_unix(self._hub_api_socket, mode=0o600, group=None)
+        self._hub_listener.setblocking(False)
+        self._loop.add_reader(self._hub_listener.fileno(), self._accept_hub_api)
+        keeper = self._loop.create_task(self._keep_control())
+        try:
+            keeper.add_done_callback(self._keeper_stopped)
+            return await self._ended
+        finally:
+            keeper.cancel()
+            self._close()
+
+    async def report(self, state: str, message: str, facts: Mapping[str, Any] | None = None) -> None:
+        """Say where the server is; kept and said again after a reconnect, so that it need not arrive now."""
+        self._state, self._message = state, message
+        if self._control:
+            with contextlib.suppress(Unavailable):
+                await self._control.send(m.Report(state=state, message=message, facts=dict(facts or {})))
+
+    def stop(self, reason: str) -> None:
+        """End ``run`` from this side."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    def _close(self) -> None:
+        if self._hub_listener:
+            self._loop.remove_reader(self._hub_listener.fileno())
+            self._hub_listener.close()
+        for task in self._tasks:
+            task.cancel()
+        for lane in list(self._lanes | self._own_lanes):
+            lane.close("the session is over")
+        if self._control:
+            self._control.close()
+            self._control = None
+
+    def _keeper_stopped(self, keeper: "asyncio.Task[None]") -> None:
+        """A BUG in the keeper must end the job with its trace, not leave it without a tunnel."""
+        if not keeper.cancelled() and not self._ended.done():
+            error = keeper.exception()
+            self._ended.set_exception(error or RuntimeError("BUG: the control keeper stopped by itself"))
+
+    async def _keep_control(self) -> None:
+        wait = FIRST_WAIT_S
+        while not self._ended.done():
+            try:
+                await self._hold_control()
+                wait = FIRST_WAIT_S
+            except Refused as refusal:
+                self.stop(f"the gateway refused this job: {refusal}")
+                return
+            except HpcsecError as error:
+                self._log.warning("the control connection is lost: %s", error)
+            if self._gateway_time() > self._not_after:
+                self.stop("the certificate expired while the gateway could not be reached")
+                return
+            await asyncio.sleep(wait * (0.5 + self._jitter()))
+            wait = min(2 * wait, LONGEST_WAIT_S)
+
+    async def _hold_control(self) -> None:
+        """One control connection from its begin to its end, which is always an ``HpcsecError`` or the session's end."""
+        stream = MessageStream(await self._dial(m.CONTROL))
+        heart: asyncio.Task[None] | None = None
+        try:
+            hello = m.Hello(version=__version__, state=self._state, message=self._message, lanes=len(self._lanes))
+            await stream.send(hello)
+            heartbeat_s = await self._welcome(stream)
+            self._control = stream
+            self._log.info("connected to the gateway")
+            heart = self._loop.create_task(self._beat(stream, heartbeat_s))
+            while not self._ended.done():
+                message = await self._next(stream, SILENT_HEARTBEATS * heartbeat_s)
+                self._take(message)
+        finally:
+            if heart:
+                heart.cancel()
+            if self._control is stream:
+                self._control = None
+            stream.close()
+
+    async def _welcome(self, stream: MessageStream) -> int:
+        message = await self._next(stream, HANDSHAKE_S)
+        if isinstance(message, m.Denied):
+            raise Refused(message.rule, message.reason)
+        if not isinstance(message, m.Welcome):
+            raise Malformed(f"the gateway began with {type(message).__name__}")
+        self._skew = message.now - self._clock()
+        return max(1, message.heartbeat_s)
+
+    @staticmethod
+    async def _next(stream: MessageStream, timeout_s: float) -> m.FromGateway:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return m.decode_from_gateway(await stream.receive(m.MAX_MESSAGE))
+        except TimeoutError as exc:
+            raise Unavailable(f"the gateway said nothing for {timeout_s:g} s") from exc
+
+    def _take(self, message: m.FromGateway) -> None:
+        match message:
+            case m.Lanes(total=total):
+                self._total = total
+                self._fill()
+            case m.End(reason=reason):
+                self.stop(reason)
+            case m.Renewed():
+                self._credentials.install(message.certificate)
+                self._note_life(message.not_after)
+                if message.authorities:
+                    self._authority = message.authorities[0]
+                self._contexts.clear()
+                self._log.info("certificate renewed")
+            case m.Heartbeat():
+                self._skew = message.now - self._clock()
+            case _:
+                raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
+
+    async def _beat(self, stream: MessageStream, heartbeat_s: int) -> None:
+        """Heartbeats, and a renewal when half of the certificate's life is over."""
+        with contextlib.suppress(Unavailable):  # the reader of this connection sees the same and ends it
+            while True:
+                if self._gateway_time() >= self._renew_at and self._not_after < self._ends_at:
+                    await stream.send(m.Renew(request=self._credentials.request()))
+                await stream.send(m.Heartbeat(now=int(self._clock())))
+                pause = min(heartbeat_s, max(1.0, self._renew_at - self._gateway_time()))
+                await asyncio.sleep(pause)
+
+    def _note_life(self, not_after: int) -> None:
+        now = self._gateway_time()
+        self._not_after, self._renew_at = not_after, now + max(0.0, not_after - now) / 2
+
+    def _gateway_time(self) -> float:
+        return self._clock() + self._skew
+
+    # Connections to the gateway
+
+    async def _dial(self, protocol: str) -> ssl.SSLSocket:
+        """A handshaken connection to the first endpoint that takes it."""
+        error: HpcsecError = Unavailable("BUG: no endpoint")
+        for endpoint in self._endpoints:
+            try:
+                return await dial(
+                    endpoint,
+                    self._context(protocol),
+                    self._server_name(self._authority),
+                    timeout_s=HANDSHAKE_S,
+                    dead_after_s=DEAD_AFTER_S,
+                )
+            except HpcsecError as exc:
+                error = Unavailable(f"{endpoint[0]} port {endpoint[1]}: {exc.reason}")
+        raise error
+
+    async def _dial_patiently(self, protocol: str) -> ssl.SSLSocket:
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                return await self._dial(protocol)
+            except Unavailable as error:
+                self._log.warning("the gateway can't be reached, trying again: %s", error)
+            await asyncio.sleep(wait * (0.5 + self._jitter()))
+            wait = min(2 * wait, LONGEST_WAIT_S)
+
+    def _context(self, protocol: str) -> ssl.SSLContext:
+        if protocol not in self._contexts:
+            shown = None
+            if protocol != m.ENROL:
+                shown = (self._credentials.certificate_pem(), self._credentials.key_pem())
+            self._contexts[protocol] = client_context(protocol, self._authority, shown)
+        return self._contexts[protocol]
+
+    # Lanes
+
+    def _fill(self) -> None:
+        """Dial until there are as many lanes as the gateway wants, busy ones counted."""
+        while self._control and len(self._lanes) + self._dialling < self._total:
+            self._dialling += 1
+            self._spawn(self._add_lane())
+
+    async def _add_lane(self) -> None:
+        try:
+            lane = self._make_lane(await self._dial(m.LANE))
+        except Unavailable as error:
+            self._log.warning("a lane can't be made: %s", error)
+            await asyncio.sleep(LONGEST_WAIT_S * self._jitter())
+        else:
+            self._lanes.add(lane)
+            lane.announce()
+        finally:
+            self._dialling -= 1
+        self._loop.call_later(FIRST_WAIT_S, self._fill)
+
+    def _make_lane(self, tls: ssl.SSLSocket) -> Lane:
+        state = StreamState(local=Side.NEW, remote=Side.IDLE)
+        return Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state)
+
+    def lane_idle(self, lane: Lane) -> None:
+        """LaneOwner: a lane of ours had its one stream; the gateway's lanes wait for the next."""
+        if lane in self._own_lanes:
+            lane.close("its one stream is over")
+
+    def lane_opened(self, lane: Lane, target: str) -> None:
+        """LaneOwner: connect a stream to what its target's name stands for."""
+        path = self._targets.get(target)
+        if path is None:
+            self._log.warning("refused a stream to %r: not a target of this session", target)
+            lane.refuse("no such target")
+            return
+        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        plain.setblocking(False)
+        try:
+            plain.connect(str(path))
+        except OSError as exc:
+            plain.close()
+            self._log.warning("a stream to %s was refused by the server: %s", target, exc)
+            lane.refuse("server not ready")
+            return
+        lane.attach(plain)
+
+    def lane_closed(self, lane: Lane, reason: str) -> None:
+        """LaneOwner: forget the lane, and make up for it if it is missed."""
+        self._log.debug("lane closed: %s", reason)
+        self._own_lanes.discard(lane)
+        if lane in self._lanes:
+            self._lanes.discard(lane)
+            self._loop.call_later(FIRST_WAIT_S, self._fill)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The Hub API, for the single-user server
+
+    def _accept_hub_api(self) -> None:
+        if self._hub_listener is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            plain, _ = self._hub_listener.accept()
+            plain.setblocking(False)
+            if peer_credentials(plain).uid != peer_credentials(self._hub_listener).uid:
+                self._log.warning("refused another user's connection to the Hub API socket")
+                plain.close()
+                return
+            self._spawn(self._carry_hub_api(plain))
+
+    async def _carry_hub_api(self, plain: socket.socket) -> None:
+        try:
+            lane = self._make_lane(await self._dial(m.LANE))
+        except HpcsecError as error:
+            self._log.warning("the Hub API can't be reached: %s", error)
+            plain.close()
+            return
+        self._own_lanes.add(lane)
+        lane.open("hub-api", plain)

@@ -1,0 +1,147 @@
+"""The gateway's front door: the TLS port. It limits, shakes hands, and hands each connection on by its ALPN protocol.
+
+Nothing that a stranger sends costs more than a handshake, and handshakes are counted: by address and second, and by how
+many are unfinished. What is refused is refused before any session is looked at.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from jupyter_hpcsec.config import Limits
+from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
+from jupyter_hpcsec.tunnel.limits import Counters, RateLimit
+from jupyter_hpcsec.tunnel.messages import PROTOCOLS
+from jupyter_hpcsec.tunnel.tls import handshake, parse_endpoint, tune
+
+ACCEPTS_AT_ONCE = 64
+PAUSE_S = 0.2
+"""How long the port rests when the process has no descriptor left; the kernel's queue holds who comes meanwhile."""
+
+Handler = Callable[[str, ssl.SSLSocket, str], Coroutine[Any, Any, None]]
+"""``handler(protocol, tls, address)``: owns the socket from there on; a ``HpcsecError`` that it raises is logged."""
+
+
+def listen_tcp(endpoint: str, backlog: int) -> socket.socket:
+    """A listening socket for ``host:port`` or ``[address]:port``; IPv6 sockets take IPv6 only."""
+    host, port = parse_endpoint(endpoint)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=backlog)
+    except OSError as exc:
+        raise Unavailable(f"the gateway can't listen on {endpoint}: {exc.strerror or exc}") from exc
+    listener.setblocking(False)
+    return listener
+
+
+class FrontDoor:
+    """Accepts connections on the TLS port(s) and finishes their handshakes within the limits.
+
+    ``context()`` is asked anew for each connection, so that a key rotation needs no restart.
+    """
+
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        *,
+        context: Callable[[], ssl.SSLContext],
+        handler: Handler,
+        limits: Limits,
+        counters: Counters,
+        log: logging.Logger,
+    ) -> None:
+        self._listeners, self._context, self._handler = listeners, context, handler
+        self._limits, self._counters, self._log = limits, counters, log
+        self._rate = RateLimit(limits.handshakes_per_second, limits.handshake_burst)
+        self._unfinished = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def endpoints(self) -> list[str]:
+        """What is listened on, as host:port, with the real port where 0 was asked for."""
+        names = [listener.getsockname()[:2] for listener in self._listeners]
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in names]
+
+    def open(self) -> None:
+        """Begin to accept."""
+        for listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def close(self) -> None:
+        """Accept nothing more and cut what is in progress."""
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+            listener.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                raw, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                self._rest(listener, exc)
+                return
+            self._admit(raw, peer[0])
+
+    def _rest(self, listener: socket.socket, error: OSError) -> None:
+        self._counters.count("port.no-descriptor" if error.errno == errno.EMFILE else "port.accept")
+        self._log.error("the TLS port can't accept for now: %s", error)
+        descriptor = listener.fileno()
+        self._loop.remove_reader(descriptor)
+        self._loop.call_later(PAUSE_S, self._resume, listener)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _admit(self, raw: socket.socket, address: str) -> None:
+        """Steps before a handshake may cost anything: 1 the address's rate; 2 all unfinished handshakes."""
+        if not self._rate.allow(address, self._loop.time()):
+            self._refuse(Refused("port.rate", "too many connections from one address"), address)
+            raw.close()
+        elif self._unfinished >= self._limits.unfinished_handshakes:
+            self._refuse(Refused("port.unfinished", "too many unfinished handshakes"), address)
+            raw.close()
+        else:
+            self._unfinished += 1
+            task = self._loop.create_task(self._serve(raw, address))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _refuse(self, refusal: HpcsecError, address: str) -> None:
+        rule = refusal.rule if isinstance(refusal, Refused) else "port.cut"
+        self._counters.count(rule)
+        if rule not in ("port.rate", "port.unfinished"):  # a flood must not fill the log as well; the counters show it
+            self._log.warning("refused a connection from %s: %s", address, refusal)
+
+    async def _serve(self, raw: socket.socket, address: str) -> None:
+        tls: ssl.SSLSocket | None = None
+        try:
+            try:
+                tune(raw, self._limits.dead_after_s)
+                tls = self._context().wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+                await handshake(tls, self._limits.handshake_s)
+            finally:
+                self._unfinished -= 1
+            protocol = tls.selected_alpn_protocol()
+            if protocol not in PROTOCOLS:
+                raise Refused("tls.protocol", "the client named no protocol of the tunnel (ALPN)")
+        except HpcsecError as refusal:
+            (tls or raw).close()
+            self._refuse(refusal, address)
+            return
+        except asyncio.CancelledError:
+            (tls or raw).close()
+            raise
+        try:
+            await self._handler(protocol, tls, address)
+        except HpcsecError as refusal:
+            self._refuse(refusal, address)

@@ -1,0 +1,473 @@
+"""A lane: one TLS connection that carries one byte stream at a time between a plain socket and the peer.
+
+The pump. It works on non-blocking sockets by readiness callbacks: bytes of the plain socket are read behind the space
+of a frame header and leave as one DATA frame; frames that come in are cut without a copy and written to the plain
+socket. What a socket does not take at once is kept, and the other side is not read until it is gone: TCP's own
+back-pressure is the flow control. A lane holds a buffer only while bytes are in flight, so that an idle one costs its
+TLS state and little else.
+
+It knows nothing of HTTP, of who the peer is, or of where a stream leads: its owner says that.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from typing import Protocol
+
+from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.tunnel.frames import (
+    DONE_FRAME,
+    EOF_FRAME,
+    HEADER,
+    MAX_TEXT,
+    Data,
+    Done,
+    Eof,
+    Event,
+    FrameDecoder,
+    Open,
+    Reset,
+    Type,
+    data_header,
+    open_frame,
+    reset_frame,
+)
+from jupyter_hpcsec.tunnel.stream import Side, StreamState
+
+CHUNK = 256 * 1024
+"""Bytes of payload gathered before a write: system calls and callbacks are then a small part of the cost."""
+RECORD = 16 * 1024
+"""Bytes of plaintext in a full TLS record (RFC 8446, 5.1). A shorter one is the last of its burst."""
+ROUNDS = 4
+"""Chunks that one callback may move before the event loop turns to other lanes."""
+OPEN_DELAY_S = 0.002
+"""How long OPEN waits for the first bytes of the stream to travel with it, at most."""
+HEADROOM = HEADER + MAX_TEXT + HEADER
+"""Space before the payload, for OPEN and the header of DATA."""
+TAILROOM = 2 * HEADER
+"""Space behind the payload, for EOF and DONE: a short answer and its end are one TLS record."""
+_KEPT = 16
+
+_BLOCKED = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
+
+
+class BufferPool:
+    """Buffers for all lanes of a process: the few that are in flight at once, used again."""
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """A buffer of ``HEADROOM + CHUNK + TAILROOM`` bytes, contents undefined."""
+        return self._free.pop() if self._free else bytearray(HEADROOM + CHUNK + TAILROOM)
+
+    def give(self, buffer: bytearray) -> None:
+        """Take a buffer back; no view of it may be used any more."""
+        if len(self._free) < _KEPT:
+            self._free.append(buffer)
+
+
+class LaneOwner(Protocol):
+    """What a lane tells the one who made it. Calls come from the event loop and must not block."""
+
+    def lane_idle(self, lane: "Lane") -> None:
+        """The lane carries nothing and may be used."""
+
+    def lane_opened(self, lane: "Lane", target: str) -> None:
+        """The peer opened a stream; the owner calls ``attach`` or ``refuse`` before it returns."""
+
+    def lane_closed(self, lane: "Lane", reason: str) -> None:
+        """The lane is gone; ``reason`` says why."""
+
+
+class _Interest:
+    """Which readiness of one descriptor the loop watches, so that nothing is registered twice."""
+
+    __slots__ = ("_fd", "_loop", "_on_read", "_on_write", "_reading", "_writing")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_read: object, on_write: object) -> None:
+        self._loop, self._fd, self._on_read, self._on_write = loop, fd, on_read, on_write
+        self._reading = self._writing = False
+
+    def read(self, wanted: bool) -> None:
+        if wanted and not self._reading:
+            self._loop.add_reader(self._fd, self._on_read)  # type: ignore[arg-type]
+        elif self._reading and not wanted:
+            self._loop.remove_reader(self._fd)
+        self._reading = wanted
+
+    def write(self, wanted: bool) -> None:
+        if wanted and not self._writing:
+            self._loop.add_writer(self._fd, self._on_write)  # type: ignore[arg-type]
+        elif self._writing and not wanted:
+            self._loop.remove_writer(self._fd)
+        self._writing = wanted
+
+    def none(self) -> None:
+        self.read(False)
+        self.write(False)
+
+
+class Lane:
+    """One lane over a handshaken, non-blocking TLS socket, which it owns from here on.
+
+    ``state`` says where a new lane begins (see ``stream.py``). ``bytes_in`` and ``bytes_out`` count payload bytes since
+    the lane was made; ``last_active`` is in the loop's seconds.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_events",
+        "_held_in",
+        "_held_out",
+        "_loop",
+        "_opening",
+        "_out",
+        "_owner",
+        "_plain",
+        "_plain_interest",
+        "_pool",
+        "_state",
+        "_tls",
+        "_tls_interest",
+        "bytes_in",
+        "bytes_out",
+        "is_closed",
+        "last_active",
+    )
+
+    def __init__(
+        self,
+        tls: ssl.SSLSocket,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        owner: LaneOwner,
+        pool: BufferPool,
+        state: StreamState,
+    ) -> None:
+        self._tls, self._loop, self._owner, self._pool, self._state = tls, loop, owner, pool, state
+        self._decoder = FrameDecoder()
+        self._events: deque[Event] = deque()
+        self._held_in: bytearray | None = None
+        self._out: deque[memoryview] = deque()
+        self._held_out: bytearray | None = None
+        self._plain: socket.socket | None = None
+        self._plain_interest: _Interest | None = None
+        self._opening: tuple[bytes, asyncio.TimerHandle] | None = None
+        self._tls_interest = _Interest(loop, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
+        self._tls_interest.read(True)
+        self.is_closed = False
+        self.bytes_in = self.bytes_out = 0
+        self.last_active = loop.time()
+
+    # What the owner does
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a stream may be opened on it."""
+        return self._state.is_idle and not self.is_closed
+
+    def announce(self) -> None:
+        """Tell the peer that this lane is there for its streams: the first frame of the side that dialled."""
+        self._state.send(Type.DONE)
+        self._queue(DONE_FRAME)
+
+    def open(self, target: str, plain: socket.socket) -> None:
+        """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
+        self._state.send(Type.OPEN)
+        self._opening = (open_frame(target), self._loop.call_later(OPEN_DELAY_S, self._send_open))
+        self._adopt(plain)
+        self._on_plain_readable()
+
+    def attach(self, plain: socket.socket) -> None:
+        """Serve the stream that the peer has just opened with this connected non-blocking socket."""
+        self._adopt(plain)
+
+    def refuse(self, reason: str) -> None:
+        """Turn down the stream that the peer has just opened."""
+        self._reset(reason)
+
+    def close(self, reason: str) -> None:
+        """Cut the lane now, with whatever it carries."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._tls_interest.none()
+        if self._opening:
+            self._take_opening()
+        self._drop_plain()
+        self._events.clear()
+        self._out.clear()
+        self._held_in = self._held_out = None
+        self._tls.close()
+        self._owner.lane_closed(self, reason)
+
+    # Readiness
+
+    def _on_tls_readable(self) -> None:
+        if self._out:
+            self._flush()
+        self._receive()
+
+    def _on_tls_writable(self) -> None:
+        self._flush()
+        if not self._out and self._plain_interest and self._state.local is Side.OPEN:
+            self._plain_interest.read(True)
+
+    def _on_plain_readable(self) -> None:
+        for _ in range(ROUNDS):
+            if self._plain is None or self._out or self._state.local is not Side.OPEN:
+                return
+            if not self._send_chunk(self._plain):
+                return
+
+    def _on_plain_writable(self) -> None:
+        if self._deliver():
+            self._tls_interest.read(True)
+            self._receive()
+
+    # Plain -> TLS
+
+    def _send_chunk(self, plain: socket.socket) -> bool:
+        """Move what is there, up to one chunk, as one write; whether more may be there."""
+        buffer = self._pool.take()
+        view = memoryview(buffer)
+        try:
+            size, is_end = _read_plain(plain, view[HEADROOM : HEADROOM + CHUNK])
+        except OSError:
+            self._pool.give(buffer)
+            self._reset("closed by the reader")
+            return False
+        if not size and not is_end:
+            self._pool.give(buffer)
+            return False
+        start, end = HEADROOM, HEADROOM + size
+        if size:
+            self.last_active = self._loop.time()
+            self.bytes_out += size
+            self._state.send(Type.DATA)
+            start = _put_before(view, start, data_header(size))
+        if self._opening:
+            start = _put_before(view, start, self._take_opening())
+        if is_end:
+            self._state.send(Type.EOF)
+            end = _put_behind(view, end, EOF_FRAME)
+            if self._plain_interest:
+                self._plain_interest.read(False)
+            if self._state.may_say_done:
+                self._state.send(Type.DONE)
+                end = _put_behind(view, end, DONE_FRAME)
+        self._held_out = buffer
+        self._out.append(view[start:end])
+        self._flush()
+        if is_end:
+            self._settle()
+        return size == CHUNK and not is_end
+
+    def _send_open(self) -> None:
+        """The wait for the first bytes is over: the peer's side may have to speak first."""
+        if self._opening:
+            self._queue(self._take_opening())
+
+    def _take_opening(self) -> bytes:
+        if self._opening is None:
+            raise ValueError("BUG: no OPEN is waiting")
+        frame, timer = self._opening
+        timer.cancel()
+        self._opening = None
+        return frame
+
+    def _queue(self, frame: bytes) -> None:
+        self._out.append(memoryview(frame))
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._out:
+                view = self._out[0]
+                sent = self._tls.send(view)
+                if sent < len(view):
+                    self._out[0] = view[sent:]
+                else:
+                    self._out.popleft()
+        except _BLOCKED:
+            self._tls_interest.write(True)
+            if self._plain_interest:
+                self._plain_interest.read(False)
+            return
+        except OSError as exc:
+            self.close(f"the connection broke: {exc.strerror or exc}")
+            return
+        self._tls_interest.write(False)
+        if self._held_out is not None:
+            self._pool.give(self._held_out)
+            self._held_out = None
+
+    # TLS -> plain
+
+    def _receive(self) -> None:
+        for _ in range(ROUNDS):
+            if self._events or self.is_closed:
+                return
+            buffer = self._pool.take()
+            view = memoryview(buffer)
+            try:
+                size = _read_tls(self._tls, view)
+                self._events.extend(self._decoder.receive(view[:size]))
+            except (OSError, Malformed) as exc:
+                self._pool.give(buffer)
+                self.close(str(exc))
+                return
+            if not size:
+                self._pool.give(buffer)
+                return
+            self._held_in = buffer
+            if not self._deliver():
+                return
+
+    def _deliver(self) -> bool:
+        """Act on the events that came in; whether all are done (else the plain socket must take bytes first)."""
+        while self._events:
+            event = self._events.popleft()
+            try:
+                rest = self._act(event)
+            except Malformed as exc:
+                self.close(exc.reason)
+                return False
+            if rest is not None:
+                self._events.appendleft(Data(rest))
+                self._tls_interest.read(False)
+                if self._plain_interest:
+                    self._plain_interest.write(True)
+                return False
+        if self._plain_interest:
+            self._plain_interest.write(False)
+        if self._held_in is not None:
+            self._pool.give(self._held_in)
+            self._held_in = None
+        return not self.is_closed
+
+    def _act(self, event: Event) -> memoryview | None:
+        """Act on one event; the bytes that the plain socket did not take, if any."""
+        match event:
+            case Data(view):
+                self._state.receive(Type.DATA)
+                return self._write_plain(view)
+            case Open(target):
+                self._state.receive(Type.OPEN)
+                self._owner.lane_opened(self, target)
+            case Eof():
+                self._state.receive(Type.EOF)
+                self._end_plain()
+            case Reset():
+                self._state.receive(Type.RESET)
+                self._reset("")
+            case Done():
+                self._state.receive(Type.DONE)
+        self._settle()
+        return None
+
+    def _write_plain(self, view: memoryview) -> memoryview | None:
+        if self._plain is None:
+            return None  # this end gave the stream up; what was on its way is dropped
+        self.last_active = self._loop.time()
+        try:
+            sent = self._plain.send(view)
+        except BlockingIOError:
+            return view
+        except OSError:
+            self._reset("closed by the reader")
+            return None
+        self.bytes_in += sent
+        return view[sent:] if sent < len(view) else None
+
+    def _end_plain(self) -> None:
+        if self._plain is None:
+            return
+        try:
+            self._plain.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._reset("closed by the reader")
+
+    # The stream
+
+    def _adopt(self, plain: socket.socket) -> None:
+        self._plain = plain
+        self._plain_interest = _Interest(self._loop, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
+        self._plain_interest.read(not self._out)
+
+    def _drop_plain(self) -> None:
+        if self._plain_interest:
+            self._plain_interest.none()
+            self._plain_interest = None
+        if self._plain is not None:
+            self._plain.close()
+            self._plain = None
+        if self._events:
+            self._loop.call_soon(self._on_plain_writable)  # what waited for the plain socket is now dropped
+
+    def _reset(self, reason: str) -> None:
+        """Give the stream up at this end; the peer is told unless its side is over."""
+        self._drop_plain()
+        if self._opening:
+            self._queue(self._take_opening())
+        if self._state.local is Side.OPEN or (self._state.local is Side.CLOSED and self._state.remote is Side.OPEN):
+            self._state.send(Type.RESET)
+            self._queue(reset_frame(reason))
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.is_closed:
+            return
+        if self._state.is_over:
+            self._drop_plain()
+        if self._state.may_say_done:
+            self._state.send(Type.DONE)
+            self._queue(DONE_FRAME)
+        if self._state.is_idle and not self.is_closed:
+            self._owner.lane_idle(self)
+
+
+def _put_before(view: memoryview, start: int, frame: bytes) -> int:
+    view[start - len(frame) : start] = frame
+    return start - len(frame)
+
+
+def _put_behind(view: memoryview, end: int, frame: bytes) -> int:
+    view[end : end + len(frame)] = frame
+    return end + len(frame)
+
+
+def _read_plain(plain: socket.socket, view: memoryview) -> tuple[int, bool]:
+    """Bytes read into ``view`` and whether the sender has ended; what comes in small pieces is not waited for."""
+    size = 0
+    while size < len(view):
+        try:
+            count = plain.recv_into(view[size:])
+        except BlockingIOError:
+            break
+        if count == 0:
+            return size, True
+        size += count
+        if count < RECORD:
+            break
+    return size, False
+
+
+def _read_tls(tls: ssl.SSLSocket, view: memoryview) -> int:
+    """Bytes read into ``view``: whole records only, so that nothing stays behind inside the TLS layer unseen."""
+    size = 0
+    while len(view) - size >= RECORD:
+        try:
+            count = tls.recv_into(view[size:])
+        except _BLOCKED:
+            break
+        if count == 0:
+            if size:
+                break  # the end is seen again at the next call
+            raise ConnectionResetError("the peer closed the connection")
+        size += count
+        if count < RECORD:
+            break
+    return size

@@ -1,0 +1,164 @@
+"""The typed messages of the enrolment and control connections: values in, bytes out, and back (no I/O).
+
+On the wire a message is its length as unsigned 32-bit big-endian, then one JSON object whose ``type`` names the
+message. The list is closed: a message, a field or a value outside it is ``Malformed`` and ends the connection. Sizes
+are checked before anything is decoded.
+"""
+
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from jupyter_hpcsec.errors import Malformed
+
+ENROL: Final = "hpcsec-enrol/1"
+CONTROL: Final = "hpcsec-control/1"
+LANE: Final = "hpcsec-lane/1"
+PROTOCOLS: Final = (ENROL, CONTROL, LANE)
+"""The kinds of connection from agent to gateway, told apart by ALPN (RFC 7301)."""
+
+PREFIX: Final = 4
+"""Bytes of the length before a message."""
+MAX_MESSAGE: Final = 64 * 1024
+"""Bytes of one message from an agent, at most."""
+MAX_ENROLLED: Final = 512 * 1024
+"""Bytes of the gateway's answer to an enrolment, at most: it holds the environment of the single-user server."""
+
+Name = Annotated[str, Meta(max_length=255)]
+Sentence = Annotated[str, Meta(max_length=1000)]
+Der = Annotated[bytes, Meta(max_length=16 * 1024)]
+Count = Annotated[int, Meta(ge=0, le=1 << 20)]
+Time = Annotated[int, Meta(ge=0, le=1 << 40)]
+
+
+class _Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base: fields that are not named are refused."""
+
+
+class Enrol(_Message, frozen=True, kw_only=True, tag="enrol"):
+    """Agent: the token and what proves that this is the job it was made for. ``evidence`` is by attestor name."""
+
+    token: Annotated[str, Meta(max_length=4096)]
+    request: Der
+    job_id: Name
+    node: Name
+    evidence: dict[Name, Annotated[str, Meta(max_length=16 * 1024)]] = {}
+
+
+class Enrolled(_Message, frozen=True, kw_only=True, tag="enrolled"):
+    """Gateway: the certificate, what to run, and until when. Times are Unix seconds."""
+
+    certificate: Der
+    authorities: list[Der]
+    session: Name
+    user: Name
+    server: Name
+    launch: dict[str, Any]
+    not_after: Time
+    ends_at: Time
+
+
+class Denied(_Message, frozen=True, kw_only=True, tag="denied"):
+    """Gateway: no, by which rule, and what to do."""
+
+    rule: Name
+    reason: Sentence
+
+
+class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
+    """Agent: first message of a control connection, with where the server is by now."""
+
+    version: Name
+    state: Name
+    message: Sentence
+    lanes: Count
+
+
+class Welcome(_Message, frozen=True, kw_only=True, tag="welcome"):
+    """Gateway: the control connection stands. ``now`` is the gateway's clock."""
+
+    heartbeat_s: Count
+    now: Time
+
+
+class Heartbeat(_Message, frozen=True, kw_only=True, tag="heartbeat"):
+    """Either side: still there."""
+
+    now: Time
+
+
+class Lanes(_Message, frozen=True, kw_only=True, tag="lanes"):
+    """Gateway: hold this many lanes, busy ones counted."""
+
+    total: Count
+
+
+class Renew(_Message, frozen=True, kw_only=True, tag="renew"):
+    """Agent: a request for the next certificate, for a new key."""
+
+    request: Der
+
+
+class Renewed(_Message, frozen=True, kw_only=True, tag="renewed"):
+    """Gateway: the next certificate, and the authorities to trust from here on, the current one first."""
+
+    certificate: Der
+    authorities: list[Der]
+    not_after: Time
+
+
+class Report(_Message, frozen=True, kw_only=True, tag="report"):
+    """Agent: where the server is, for the spawn page, and facts about the sandbox for the log."""
+
+    state: Name
+    message: Sentence
+    facts: dict[Name, str | int | bool | None] = {}
+
+
+class End(_Message, frozen=True, kw_only=True, tag="end"):
+    """Gateway: the session is over; end the job."""
+
+    reason: Sentence
+
+
+FromAgent = Enrol | Hello | Heartbeat | Renew | Report
+FromGateway = Enrolled | Denied | Welcome | Heartbeat | Lanes | Renewed | End
+
+T = TypeVar("T")
+
+_from_agent: msgspec.json.Decoder[FromAgent] = msgspec.json.Decoder(FromAgent)
+_from_gateway: msgspec.json.Decoder[FromGateway] = msgspec.json.Decoder(FromGateway)
+
+
+def encode(message: FromAgent | FromGateway) -> bytes:
+    """The bytes of a message with its length before it."""
+    body = msgspec.json.encode(message)
+    if len(body) > (MAX_ENROLLED if isinstance(message, Enrolled) else MAX_MESSAGE):
+        raise Malformed(f"the message {type(message).__name__} of {len(body)} bytes is too large to be sent")
+    return len(body).to_bytes(PREFIX, "big") + body
+
+
+def body_length(prefix: bytes, most: int) -> int:
+    """The length that a prefix announces; ``Malformed`` if it is above ``most`` bytes or zero."""
+    length = int.from_bytes(prefix, "big")
+    if not 0 < length <= most:
+        raise Malformed(f"a message of {length} bytes is outside 1 to {most}")
+    return length
+
+
+def decode_from_agent(body: bytes) -> FromAgent:
+    """A message that an agent may send."""
+    return _decode(_from_agent, body)
+
+
+def decode_from_gateway(body: bytes) -> FromGateway:
+    """A message that a gateway may send."""
+    return _decode(_from_gateway, body)
+
+
+def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise Malformed(f"not a message of this protocol: {exc}") from exc

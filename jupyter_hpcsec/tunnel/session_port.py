@@ -1,0 +1,244 @@
+"""The gateway's end of one session: its unix socket, its lanes, and which connection goes over which lane.
+
+A connection that the proxy makes to the session's socket takes an idle lane; where none is idle it waits, and more
+lanes are asked for. It decides nothing about identity: lanes are handed to it by the gateway, which has checked them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from jupyter_hpcsec.config import Limits
+from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
+from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.stream import Side, StreamState
+
+ACCEPTS_AT_ONCE = 32
+HUB_API_STREAMS = 8
+"""Streams to the Hub API that one session may have open at once."""
+
+_SORRY = (
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 2\r\n"
+    "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{sentence}"
+)
+
+
+def sorry(sentence: str) -> bytes:
+    """A complete HTTP/1.1 answer (RFC 9112) that says why the session can't be reached now."""
+    body = sentence + "\n"
+    return _SORRY.format(length=len(body.encode()), sentence=body).encode()
+
+
+class SessionPort:
+    """One session's socket and lanes.
+
+    ``serve_hub_api(sock)`` serves HTTP to the node on one end of a socket pair; ``demand(total)`` asks the agent to
+    hold so many lanes.
+    """
+
+    def __init__(
+        self,
+        session: str,
+        path: Path,
+        *,
+        limits: Limits,
+        pool: BufferPool,
+        counters: Counters,
+        allowed_uids: Collection[int],
+        serve_hub_api: Callable[[socket.socket], None],
+        demand: Callable[[int], None],
+        log: logging.Logger,
+    ) -> None:
+        self.session, self.path = session, path
+        self._limits, self._pool, self._counters, self._allowed_uids = limits, pool, counters, allowed_uids
+        self._serve_hub_api, self._demand, self._log = serve_hub_api, demand, log
+        self._loop = asyncio.get_running_loop()
+        self._listener: socket.socket | None = None
+        self._idle: list[Lane] = []
+        self._lanes: set[Lane] = set()
+        self._dialled_by_agent: set[Lane] = set()
+        self._waiting: deque[tuple[socket.socket, asyncio.TimerHandle]] = deque()
+        self._asked = 0
+        self._last_used = self._loop.time()
+        self.bytes_in = self.bytes_out = self.streams = 0
+
+    # The socket
+
+    def listen(self, *, mode: int, group: str | None) -> None:
+        """Make the session's socket; the proxy may connect from now on."""
+        listener = bind_unix(self.path, mode=mode, group=group)
+        listener.setblocking(False)
+        self._listener = listener
+        self._loop.add_reader(listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        if self._listener is None:
+            return
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                plain, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                self._log.error("session %s: can't accept a connection: %s", self.session, exc)
+                return
+            plain.setblocking(False)
+            try:
+                self._admit(plain)
+            except Refused as refusal:
+                plain.close()
+                self._counters.count(refusal.rule)
+                self._log.warning("session %s: refused a connection: %s", self.session, refusal)
+
+    def _admit(self, plain: socket.socket) -> None:
+        """One connection of the proxy. Steps: 1 who is it; 2 an idle lane; 3 else wait, if not too many do."""
+        peer = peer_credentials(plain)
+        if peer.uid not in self._allowed_uids:
+            raise Refused("socket.peer", f"uid {peer.uid} (pid {peer.pid}) may not use this session's socket")
+        self._last_used = self._loop.time()
+        self.streams += 1
+        if self._idle:
+            self._idle.pop().open("server", plain)
+            self._ask()
+        elif len(self._waiting) < self._limits.waiting_connections:
+            timer = self._loop.call_later(self._limits.wait_for_lane_s, self._give_up_first)
+            self._waiting.append((plain, timer))
+            self._ask()
+        else:
+            self._turn_away(plain, "socket.too-many", "too many connections wait for this session; try again soon")
+
+    def _give_up_first(self) -> None:
+        """The connection that waited longest has waited long enough (waits are equal, so it is the first)."""
+        plain, timer = self._waiting.popleft()
+        timer.cancel()
+        sentence = (
+            "This session's compute node is not connected now. The page will work again when it is back; running "
+            "computations go on meanwhile."
+        )
+        self._turn_away(plain, "socket.no-lane", sentence)
+
+    def _turn_away(self, plain: socket.socket, rule: str, sentence: str) -> None:
+        self._counters.count(rule)
+        with contextlib.suppress(OSError):  # the reader may be gone already; it is told if it is there
+            plain.recv(64 * 1024)
+            plain.send(sorry(sentence))
+        plain.close()
+
+    # Lanes
+
+    def add_lane(self, tls: ssl.SSLSocket) -> None:
+        """A checked lane of this session's agent; its first frame says whose streams it is for."""
+        if len(self._lanes) >= self._limits.lanes_per_session:
+            raise Refused("lane.too-many", f"the session has {len(self._lanes)} lanes, which is its limit")
+        state = StreamState(local=Side.IDLE, remote=Side.NEW)
+        self._lanes.add(Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state))
+
+    def lane_idle(self, lane: Lane) -> None:
+        """LaneOwner: hand the lane to a connection that waits, or keep it."""
+        if lane in self._dialled_by_agent:
+            lane.close("its one stream is over")
+        elif self._waiting:
+            plain, timer = self._waiting.popleft()
+            timer.cancel()
+            lane.open("server", plain)
+        else:
+            self._idle.append(lane)
+
+    def lane_opened(self, lane: Lane, target: str) -> None:
+        """LaneOwner: the agent asks for something on the hub host; there is one thing that it may have."""
+        if target != "hub-api":
+            self._counters.count("lane.target")
+            self._log.warning("session %s: refused target %r from the node [lane.target]", self.session, target)
+            lane.refuse("no such target")
+        elif len(self._dialled_by_agent) >= HUB_API_STREAMS:
+            self._counters.count("lane.hub-api-streams")
+            lane.refuse("too many hub-api streams")
+        else:
+            self._dialled_by_agent.add(lane)
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            lane.attach(ours)
+            self._serve_hub_api(theirs)
+
+    def lane_closed(self, lane: Lane, reason: str) -> None:
+        """LaneOwner: forget the lane."""
+        self._lanes.discard(lane)
+        self._dialled_by_agent.discard(lane)
+        if lane in self._idle:
+            self._idle.remove(lane)
+        self.bytes_in += lane.bytes_in
+        self.bytes_out += lane.bytes_out
+        self._log.debug("session %s: lane closed: %s", self.session, reason)
+
+    def _wanted(self) -> int:
+        """Lanes that the agent should hold: the busy ones, those waited for, and some ahead."""
+        busy = len(self._lanes) - len(self._idle)
+        quiet = self._loop.time() - self._last_used > self._limits.quiet_after_s
+        ahead = 1 if quiet else max(self._limits.idle_lanes, min(8, (busy + len(self._waiting)) // 2))
+        return min(busy + len(self._waiting) + ahead, self._limits.lanes_per_session)
+
+    def _ask(self) -> None:
+        wanted = self._wanted()
+        if wanted > self._asked:
+            self._asked = wanted
+            self._demand(wanted)
+
+    def connected(self) -> None:
+        """The control connection stands (again): say anew how many lanes are wanted."""
+        self._asked = 0
+        self._ask()
+
+    def sweep(self) -> None:
+        """Now and then: let surplus lanes go, and cut streams that have been silent for too long."""
+        now = self._loop.time()
+        for lane in [lane for lane in self._lanes if now - lane.last_active > self._limits.stream_idle_s]:
+            if not lane.is_idle:
+                self._counters.count("lane.stream-idle")
+                lane.close("no byte passed for too long")
+        wanted = self._wanted()
+        if wanted < self._asked:
+            self._asked = wanted
+            self._demand(wanted)
+        while self._idle and len(self._lanes) > wanted:
+            self._idle[0].close("not needed now")
+
+    # The end
+
+    def facts(self) -> dict[str, int]:
+        """Counts for people: lanes, of them idle, connections waiting, streams and bytes so far."""
+        return {
+            "lanes": len(self._lanes),
+            "idle_lanes": len(self._idle),
+            "waiting": len(self._waiting),
+            "streams": self.streams,
+            "bytes_from_node": self.bytes_in + sum(lane.bytes_in for lane in self._lanes),
+            "bytes_to_node": self.bytes_out + sum(lane.bytes_out for lane in self._lanes),
+        }
+
+    def cut(self, reason: str) -> None:
+        """Close every lane now, and with them every stream."""
+        for lane in list(self._lanes):
+            lane.close(reason)
+
+    def close(self, reason: str, *, keep_path: bool) -> None:
+        """Cut everything and stop listening; the path stays for a gateway that comes back, if ``keep_path``."""
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            if not keep_path:
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.unlink()
+        self.cut(reason)
+        for plain, timer in self._waiting:
+            timer.cancel()
+            self._turn_away(plain, "socket.ended", f"This session is over: {reason}")
+        self._waiting.clear()

@@ -1,0 +1,329 @@
+"""The gateway's memory: sessions, used token ids, serials and revocations, in SQLite.
+
+It holds what must survive a killed gateway: which sessions wait, which tokens were used, which certificates are
+revoked. Every method is one transaction; when it returns, the change is on disk (``synchronous=FULL``); when it
+raises, nothing changed. It decides nothing about tokens or certificates, reads no clock and speaks to no peer.
+
+The launch specification of a waiting session holds secrets of the single-user server, so that the file is 0600 in a
+0700 directory, opening is refused where that does not hold, and the specification is deleted when it is handed out.
+"""
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_hpcsec.errors import Refused, Unavailable
+from jupyter_hpcsec.tunnel.private import private_directory, private_file
+from jupyter_hpcsec.tunnel.session import SESSION_ID, Session, State
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x48505347
+""""HPSG" in SQLite's header: another program's database is not taken for ours."""
+
+TOKEN_MARGIN_S = 300
+"""Seconds for which a used token id is kept after its token expired, in case the clock is set back."""
+
+RETENTION_S = 30 * 86400
+"""Seconds for which an ended session is shown, by default."""
+
+_SCHEMA = """
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY NOT NULL,
+    user TEXT NOT NULL,
+    server TEXT NOT NULL,
+    uid INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    job_id TEXT NOT NULL,
+    node TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL,
+    serial TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    ended_at INTEGER,
+    launch TEXT,
+    CHECK ((state = 'ended') = (ended_at IS NOT NULL)),
+    CHECK ((launch IS NOT NULL) = (state = 'waiting'))
+);
+CREATE INDEX sessions_by_state ON sessions (state);
+CREATE TABLE tokens (
+    jti TEXT PRIMARY KEY NOT NULL,
+    session TEXT NOT NULL,
+    expires INTEGER NOT NULL
+);
+CREATE TABLE serials (
+    serial TEXT PRIMARY KEY NOT NULL,
+    session TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    revoked_at INTEGER
+);
+CREATE INDEX serials_by_session ON serials (session);
+"""
+
+_FIELDS = "id, user, server, uid, state, job_id, node, created_at, ends_at, serial, reason"
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """One revoked certificate. Times are Unix seconds; after ``expires`` it is worthless without this entry too."""
+
+    serial: str
+    session: str
+    revoked_at: int
+    expires: int
+
+
+def _session(row: tuple[Any, ...]) -> Session:
+    values = dict(zip(_FIELDS.split(", "), row, strict=True))
+    return Session(**(values | {"state": State(values["state"])}))
+
+
+class Store:
+    """One open database; may be used from several threads and, at once, by several processes.
+
+    Raises ``Refused("store.…")`` where the file's owner, mode or schema is wrong, ``Unavailable`` where the disk, or
+    another process that holds the lock longer than ``busy_s`` seconds, does not let it work.
+    """
+
+    def __init__(self, path: Path, *, busy_s: float = 5.0, retention_s: int = RETENTION_S) -> None:
+        self._path = path
+        self._retention_s = retention_s
+        self._lock = threading.RLock()
+        private_directory(path.parent, rule="store")
+        private_file(path, rule="store")
+        with self._translated():
+            self._db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database; using the store afterwards raises ``Unavailable``."""
+        with self._lock:
+            self._db.close()
+
+    # -- sessions ---------------------------------------------------------------------------------------------------
+
+    def add(self, session: Session, launch: Mapping[str, Any]) -> None:
+        """Remember a new waiting session and what its job shall start; ``Refused`` when the id is taken."""
+        if not SESSION_ID.fullmatch(session.id) or session.state is not State.WAITING or session.serial:
+            raise ValueError(f"BUG: {session!r} is not a new session")
+        values = (*(getattr(session, name) for name in _FIELDS.split(", ")), json.dumps(dict(launch)))
+        with self._transaction() as db:
+            if self._row(db, session.id):
+                raise Refused("session.exists", f"Session {session.id} exists; register a new one.")
+            db.execute(f"INSERT INTO sessions ({_FIELDS}, launch) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)  # noqa: S608
+
+    def bind_job(self, session_id: str, job_id: str) -> None:
+        """Bind the session to the batch system's job, once; the same job again changes nothing."""
+        with self._transaction() as db:
+            session = self._live(db, session_id)
+            if session.job_id and session.job_id != job_id:
+                raise Refused("session.job-bound", f"Session {session_id} belongs to job {session.job_id}.")
+            db.execute("UPDATE sessions SET job_id = ? WHERE id = ?", (job_id, session_id))
+
+    def get(self, session_id: str) -> Session | None:
+        """The session, ended ones included until they are purged."""
+        with self._reading() as db:
+            return self._row(db, session_id)
+
+    def active(self) -> list[Session]:
+        """All sessions that have not ended, oldest first."""
+        query = f"SELECT {_FIELDS} FROM sessions WHERE state != 'ended' ORDER BY created_at, id"  # noqa: S608
+        with self._reading() as db:
+            return [_session(row) for row in db.execute(query)]
+
+    def launch_of(self, session_id: str) -> dict[str, Any] | None:
+        """What a waiting session's job shall start; None once it was handed out or the session ended."""
+        with self._reading() as db:
+            row = db.execute("SELECT launch FROM sessions WHERE id = ?", (session_id,)).fetchone()
+        return dict(json.loads(row[0])) if row and row[0] is not None else None
+
+    def set_state(self, session_id: str, state: State) -> None:
+        """Move an enrolled session on. Waiting is left by ``claim`` only, and only ``end`` ends."""
+        if state in (State.WAITING, State.ENDED):
+            raise ValueError(f"BUG: set_state to {state}")
+        with self._transaction() as db:
+            if self._live(db, session_id).state is State.WAITING:
+                raise Refused("session.not-enrolled", f"Session {session_id} has not enrolled.")
+            db.execute("UPDATE sessions SET state = ? WHERE id = ?", (state, session_id))
+
+    def end(self, session_id: str, reason: str, now: int) -> Session | None:
+        """End the session for good and revoke all its certificates; None when there is no such session.
+
+        Ending an ended session changes nothing: the first reason stays.
+        """
+        with self._transaction() as db:
+            session = self._row(db, session_id)
+            if session is None or session.state is State.ENDED:
+                return session
+            db.execute(
+                "UPDATE sessions SET state = 'ended', reason = ?, ended_at = ?, launch = NULL WHERE id = ?",
+                (reason, now, session_id),
+            )
+            db.execute("UPDATE serials SET revoked_at = ? WHERE session = ? AND revoked_at IS NULL", (now, session_id))
+            return self._row(db, session_id)
+
+    # -- tokens and certificates ------------------------------------------------------------------------------------
+
+    def jti_used(self, jti: str) -> bool:
+        """Whether this token id was used. ``claim`` asks again: this alone decides nothing."""
+        with self._reading() as db:
+            return self._jti_used(db, jti)
+
+    def claim(
+        self, jti: str, *, session_id: str, serial: str, node: str, token_expires: int, now: int
+    ) -> tuple[Session, dict[str, Any]]:
+        """Use the token, enrol its session and hand out the launch specification: all of it once, or nothing.
+
+        Times are Unix seconds. Of any number of callers at once, in any number of processes, one wins; the others get
+        ``Refused``. The caller owes all checks of token, job and certificate request before.
+        """
+        with self._transaction() as db:
+            # 1. The token's id is new.
+            if self._jti_used(db, jti):
+                raise Refused("enrol.token-used", "This job token was used before; start the server again.")
+            # 2. The session exists, waits, and its time is not over.
+            session = self._row(db, session_id)
+            if session is None:
+                raise Refused("enrol.session-unknown", f"There is no session {session_id}.")
+            if session.state is not State.WAITING:
+                raise Refused("enrol.session-not-waiting", f"Session {session_id} is {session.state}, not waiting.")
+            if session.ends_at <= now:
+                raise Refused("enrol.session-over", f"Session {session_id} is over; start the server again.")
+            # 3. The certificate's serial is new; a second certificate with it could not be revoked apart.
+            if db.execute("SELECT 1 FROM serials WHERE serial = ?", (serial,)).fetchone():
+                raise Refused("enrol.serial-used", "The certificate's serial was issued before.")
+            # 4. The launch specification leaves the disk with this answer.
+            launch = dict(
+                json.loads(db.execute("SELECT launch FROM sessions WHERE id = ?", (session_id,)).fetchone()[0])
+            )
+            db.execute("INSERT INTO tokens (jti, session, expires) VALUES (?, ?, ?)", (jti, session_id, token_expires))
+            self._record_serial(db, session, serial)
+            db.execute(
+                "UPDATE sessions SET state = 'enrolled', serial = ?, node = ?, launch = NULL WHERE id = ?",
+                (serial, node, session_id),
+            )
+            return self._live(db, session_id), launch
+
+    def renewed(self, session_id: str, serial: str) -> None:
+        """Record a renewal's serial; call it before the certificate leaves. Earlier ones run out by themselves."""
+        with self._transaction() as db:
+            session = self._live(db, session_id)
+            if session.state is State.WAITING:
+                raise Refused("session.not-enrolled", f"Session {session_id} has not enrolled.")
+            if db.execute("SELECT 1 FROM serials WHERE serial = ?", (serial,)).fetchone():
+                raise Refused("enrol.serial-used", "The certificate's serial was issued before.")
+            self._record_serial(db, session, serial)
+            db.execute("UPDATE sessions SET serial = ? WHERE id = ?", (serial, session_id))
+
+    def is_revoked(self, serial: str) -> bool:
+        """Whether a certificate is worthless. One that was never recorded is: the database may be an old copy."""
+        with self._reading() as db:
+            row = db.execute("SELECT revoked_at FROM serials WHERE serial = ?", (serial,)).fetchone()
+        return row is None or row[0] is not None
+
+    def revocations(self) -> list[Revocation]:
+        """All revoked certificates that are kept, oldest first."""
+        query = (
+            "SELECT serial, session, revoked_at, expires FROM serials WHERE revoked_at IS NOT NULL "
+            "ORDER BY revoked_at, serial"
+        )
+        with self._reading() as db:
+            return [Revocation(*row) for row in db.execute(query)]
+
+    def purge(self, now: int) -> None:
+        """Forget what no longer protects: expired tokens' ids, expired certificates, sessions ended long ago.
+
+        The write-ahead log is emptied too, since it may still hold launch specifications that were handed out.
+        """
+        with self._transaction() as db:
+            db.execute("DELETE FROM tokens WHERE expires < ?", (now - TOKEN_MARGIN_S,))
+            db.execute("DELETE FROM serials WHERE expires < ?", (now - TOKEN_MARGIN_S,))
+            db.execute(
+                "DELETE FROM sessions WHERE state = 'ended' AND ended_at < ? "
+                "AND id NOT IN (SELECT session FROM tokens) AND id NOT IN (SELECT session FROM serials)",
+                (now - self._retention_s,),
+            )
+        with self._reading() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    # -- one transaction --------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        with self._reading() as db:
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "trusted_schema = OFF"):
+                db.execute(f"PRAGMA {pragma}").fetchall()
+        with self._transaction() as db:
+            application, version, tables = (
+                db.execute(query).fetchone()[0]
+                for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+            )
+            if (application, version, tables) == (0, 0, 0):
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif application != APPLICATION_ID:
+                raise Refused("store.foreign", f"{self._path} is another program's database; name another file.")
+            elif version != SCHEMA_VERSION:
+                raise Refused(
+                    "store.schema",
+                    f"{self._path} has schema {version}, this version of jupyter-hpcsec reads {SCHEMA_VERSION}: "
+                    "run the version that wrote it.",
+                )
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise Unavailable(f"The gateway's database {self._path} can't be used: {exc}.") from exc
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            yield self._db
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as db:
+            # IMMEDIATE takes the write lock first, so that what is read here still holds when it is written.
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                # SQLite rolls some failures back by itself (a full disk, say); a second ROLLBACK would be an error.
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    @staticmethod
+    def _row(db: sqlite3.Connection, session_id: str) -> Session | None:
+        row = db.execute(f"SELECT {_FIELDS} FROM sessions WHERE id = ?", (session_id,)).fetchone()  # noqa: S608
+        return _session(row) if row else None
+
+    def _live(self, db: sqlite3.Connection, session_id: str) -> Session:
+        session = self._row(db, session_id)
+        if session is None:
+            raise Refused("session.unknown", f"There is no session {session_id}.")
+        if session.state is State.ENDED:
+            raise Refused("session.ended", f"Session {session_id} has ended.")
+        return session
+
+    @staticmethod
+    def _jti_used(db: sqlite3.Connection, jti: str) -> bool:
+        return db.execute("SELECT 1 FROM tokens WHERE jti = ?", (jti,)).fetchone() is not None
+
+    @staticmethod
+    def _record_serial(db: sqlite3.Connection, session: Session, serial: str) -> None:
+        db.execute(
+            "INSERT INTO serials (serial, session, expires) VALUES (?, ?, ?)", (serial, session.id, session.ends_at)
+        )
