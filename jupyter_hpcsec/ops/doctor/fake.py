@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake
 from jupyter_hpcsec.ops.doctor.world import ClockState, FileFact, HttpAnswer, Ran
+from jupyter_hpcsec.tunnel.peer import PeerCredentials
 
 
 @dataclass
@@ -21,6 +22,7 @@ class FakeWorld:
     old: Handshake = field(default_factory=lambda: Handshake(tls_error="tlsv1 alert protocol version"))
     answers: dict[str, HttpAnswer | OSError] = field(default_factory=dict)
     abi: int | None = 7
+    gateway: PeerCredentials | None = None
     clock_state: ClockState = field(default_factory=lambda: ClockState(True, 0.001))
     stdin: list[str] = field(default_factory=list)
 
@@ -55,6 +57,12 @@ class FakeWorld:
         if isinstance(found, OSError):
             raise found
         return found
+
+    def owner_of_socket(self, path: Path) -> PeerCredentials:
+        """See ``World``."""
+        if self.gateway is None:
+            raise FileNotFoundError(str(path))
+        return self.gateway
 
     def read(self, path: Path) -> str:
         """See ``World``."""

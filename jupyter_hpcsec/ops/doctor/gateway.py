@@ -2,21 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown, warn
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint
 
-DESCRIPTORS_PER_SESSION = 4
-"""An idle session: its unix socket, its control connection and two lanes dialled ahead."""
-
 
 def judge_status(status: Mapping[str, Any]) -> list[Finding]:
     """What ``AdminClient.status()`` returned: version and attestation."""
     version = str(status.get("version", "unknown"))
-    findings = [ok("gateway", f"answers on its admin socket: version {version}, pid {status.get('pid', 'unknown')}")]
+    sessions = status.get("sessions", "unknown")
+    findings = [ok("gateway", f"answers on its admin socket: version {version}, sessions: {sessions}")]
     if version != __version__:
         findings.append(
             warn(
@@ -26,6 +23,7 @@ def judge_status(status: Mapping[str, Any]) -> list[Finding]:
             )
         )
     findings.append(judge_attestors(status.get("attestors")))
+    findings.append(judge_refusals(status.get("refusals")))
     return findings
 
 
@@ -34,7 +32,7 @@ def judge_attestors(attestors: object) -> Finding:
     if not isinstance(attestors, Sequence) or isinstance(attestors, str):
         return unknown("attestation", "the gateway does not say how it attests", "upgrade the gateway")
     names = [str(name) for name in attestors]
-    if not names or any(name in {"none", "unsafe-none"} for name in names):
+    if not names or "none" in names:
         return warn(
             "attestation",
             "none: whoever holds a job's token first is taken for the job",
@@ -44,19 +42,22 @@ def judge_attestors(attestors: object) -> Finding:
 
 
 def endpoints_of(status: Mapping[str, Any]) -> list[Endpoint]:
-    """The announced endpoints; ValueError where one is not host:port."""
+    """The announced endpoints; Malformed where one is not host:port."""
     return [Endpoint.parse(str(text)) for text in status.get("endpoints") or []]
 
 
-def judge_descriptors(limits: str, open_now: int, sessions: int) -> Finding:
-    """``limits`` is the text of /proc/PID/limits of the gateway. Each session holds a few descriptors."""
+def judge_descriptors(limits: str, open_now: int, sessions: int, idle_lanes: int) -> Finding:
+    """``limits`` is the text of /proc/PID/limits of the gateway.
+
+    An idle session holds its unix socket, its control connection and ``idle_lanes`` lanes dialled ahead.
+    """
     found = re.search(r"^Max open files\s+(\d+)", limits, re.MULTILINE)
     if found is None:
         return unknown(
             "descriptors", "the gateway's limit can't be read", "run the doctor as root or as the gateway's user"
         )
     limit = int(found.group(1))
-    room = max(limit - open_now, 0) // DESCRIPTORS_PER_SESSION
+    room = max(limit - open_now, 0) // (2 + idle_lanes)
     shown = f"{open_now} of {limit} open with {sessions} sessions; room for about {room} more idle ones"
     fix = "raise LimitNOFILE in the gateway's systemd unit and restart it; sessions survive that"
     if open_now > 0.9 * limit:
@@ -66,7 +67,11 @@ def judge_descriptors(limits: str, open_now: int, sessions: int) -> Finding:
     return ok("descriptors", shown)
 
 
-def process_directory(status: Mapping[str, Any]) -> Path | None:
-    """/proc/PID of the gateway; None where its pid is not told."""
-    pid = status.get("pid")
-    return Path("/proc") / str(pid) if isinstance(pid, int) and pid > 0 else None
+def judge_refusals(refusals: object) -> Finding:
+    """What the gateway turned away since it started, by rule. Only one of them is a fault of the gateway's host."""
+    counts = {str(rule): int(n) for rule, n in refusals.items()} if isinstance(refusals, Mapping) else {}
+    if counts.get("port.no-descriptor"):
+        fix = "raise LimitNOFILE in the gateway's systemd unit and restart it; sessions survive that"
+        return bad("refusals", f"{counts['port.no-descriptor']} connections found no free descriptor", fix)
+    most = sorted(counts.items(), key=lambda pair: -pair[1])[:5]
+    return ok("refusals", ", ".join(f"{rule}: {n}" for rule, n in most) or "none since the gateway started")

@@ -7,9 +7,12 @@ certificate, one that trusts anything, only to say whose certificate was shown. 
 import contextlib
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from jupyter_hpcsec.tunnel.tls import parse_endpoint
+
+_SAID_LIMIT = 4096
 _SETTLE_S = 1.0
 """Seconds. A TLS 1.3 server tells that it misses a certificate after the client is done (RFC 8446, 4.4.2.4)."""
 
@@ -26,14 +29,8 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str) -> "Endpoint":
-        """``host:port`` or ``[v6]:port``; ValueError otherwise."""
-        host, colon, port = text.strip().rpartition(":")
-        if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
-            raise ValueError(f"{text!r} is not host:port")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not bare or (":" in bare) != host.startswith("["):
-            raise ValueError(f"{text!r} is not host:port; write an IPv6 address in brackets")
-        return cls(bare, int(port))
+        """``host:port`` or ``[v6]:port``; Malformed otherwise."""
+        return cls(*parse_endpoint(text.strip()))
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,8 @@ class Handshake:
     """The certificates that the peer showed, DER, its own first."""
     afterwards: str = ""
     """The peer's next act, no client certificate being given: ``alert: NAME``, ``closed``, ``spoke`` or ``waits``."""
+    said: bytes = b""
+    """The first bytes of a peer that spoke."""
 
 
 def shake_hands(
@@ -93,12 +92,12 @@ def _attempt(endpoint: Endpoint, context: ssl.SSLContext, server_name: str, time
 def _secure(plain: socket.socket, context: ssl.SSLContext, server_name: str) -> Handshake:
     try:
         with context.wrap_socket(plain, server_hostname=server_name) as secured:
-            return Handshake(
-                version=secured.version() or "",
-                alpn=secured.selected_alpn_protocol() or "",
-                chain=_chain(secured),
-                afterwards=_afterwards(secured),
+            # Before the peer's next act: an alert ends the connection, and with it what is known of it.
+            made = Handshake(
+                version=secured.version() or "", alpn=secured.selected_alpn_protocol() or "", chain=_chain(secured)
             )
+            afterwards, said = _afterwards(secured)
+            return replace(made, afterwards=afterwards, said=said)
     except ssl.SSLCertVerificationError as exc:
         return Handshake(verify_error=exc.verify_message)
     except ssl.SSLError as exc:
@@ -109,16 +108,17 @@ def _secure(plain: socket.socket, context: ssl.SSLContext, server_name: str) -> 
         return Handshake(tls_error=exc.strerror or "the connection was closed during the handshake")
 
 
-def _afterwards(secured: ssl.SSLSocket) -> str:
+def _afterwards(secured: ssl.SSLSocket) -> tuple[str, bytes]:
     secured.settimeout(_SETTLE_S)
     try:
-        return "spoke" if secured.recv(1) else "closed"
+        said = secured.recv(_SAID_LIMIT)
     except TimeoutError:
-        return "waits"
+        return "waits", b""
     except ssl.SSLError as exc:
-        return f"alert: {_words(exc)}"
+        return f"alert: {_words(exc)}", b""
     except OSError:
-        return "closed"
+        return "closed", b""
+    return "spoke" if said else "closed", said
 
 
 def _words(error: ssl.SSLError) -> str:

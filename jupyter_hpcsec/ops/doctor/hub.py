@@ -1,6 +1,6 @@
 """The doctor on the hub's host: from the gateway outwards, hop by hop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from jupyter_hpcsec.ops.doctor.world import World
 
 @dataclass(frozen=True)
 class HubSide:
-    """Where the parts are. ``status`` asks the gateway and raises HpcsecError where it does not answer."""
+    """Where the parts are. ``status`` and ``list_keys`` ask the gateway; HpcsecError where it does not answer."""
 
     admin_socket: Path
     status: Callable[[], Mapping[str, Any]]
+    list_keys: Callable[[], Sequence[Mapping[str, Any]]]
     public_url: str
     proxy_api_url: str
-    hub_api_url: str
+    hub_api_url: str | None
+    """None: the one that the gateway uses."""
     batch_system: str
-    ca: bytes | None = None
-    """DER of the gateway's authority, where the gateway does not show it."""
 
 
 def examine(world: World, side: HubSide) -> list[Finding]:
@@ -38,11 +38,9 @@ def examine(world: World, side: HubSide) -> list[Finding]:
     attests_by_munge = "munge" in (status.get("attestors") or ())
     hops: dict[str, Callable[[], list[Finding]]] = {
         "tls": lambda: _tls(world, side, status),
-        "descriptors": lambda: _descriptors(world, status),
+        "descriptors": lambda: _descriptors(world, side, status),
         "permissions": lambda: _permissions(world, side, status),
-        "hub api": lambda: web.examine(
-            world, "hub api", side.hub_api_url, "start JupyterHub, or correct the Hub API address (--hub-api-url)"
-        ),
+        "hub api": lambda: _hub_api(world, side.hub_api_url or status.get("hub_api_url")),
         "public url": lambda: web.examine(
             world, "public url", side.public_url, "start the proxy, or correct the address (--public-url)"
         ),
@@ -65,51 +63,54 @@ def attempt(hop: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     """Run a hop's checks; where they can't be made, that is what is said."""
     try:
         return check()
-    except (OSError, ValueError, HpcsecError) as exc:
+    except (OSError, ValueError, KeyError, HpcsecError) as exc:
         return [unknown(hop, f"could not be checked: {exc}", "run the doctor as root; if it stays, report it as a bug")]
 
 
 def _tls(world: World, side: HubSide, status: Mapping[str, Any]) -> list[Finding]:
+    """Under each authority that a job may still hold: during a rotation the old one has to be shown, too."""
+    if not status:
+        return [unknown("tls", "the gateway's endpoints and authorities are not known", "mend the gateway first")]
     endpoints = gateway.endpoints_of(status)
-    sha256 = status.get("ca")
-    if not status or not isinstance(sha256, str):
-        return [unknown("tls", "the gateway's endpoints and pin are not known", "mend the gateway first")]
-    pin = tls.Pin(sha256)
-    if side.ca is not None:
-        pin = tls.Pin.of(side.ca)
-        if pin.sha256 != sha256:
-            return [
-                bad("ca pin", f"--ca is {pin.sha256[:16]}…, the gateway has {sha256[:16]}…", "give the current one")
-            ]
-    return [tls.judge_endpoints(endpoints), *tls.examine(world, endpoints, pin)]
-
-
-def _descriptors(world: World, status: Mapping[str, Any]) -> list[Finding]:
-    directory = gateway.process_directory(status)
-    if directory is None:
-        return [unknown("descriptors", "the gateway's process is not known", "mend the gateway first")]
-    sessions = status.get("sessions", 0)
-    open_now = len(world.listdir(directory / "fd"))
-    return [gateway.judge_descriptors(world.read(directory / "limits"), open_now, int(sessions))]
-
-
-def _permissions(world: World, side: HubSide, status: Mapping[str, Any]) -> list[Finding]:
-    """Who may enter the run directory decides who may reach a session; the admin socket checks peers besides."""
-    hop = "permissions"
-    owner = status.get("uid")
-    owner = owner if isinstance(owner, int) else None
-    findings = [files.examine(world, hop, side.admin_socket, kind="socket", widest=0o660, owner=owner)]
-    for name, widest in (("state_dir", 0o700), ("run_dir", 0o750)):
-        if isinstance(status.get(name), str):
-            path = Path(status[name])
-            findings.append(files.examine(world, hop, path, kind="directory", widest=widest, owner=owner))
-    sockets = status.get("sockets_dir")
-    if isinstance(sockets, str):
-        findings += _session_sockets(world, Path(sockets), owner)
+    findings = [tls.judge_endpoints(endpoints)]
+    for key in side.list_keys():
+        if key["kind"] == "authority" and (key["expires"] is None or key["expires"] > world.now()):
+            findings += tls.examine(world, endpoints, tls.Pin(key["id"]))
     return findings
 
 
-def _session_sockets(world: World, directory: Path, owner: int | None) -> list[Finding]:
+def _hub_api(world: World, url: str | None) -> list[Finding]:
+    if url is None:
+        return [unknown("hub api", "its address is not known", "mend the gateway first, or give --hub-api-url")]
+    return web.examine(world, "hub api", url, "start JupyterHub, or correct hub_api_url in the gateway's configuration")
+
+
+def _descriptors(world: World, side: HubSide, status: Mapping[str, Any]) -> list[Finding]:
+    if not status:
+        return [unknown("descriptors", "the gateway's process is not known", "mend the gateway first")]
+    process = Path("/proc") / str(world.owner_of_socket(side.admin_socket).pid)
+    open_now = len(world.listdir(process / "fd"))
+    idle_lanes = int(status["limits"]["idle_lanes"])
+    return [gateway.judge_descriptors(world.read(process / "limits"), open_now, int(status["sessions"]), idle_lanes)]
+
+
+def _permissions(world: World, side: HubSide, status: Mapping[str, Any]) -> list[Finding]:
+    """Whoever may write to the run directory can take a session's place; whoever reads the state holds the keys."""
+    hop = "permissions"
+    if not status:
+        return [unknown(hop, "the gateway's directories are not known", "mend the gateway first")]
+    owner = world.owner_of_socket(side.admin_socket).uid
+    state, run = Path(status["state_directory"]), Path(status["run_directory"])
+    return [
+        files.examine(world, hop, side.admin_socket, kind="socket", widest=0o660, owner=owner),
+        files.examine(world, hop, state, kind="directory", widest=0o700, owner=owner),
+        files.examine(world, hop, run, kind="directory", widest=0o755, owner=owner),
+        files.examine(world, hop, run / "s", kind="directory", widest=0o755, owner=owner),
+        *_session_sockets(world, run / "s", owner),
+    ]
+
+
+def _session_sockets(world: World, directory: Path, owner: int) -> list[Finding]:
     """One line for all sockets that are as they should be, one for each that is not."""
     names = [name for name in world.listdir(directory) if name.endswith(".sock")]
     each = [
@@ -117,4 +118,4 @@ def _session_sockets(world: World, directory: Path, owner: int | None) -> list[F
         for name in names
     ]
     wrong = [finding for finding in each if finding.fix]
-    return [*wrong, ok("permissions", f"{len(names) - len(wrong)} session sockets are open to the proxy's user only")]
+    return [*wrong, ok("permissions", f"{len(names) - len(wrong)} session sockets are closed to other users")]

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.identity.authority import server_name
 from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown, warn
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake
 from jupyter_hpcsec.ops.doctor.world import World
+from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE, PREFIX, Denied, decode_from_gateway
 
-ENROL, CONTROL, LANE = "hpcsec-enrol/1", "hpcsec-control/1", "hpcsec-lane/1"
 _CLOCK_WORDS = ("not yet valid", "expired")
 
 
@@ -28,8 +30,8 @@ class Pin:
 
     @property
     def server_name(self) -> str:
-        """The name that the gateway answers to for this authority (docs/security/protocol.md)."""
-        return f"ca-{self.sha256[:32]}.gateway.hpcsec.internal"
+        """The name that the gateway answers to for this authority."""
+        return server_name(self.sha256)
 
 
 def examine(world: World, endpoints: Sequence[Endpoint], pin: Pin) -> list[Finding]:
@@ -136,13 +138,21 @@ def judge_closed_to_strangers(endpoint: Endpoint, alpn: str, seen: Handshake) ->
             f"{endpoint}: {alpn} could not be tried ({seen.connect_error or seen.verify_error})",
             "run the doctor again; the gateway limits handshakes per second and address",
         )
-    if not seen.tls_error and seen.afterwards in {"waits", "spoke"}:
+    taken = seen.afterwards == "waits" or (seen.afterwards == "spoke" and not _is_denial(seen.said))
+    if not seen.tls_error and taken:
         return bad(
             "tls",
             f"{endpoint}: {alpn} was accepted without a client certificate",
             "end all sessions and stop what answers there: a gateway of this package never does this",
         )
     return ok("tls", f"{endpoint}: {alpn} without a certificate is refused")
+
+
+def _is_denial(said: bytes) -> bool:
+    try:
+        return isinstance(decode_from_gateway(said[PREFIX:]), Denied)
+    except Malformed:
+        return False
 
 
 def judge_old_version(endpoint: Endpoint, seen: Handshake) -> Finding:

@@ -29,7 +29,7 @@ def judge_answer(hop: str, url: str, answer: HttpAnswer | OSError, fix: str) -> 
 def judge_encryption(hop: str, url: str) -> list[Finding]:
     """Plain HTTP is right on the same host only."""
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "https" or parts.hostname in _HERE:
+    if parts.scheme in {"https", "http+unix"} or parts.hostname in _HERE:
         return []
     fix = "serve it by HTTPS: give the proxy a certificate, or put a TLS terminating proxy on the same host"
     return [warn(hop, f"{url} is not encrypted: passwords and cookies can be read on the way", fix)]

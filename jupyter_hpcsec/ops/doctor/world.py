@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake, shake_hands
+from jupyter_hpcsec.tunnel.peer import PeerCredentials, peer_credentials
 
 OUTPUT_LIMIT = 1 << 20
 """Bytes kept of a file or of a command's output; ``scontrol show config`` prints about 10 KiB."""
@@ -98,6 +99,10 @@ class World(Protocol):
         """None when nothing is there."""
         ...
 
+    def owner_of_socket(self, path: Path) -> PeerCredentials:
+        """The process that listens on a unix socket, by the kernel's word."""
+        ...
+
     def read(self, path: Path) -> str:
         """A text file's beginning."""
         ...
@@ -113,7 +118,10 @@ class World(Protocol):
         ...
 
     def http(self, url: str, unix: Path | None = None) -> HttpAnswer:
-        """The head of the answer to a GET, redirects not followed. Over a unix socket where ``unix`` is given."""
+        """The head of the answer to a GET, redirects not followed.
+
+        Over a unix socket where ``unix`` is given, or by JupyterHub's ``http+unix://%2Fpath/...``.
+        """
         ...
 
     def landlock_abi(self) -> int | None:
@@ -187,6 +195,13 @@ class RealWorld:
         kinds = {stat.S_IFDIR: "directory", stat.S_IFSOCK: "socket", stat.S_IFREG: "file"}
         return FileFact(stat.S_IMODE(found.st_mode), found.st_uid, kinds.get(stat.S_IFMT(found.st_mode), "other"))
 
+    def owner_of_socket(self, path: Path) -> PeerCredentials:
+        """See ``World``."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(self._timeout_s)
+            sock.connect(str(path))
+            return peer_credentials(sock)
+
     def read(self, path: Path) -> str:
         """See ``World``."""
         with path.open("rb") as file:
@@ -228,8 +243,10 @@ def _text(data: bytes) -> str:
 
 def _http(url: str, unix: Path | None, timeout_s: float) -> HttpAnswer:
     parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "http+unix":  # JupyterHub's spelling: the socket's path, percent-encoded, as the host
+        unix, parts = Path(urllib.parse.unquote(parts.netloc)), parts._replace(scheme="http", netloc="localhost")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise OSError(f"{url} is not an http or https URL")
+        raise OSError(f"{url} is not an http, https or http+unix URL")
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
     if unix is not None:
         connection.sock = socket.socket(socket.AF_UNIX)

@@ -1,7 +1,7 @@
-"""The hub's side as a whole: a gateway that is away leaves red and unknown lines, never green ones for what it hides."""
+"""The hub's side as a whole: a gateway that is away leaves red and unknown lines, and no green one in their place."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,31 @@ from jupyter_hpcsec.ops.doctor.fake import FakeWorld
 from jupyter_hpcsec.ops.doctor.finding import Finding, Status, holds
 from jupyter_hpcsec.ops.doctor.handshake import Handshake
 from jupyter_hpcsec.ops.doctor.hub import HubSide, examine
-from jupyter_hpcsec.ops.doctor.tls import CONTROL, ENROL, LANE
 from jupyter_hpcsec.ops.doctor.world import FileFact, HttpAnswer, Ran
+from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE
+from jupyter_hpcsec.tunnel.peer import PeerCredentials
 
 CA = b"the authority's certificate"
 STATUS = {
     "version": __version__,
-    "pid": 7,
-    "uid": 900,
     "endpoints": ["hub.example:8443"],
-    "ca": hashlib.sha256(CA).hexdigest(),
     "attestors": ["scheduler", "munge"],
     "sessions": 2,
-    "state_dir": "/var/lib/hpcsec",
-    "run_dir": "/run/hpcsec",
-    "sockets_dir": "/run/hpcsec/s",
+    "state_directory": "/var/lib/hpcsec",
+    "run_directory": "/run/hpcsec",
+    "limits": {"idle_lanes": 2},
+    "refusals": {"token.expired": 3},
 }
 
 
-def side(status: Mapping[str, Any] | None = STATUS, ca: bytes | None = None) -> HubSide:
+KEYS = [
+    {"kind": "token", "id": "k1", "expires": None},
+    {"kind": "authority", "id": hashlib.sha256(CA).hexdigest(), "expires": 2_000_000_000},
+    {"kind": "authority", "id": "0" * 64, "expires": 1_000_000_000},
+]
+
+
+def side(status: Mapping[str, Any] | None = STATUS, keys: Sequence[Mapping[str, Any]] = KEYS) -> HubSide:
     def ask() -> Mapping[str, Any]:
         if status is None:
             raise Unavailable("no gateway answers on /run/hpcsec/admin.sock")
@@ -38,11 +44,11 @@ def side(status: Mapping[str, Any] | None = STATUS, ca: bytes | None = None) -> 
     return HubSide(
         admin_socket=Path("/run/hpcsec/admin.sock"),
         status=ask,
+        list_keys=lambda: keys,
         public_url="https://hub.example/",
         proxy_api_url="http://127.0.0.1:8001/",
         hub_api_url="http://127.0.0.1:8081/hub/api",
         batch_system="slurm",
-        ca=ca,
     )
 
 
@@ -60,9 +66,11 @@ def healthy(world: FakeWorld) -> FakeWorld:
         "unshare --user true": Ran(0, "", ""),
         "configurable-http-proxy --version": Ran(0, "5.3.0", ""),
     }
+    world.gateway = PeerCredentials(pid=7, uid=900, gid=900)
     world.files = {
         "/run/hpcsec/admin.sock": FileFact(0o660, 900, "socket"),
         "/run/hpcsec": FileFact(0o750, 900, "directory"),
+        "/run/hpcsec/s": FileFact(0o750, 900, "directory"),
         "/run/hpcsec/s/a.sock": FileFact(0o600, 900, "socket"),
         "/var/lib/hpcsec": FileFact(0o700, 900, "directory"),
         "/etc/munge/munge.key": FileFact(0o400, 104, "file"),
@@ -104,8 +112,14 @@ def test_a_session_socket_that_is_open_to_all(world: FakeWorld) -> None:
     assert any("b.sock" in finding.what for finding in findings if finding.status is Status.BAD)
 
 
-def test_another_authority_than_the_one_given(world: FakeWorld) -> None:
-    assert of(examine(healthy(world), side(ca=b"another")), "ca pin") == {Status.BAD}
+def test_an_authority_that_jobs_still_trust_must_be_shown(world: FakeWorld) -> None:
+    retired = {"kind": "authority", "id": "1" * 64, "expires": 1_900_000_000}
+    assert of(examine(healthy(world), side(keys=[*KEYS, retired])), "ca pin") == {Status.OK, Status.UNKNOWN}
+
+
+def test_a_state_directory_that_others_may_enter(world: FakeWorld) -> None:
+    healthy(world).files["/var/lib/hpcsec"] = FileFact(0o755, 900, "directory")
+    assert Status.BAD in of(examine(world, side()), "permissions")
 
 
 def test_munge_missing_where_it_attests(world: FakeWorld) -> None:

@@ -13,8 +13,9 @@ from jupyter_hpcsec.ops.doctor.fake import FakeWorld
 from jupyter_hpcsec.ops.doctor.finding import Finding, Status, holds
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake
 from jupyter_hpcsec.ops.doctor.node import NodeSide, discover, examine, judge_job, judge_listeners
-from jupyter_hpcsec.ops.doctor.tls import CONTROL, ENROL, LANE, Pin
+from jupyter_hpcsec.ops.doctor.tls import Pin
 from jupyter_hpcsec.ops.doctor.world import FileFact, HttpAnswer, Ran
+from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE
 
 CA = b"the authority's certificate"
 PIN = hashlib.sha256(CA).hexdigest()

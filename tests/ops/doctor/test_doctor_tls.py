@@ -6,9 +6,6 @@ from jupyter_hpcsec.ops.doctor.fake import FakeWorld
 from jupyter_hpcsec.ops.doctor.finding import Status
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake
 from jupyter_hpcsec.ops.doctor.tls import (
-    CONTROL,
-    ENROL,
-    LANE,
     Pin,
     examine,
     judge_authority,
@@ -18,6 +15,7 @@ from jupyter_hpcsec.ops.doctor.tls import (
     judge_protocol,
     judge_reach,
 )
+from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE, Denied, Welcome, encode
 
 AT = Endpoint("hub.example", 8443)
 PIN = Pin.of(b"the authority's certificate")
@@ -25,7 +23,9 @@ GOOD = Handshake(version="TLSv1.3", alpn=ENROL, chain=(b"leaf", b"the authority'
 REFUSED = Handshake(version="TLSv1.3", alpn=LANE, afterwards="alert: tlsv13 alert certificate required")
 
 
-@pytest.mark.parametrize(("error", "fix"), [("timeout", "firewall"), ("refused", "start the gateway"), ("no route", "route")])
+@pytest.mark.parametrize(
+    ("error", "fix"), [("timeout", "firewall"), ("refused", "start the gateway"), ("no route", "route")]
+)
 def test_not_reachable(error: str, fix: str) -> None:
     finding = judge_reach(AT, Handshake(connect_error=error))
     assert finding.status is Status.BAD
@@ -61,10 +61,20 @@ def test_another_protocol_or_version() -> None:
     assert judge_protocol(AT, ENROL, Handshake(version="TLSv1.3")).status is Status.BAD
 
 
-@pytest.mark.parametrize("afterwards", ["waits", "spoke"])
-def test_a_lane_without_a_certificate_must_not_be_taken(afterwards: str) -> None:
-    seen = Handshake(version="TLSv1.3", alpn=LANE, afterwards=afterwards)
+@pytest.mark.parametrize(
+    ("afterwards", "said"),
+    [("waits", b""), ("spoke", b"HTTP/1.1 200 OK"), ("spoke", encode(Welcome(heartbeat_s=15, now=0)))],
+)
+def test_a_lane_without_a_certificate_must_not_be_taken(afterwards: str, said: bytes) -> None:
+    seen = Handshake(version="TLSv1.3", alpn=LANE, afterwards=afterwards, said=said)
     assert judge_closed_to_strangers(AT, LANE, seen).status is Status.BAD
+
+
+def test_a_denial_in_words_is_a_refusal() -> None:
+    said = encode(Denied(rule="lane.no-certificate", reason="no"))
+    seen = Handshake(version="TLSv1.3", alpn=CONTROL, afterwards="spoke", said=said)
+    assert judge_closed_to_strangers(AT, CONTROL, seen).status is Status.OK
+    assert judge_closed_to_strangers(AT, LANE, Handshake(version="TLSv1.3", afterwards="closed")).status is Status.OK
 
 
 def test_a_lane_that_could_not_be_tried_is_unknown() -> None:

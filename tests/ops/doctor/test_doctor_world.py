@@ -3,6 +3,7 @@
 import socket
 import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -44,7 +45,8 @@ def test_http_refuses_what_is_no_http(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"", b"HTTP/1.1 204 No Content\r\nDate: now\r\n\r\n"])
-def test_http_over_a_unix_socket(tmp_path: Path, answer: bytes) -> None:
+@pytest.mark.parametrize(("url", "unix"), [("http://hub/hub/api", True), ("http+unix://{path}/hub/api", False)])
+def test_http_over_a_unix_socket(tmp_path: Path, answer: bytes, url: str, unix: bool) -> None:
     path = tmp_path / "hub.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -58,13 +60,14 @@ def test_http_over_a_unix_socket(tmp_path: Path, answer: bytes) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
+        address = url.format(path=quote(str(path), safe=""))
         try:
             if answer.startswith(b"HTTP"):
-                got = RealWorld(timeout_s=5).http("http://hub/hub/api", unix=path)
+                got = RealWorld(timeout_s=5).http(address, unix=path if unix else None)
                 assert (got.status, got.headers["date"]) == (204, "now")
             else:
                 with pytest.raises(OSError):  # noqa: PT011 - the kind is what the checks rely on
-                    RealWorld(timeout_s=5).http("http://hub/hub/api", unix=path)
+                    RealWorld(timeout_s=5).http(address, unix=path if unix else None)
         finally:
             thread.join()
 
