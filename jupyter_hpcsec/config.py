@@ -4,6 +4,7 @@ An admin writes ``c.HpcsecGateway.<name> = ...`` in a Python file; see ``hub_con
 here opens a file or a socket. Defaults are the secure choice; a name that weakens one begins with ``unsafe``.
 """
 
+import grp
 import os
 import pwd
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class GatewaySettings:
     state_directory: Path
     run_directory: Path
     admin_socket: Path
-    socket_group: str
+    socket_gid: int | None
     allowed_uids: frozenset[int]
     hub_api_url: str
     hub_base_url: str
@@ -179,7 +180,7 @@ class HpcsecGateway(Configurable):
             state_directory=Path(self.state_directory),
             run_directory=Path(self.run_directory),
             admin_socket=Path(self.admin_socket),
-            socket_group=self.socket_group,
+            socket_gid=_gid(self.socket_group) if self.socket_group else None,
             allowed_uids=frozenset({0, os.geteuid(), *map(_uid, self.allowed_peers)}),
             hub_api_url=self.hub_api_url,
             hub_base_url=self.hub_base_url,
@@ -190,6 +191,13 @@ class HpcsecGateway(Configurable):
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),
         )
+
+
+def _gid(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as exc:
+        raise TraitError(f"socket_group names the group {name!r}, which does not exist on this host") from exc
 
 
 def _uid(name: str) -> int:

@@ -117,7 +117,7 @@ class Agent:
 
     async def run(self) -> str:
         """Hold the tunnel until the session ends; the reason of the end."""
-        self._hub_listener = bind_unix(self._hub_api_socket, mode=0o600, group=None)
+        self._hub_listener = bind_unix(self._hub_api_socket)
         self._hub_listener.setblocking(False)
         self._loop.add_reader(self._hub_listener.fileno(), self._accept_hub_api)
         keeper = self._loop.create_task(self._keep_control())

@@ -14,7 +14,7 @@ from typing import Any
 
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
-from jupyter_hpcsec.tunnel.limits import Counters, RateLimit
+from jupyter_hpcsec.tunnel.limits import Cap, Counters, RateLimit, address_key
 from jupyter_hpcsec.tunnel.messages import PROTOCOLS
 from jupyter_hpcsec.tunnel.tls import handshake, parse_endpoint, tune
 
@@ -57,7 +57,7 @@ class FrontDoor:
         self._listeners, self._context, self._handler = listeners, context, handler
         self._limits, self._counters, self._log = limits, counters, log
         self._rate = RateLimit(limits.handshakes_per_second, limits.handshake_burst)
-        self._unfinished = 0
+        self._unfinished = Cap(limits.unfinished_handshakes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -104,14 +104,13 @@ class FrontDoor:
 
     def _admit(self, raw: socket.socket, address: str) -> None:
         """Steps before a handshake may cost anything: 1 the address's rate; 2 all unfinished handshakes."""
-        if not self._rate.allow(address, self._loop.time()):
+        if not self._rate.allow(address_key(address), self._loop.time()):
             self._refuse(Refused("port.rate", "too many connections from one address"), address)
             raw.close()
-        elif self._unfinished >= self._limits.unfinished_handshakes:
+        elif not self._unfinished.acquire():
             self._refuse(Refused("port.unfinished", "too many unfinished handshakes"), address)
             raw.close()
         else:
-            self._unfinished += 1
             task = self._loop.create_task(self._serve(raw, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -130,7 +129,7 @@ class FrontDoor:
                 tls = self._context().wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
                 await handshake(tls, self._limits.handshake_s)
             finally:
-                self._unfinished -= 1
+                self._unfinished.release()
             protocol = tls.selected_alpn_protocol()
             if protocol not in PROTOCOLS:
                 raise Refused("tls.protocol", "the client named no protocol of the tunnel (ALPN)")

@@ -11,7 +11,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,11 +39,12 @@ MAX_PROGRESS = 64
 
 @dataclass(frozen=True)
 class Peer:
-    """Who a client certificate belongs to. ``not_after`` is in Unix seconds."""
+    """Who a client certificate (DER) belongs to. ``not_after`` is in Unix seconds."""
 
     session: str
     serial: str
     not_after: int
+    certificate: bytes
 
 
 class Broker(Protocol):
@@ -150,8 +151,7 @@ class Gateway:
     def _open_port(self, session: Session) -> Live:
         live = Live(self._make_port(session))
         self._live[session.id] = live
-        group = self._settings.socket_group
-        live.port.listen(mode=0o660 if group else 0o600, group=group or None)
+        live.port.listen(self._settings.socket_gid)
         return live
 
     def _make_port(self, session: Session) -> SessionPort:
@@ -261,7 +261,9 @@ class Gateway:
                 case m.Report():
                     self._take_report(session_id, message.state, message.message, message.facts)
                 case m.Renew():
-                    await control.stream.send(self._renewed(peer, live, message.request))
+                    renewed = self._renewed(peer, live, message.request)
+                    peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
+                    await control.stream.send(renewed)
                 case _:
                     raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
 

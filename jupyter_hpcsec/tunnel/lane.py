@@ -212,8 +212,6 @@ class Lane:
 
     def _on_tls_writable(self) -> None:
         self._flush()
-        if not self._out and self._plain_interest and self._state.local is Side.OPEN:
-            self._plain_interest.read(True)
 
     def _on_plain_readable(self) -> None:
         for _ in range(ROUNDS):
@@ -300,6 +298,8 @@ class Lane:
             self.close(f"the connection broke: {exc.strerror or exc}")
             return
         self._tls_interest.write(False)
+        if self._plain_interest and self._state.local is Side.OPEN:
+            self._plain_interest.read(True)
         if self._held_out is not None:
             self._pool.give(self._held_out)
             self._held_out = None

@@ -71,9 +71,9 @@ class SessionPort:
 
     # The socket
 
-    def listen(self, *, mode: int, group: str | None) -> None:
-        """Make the session's socket; the proxy may connect from now on."""
-        listener = bind_unix(self.path, mode=mode, group=group)
+    def listen(self, group: int | None) -> None:
+        """Make the session's socket, 0600 or 0660 for a group; the proxy may connect from now on."""
+        listener = bind_unix(self.path, mode=0o600 if group is None else 0o660, group=group)
         listener.setblocking(False)
         self._listener = listener
         self._loop.add_reader(listener.fileno(), self._accept)

@@ -90,9 +90,8 @@ def test_the_socket_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
         client.connect(os.fspath(path))
-    with bind_unix(path):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(os.fspath(path))
+    with bind_unix(path), socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.fspath(path))
 
 
 def test_of_two_starts_at_once_one_gets_the_socket(tmp_path: Path) -> None:

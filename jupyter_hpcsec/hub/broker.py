@@ -1,0 +1,196 @@
+"""The broker: identity's answers to the gateway's questions, composed with the store's memory.
+
+It is the one place where job tokens, certificates and attestors meet the session database. The steps of an enrolment
+stand in ``identity.enrolment``; what the broker adds is step 7, the transaction that only one of two can win.
+"""
+
+import asyncio
+import secrets
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from jupyter_hpcsec.errors import Malformed, Refused
+from jupyter_hpcsec.identity.authority import parse_client, server_name
+from jupyter_hpcsec.identity.enrolment import Enroller, EnrolRequest, WaitingSession
+from jupyter_hpcsec.identity.keys import KINDS, KeyRing
+from jupyter_hpcsec.identity.tokens import JobClaims, mint
+from jupyter_hpcsec.tunnel import messages as m
+from jupyter_hpcsec.tunnel.gateway import Peer
+from jupyter_hpcsec.tunnel.session import Session, State
+from jupyter_hpcsec.tunnel.store import Store
+from jupyter_hpcsec.tunnel.tls import server_context
+
+AUDIENCE = "hpcsec-enrolment"
+BINDING_S = 15.0
+"""How long an enrolment waits for the spawner to say which job it submitted: a job may start before sbatch returns."""
+CONTEXT_LIFE_S = 12 * 3600
+"""After so long the gateway's own certificate is made anew; it is valid for longer than that."""
+
+
+class IdentityBroker:
+    """Answers the gateway (see ``tunnel.gateway.Broker``) from a key ring, an enroller and the store."""
+
+    def __init__(
+        self,
+        *,
+        keyring: KeyRing,
+        enroller: Enroller,
+        store: Store,
+        issuer: str,
+        token_lifetime_s: int,
+        certificate_lifetime_s: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keyring, self._enroller, self._store, self._issuer = keyring, enroller, store, issuer
+        self._token_lifetime_s, self._certificate_lifetime_s = token_lifetime_s, certificate_lifetime_s
+        self._clock = clock
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._current = ""
+        self._made_at = 0.0
+
+    # TLS
+
+    def context(self) -> ssl.SSLContext:
+        """The context of the current authority; a client that trusts an older one gets that one's, by its SNI."""
+        now = self._clock()
+        if not self._contexts or now - self._made_at > CONTEXT_LIFE_S:
+            self._make_contexts(int(now))
+        return self._contexts[self._current]
+
+    def _make_contexts(self, now: int) -> None:
+        authorities = self._keyring.authorities(now)
+        trusted = [authority.certificate_der for authority in authorities]
+        contexts = {server_name(a.id): server_context(*a.issue_server(now), trusted) for a in authorities}
+        current = server_name(authorities[0].id)
+
+        def choose(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> int | None:
+            if name not in contexts:
+                return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+            connection.context = contexts[name]
+            return None
+
+        contexts[current].sni_callback = choose
+        self._contexts, self._current, self._made_at = contexts, current, float(now)
+
+    # Tokens and certificates
+
+    def token(self, session: Session, now: int) -> str:
+        """A job token for one session: good once, and not after the longest wait in the queue."""
+        kid, key = self._keyring.signing_key()
+        claims = JobClaims(
+            issuer=self._issuer,
+            audience=AUDIENCE,
+            session=session.id,
+            jti=secrets.token_hex(16),
+            not_before=now,
+            expires=min(now + self._token_lifetime_s, session.ends_at),
+        )
+        return mint(key, kid, claims)
+
+    def authority(self) -> bytes:
+        """The DER of the authority that new jobs trust."""
+        return self._keyring.authority().certificate_der
+
+    def identify(self, certificate: bytes, now: int) -> Peer:
+        """Whose certificate this is. TLS has checked its chain and dates; its names are checked here."""
+        identity = parse_client(certificate)
+        if identity.subject.trust_domain != self._keyring.trust_domain:
+            raise Refused("certificate.trust-domain", "the certificate belongs to another deployment")
+        if identity.not_after <= now:
+            raise Refused("certificate.expired", "the certificate has expired")
+        return Peer(identity.subject.session, identity.serial_hex, identity.not_after, certificate)
+
+    async def enrol(self, message: m.Enrol, address: str, now: int) -> m.Enrolled:
+        """The steps of ``identity.enrolment``; whichever fails, the token stays unused and nothing has changed."""
+        claims = self._enroller.claims(message.token, now)
+        session = await self._bound(claims.session)
+        request = EnrolRequest(
+            token=message.token,
+            csr_der=message.request,
+            job_id=message.job_id,
+            node=message.node,
+            evidence=message.evidence,
+            peer_address=address,
+        )
+        waiting = None
+        if session and session.state is State.WAITING:
+            waiting = WaitingSession(
+                session.id, session.user, session.server, session.uid, session.job_id, session.ends_at
+            )
+        jti_used = self._store.jti_used(claims.jti)
+        checked = await self._enroller.check(request, waiting, jti_used=jti_used, now=now)
+        bounded = replace(checked, ends_at=min(checked.ends_at, now + self._certificate_lifetime_s))
+        issued = self._enroller.issue(bounded, now)  # issued before step 7, handed out only after it
+        enrolled, launch = self._store.claim(
+            claims.jti,
+            session_id=claims.session,
+            serial=issued.serial,
+            node=message.node,
+            token_expires=claims.expires,
+            now=now,
+        )
+        return m.Enrolled(
+            certificate=issued.certificate_der,
+            authorities=list(issued.authority_ders),
+            session=enrolled.id,
+            user=enrolled.user,
+            server=enrolled.server,
+            launch=launch,
+            not_after=issued.not_after,
+            ends_at=enrolled.ends_at,
+        )
+
+    async def _bound(self, session_id: str) -> Session | None:
+        """The session, once the spawner has said which job is its; a job may enrol before that is known."""
+        deadline = asyncio.get_running_loop().time() + BINDING_S
+        while True:
+            session = self._store.get(session_id)
+            waits = session is not None and session.state is State.WAITING and not session.job_id
+            if not waits or asyncio.get_running_loop().time() >= deadline:
+                return session
+            await asyncio.sleep(0.05)
+
+    def renew(self, peer: Peer, session: Session, request: bytes, now: int) -> m.Renewed:
+        """The next certificate for the same subject, never past the session's end."""
+        ends = min(session.ends_at, now + self._certificate_lifetime_s)
+        issued = self._enroller.renew(parse_client(peer.certificate), request, session_ends=ends, now=now)
+        self._store.renewed(session.id, issued.serial)
+        return m.Renewed(
+            certificate=issued.certificate_der, authorities=list(issued.authority_ders), not_after=issued.not_after
+        )
+
+    # For people
+
+    def keys(self, now: int) -> list[dict[str, Any]]:
+        """The keys, without their secrets."""
+        return [asdict(info) for info in self._keyring.list(now)]
+
+    def rotate(self, kind: str, now: int) -> list[dict[str, Any]]:
+        """A new current key of ``kind`` ('token', 'authority' or 'all'); sessions go on under the old one."""
+        if kind not in (*KINDS, "all"):
+            raise Malformed(f"{kind!r} is not a kind of key; kinds are {', '.join(KINDS)} and all")
+        for each in KINDS:
+            if kind in (each, "all"):
+                self._keyring.rotate(each, now)
+        self._contexts = {}
+        return self.keys(now)
+
+    def reload(self) -> None:
+        """Read the keys anew, after a rotation by another process."""
+        self._keyring.reload()
+        self._contexts = {}
+
+    def status(self, now: int) -> dict[str, Any]:
+        """What ``hpcsec doctor`` wants to know of identity."""
+        authority = self._keyring.authority()
+        return {
+            "ca": authority.id,
+            "ca_certificate": authority.certificate_der.hex(),
+            "trust_domain": self._keyring.trust_domain,
+            "attestors": list(self._enroller.attestors),
+            "keys": self.keys(now),
+            "revocations": len(self._store.revocations()),
+        }

@@ -1,0 +1,141 @@
+"""The gateway as a process: reads its configuration, builds the parts, serves until it is told to stop.
+
+The hub may start it as a managed service, or systemd may; it needs nothing of either but its configuration file.
+SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), SIGHUP reads the keys anew.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from traitlets import TraitError
+from traitlets.config import Config
+from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
+
+from jupyter_hpcsec import __version__
+from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
+from jupyter_hpcsec.errors import Malformed, Unavailable
+from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
+from jupyter_hpcsec.identity.attestation import Attestor, MungeAttestor, SchedulerAttestor, UnsafeNoAttestor
+from jupyter_hpcsec.identity.enrolment import Enroller
+from jupyter_hpcsec.identity.keys import KeyRing
+from jupyter_hpcsec.identity.slurm import SlurmScheduler
+from jupyter_hpcsec.tunnel.admin import AdminServer
+from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
+from jupyter_hpcsec.tunnel.gateway import Gateway
+from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.private import private_directory
+from jupyter_hpcsec.tunnel.store import Store
+
+BACKLOG = 4096
+"""Connections that the kernel holds until they are accepted: all agents come back at once after a restart."""
+
+_SLURM_ENVIRONMENT = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH")
+
+
+def load_settings(path: Path) -> GatewaySettings:
+    """The settings in a configuration file; ``Malformed`` names what is wrong with it."""
+    try:
+        config: Config = PyFileConfigLoader(path.name, str(path.parent)).load_config()
+    except ConfigFileNotFound as exc:
+        raise Malformed(f"there is no configuration file {path}") from exc
+    unknown = [name for name in config.get("HpcsecGateway", {}) if not HpcsecGateway().has_trait(name)]
+    if unknown:
+        raise Malformed(f"{path}: HpcsecGateway has no setting {', '.join(sorted(unknown))}; see the admin guide")
+    try:
+        return HpcsecGateway(config=config).settings()
+    except TraitError as exc:
+        raise Malformed(f"{path}: {exc}") from exc
+
+
+def make_attestors(names: tuple[str, ...]) -> list[Attestor]:
+    """The attestors of a configuration, in its order."""
+    environment = {name: os.environ[name] for name in _SLURM_ENVIRONMENT if name in os.environ}
+    scheduler = SlurmScheduler(env=environment)
+    made: dict[str, Attestor] = {
+        "scheduler": SchedulerAttestor(scheduler, scheduler),
+        "munge": MungeAttestor(scheduler),
+        "none": UnsafeNoAttestor(),
+    }
+    return [made[name] for name in names]
+
+
+async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asyncio.Event | None = None) -> None:
+    """Run a gateway until it is cancelled or told to stop by a signal."""
+    now = int(time.time())
+    counters = Counters()
+    private_directory(settings.state_directory, rule="gateway.state-directory")
+    settings.run_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    keyring = KeyRing.open(
+        settings.state_directory / "keys",
+        now=now,
+        trust_domain=settings.trust_domain,
+        token_life_s=settings.token_lifetime_s,
+    )
+    store = Store(settings.state_directory / "sessions.sqlite")
+    enroller = Enroller(
+        keyring,
+        make_attestors(settings.attestors),
+        issuer=settings.issuer,
+        audience=AUDIENCE,
+        trust_domain=settings.trust_domain,
+    )
+    broker = IdentityBroker(
+        keyring=keyring,
+        enroller=enroller,
+        store=store,
+        issuer=settings.issuer,
+        token_lifetime_s=settings.token_lifetime_s,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+    )
+    gateway = Gateway(settings, store=store, broker=broker, counters=counters, log=log)
+    admin = AdminServer(gateway, allowed_uids=settings.allowed_uids, counters=counters)
+    listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
+
+    def make_front(**parts: object) -> FrontDoor:
+        return FrontDoor(listeners, limits=settings.limits, counters=counters, log=log, **parts)  # type: ignore[arg-type]
+
+    try:
+        gateway.start(make_front)
+        group = settings.socket_gid
+        admin.listen(settings.admin_socket, mode=0o600 if group is None else 0o660, group=group)
+        log.info("gateway %s listens on %s", __version__, ", ".join(gateway.endpoints))
+        if "none" in settings.attestors:
+            log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
+        await _until_told(broker, log, ready)
+    finally:
+        await admin.stop()
+        gateway.close()
+        store.close()
+
+
+async def _until_told(broker: IdentityBroker, log: logging.Logger, ready: asyncio.Event | None) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def reload() -> None:
+        log.info("reading the keys anew")
+        broker.reload()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    if ready:
+        ready.set()
+    await stop.wait()
+    log.info("stopping; sessions stay and are taken back by the next gateway")
+
+
+def run(config: Path) -> int:
+    """Load the configuration and serve; the exit status."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load_settings(config)
+    try:
+        asyncio.run(serve(settings, logging.getLogger("hpcsec.gateway")))
+    except OSError as exc:
+        raise Unavailable(f"the gateway can't run: {exc}") from exc
+    return 0

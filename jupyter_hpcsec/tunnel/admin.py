@@ -1,0 +1,312 @@
+"""The gateway's admin API on a unix socket: what spawner, command line and doctor may ask of it.
+
+Who may ask is decided before a byte is read, by the kernel's word on the peer (``SO_PEERCRED``). The server checks
+the form of each call and hands it to an ``AdminControl``; it holds no state of sessions and decides nothing about them.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from tornado.httpclient import HTTPError, HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+from tornado.simple_httpclient import HTTPTimeoutError
+from tornado.web import Application, RequestHandler
+
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
+from jupyter_hpcsec.tunnel.adminwire import (
+    BODY_LIMIT,
+    CALLS,
+    WAIT_LIMIT_S,
+    Registration,
+    error_from_json,
+    error_to_json,
+    parse_arguments,
+)
+from jupyter_hpcsec.tunnel.limits import Cap, Counters
+from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.unixhttp import unix_client
+
+__all__ = ["AdminClient", "AdminControl", "AdminServer", "Registration"]
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 256
+"""Admin connections at once; long polls of the spawn pages of many users are among them."""
+
+RESPONSE_LIMIT = 64 << 20
+"""Bytes that a client takes: the list of 10,000 sessions is about 6 MiB."""
+
+
+class AdminControl(Protocol):
+    """What the server asks and the gateway does. Errors are ours; ``session.unknown`` refuses an unknown session."""
+
+    async def register(
+        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+    ) -> Registration:
+        """Make a waiting session and its job token."""
+
+    async def bind_job(self, session: str, job_id: str) -> None:
+        """Bind a session to the batch system's job, once."""
+
+    async def show(self, session: str) -> dict[str, Any]:
+        """One session's fields and counters."""
+
+    async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
+        """Steps with ``seq > after``, as soon as there are any; [] after ``timeout_s`` seconds."""
+
+    async def end(self, session: str, reason: str) -> None:
+        """End, revoke, cut; ending an ended session changes nothing."""
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """All sessions that have not ended."""
+
+    async def status(self) -> dict[str, Any]:
+        """The gateway's own facts and counters."""
+
+    async def rotate(self, kind: str) -> list[dict[str, Any]]:
+        """Make a new current key of ``kind`` (``token`` or ``authority``); all keys after that."""
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """All keys, without what is secret of them."""
+
+
+# -- server ---------------------------------------------------------------------------------------------------------
+
+
+class _PeerCheckedServer(HTTPServer):
+    """Closes what an unlisted user connects, before reading from it."""
+
+    def initialize(  # type: ignore[override]
+        self, application: Application, *, allowed_uids: frozenset[int], counters: Counters, **settings: Any
+    ) -> None:
+        super().initialize(application, **settings)
+        self._allowed_uids = allowed_uids
+        self._counters = counters
+        self._cap = Cap(CONNECTIONS)
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        try:
+            peer = peer_credentials(stream.socket)
+        except Unavailable as error:
+            self._close(stream, "admin.peer", error.reason)
+            return
+        if peer.uid not in self._allowed_uids:
+            self._close(stream, "admin.peer", f"process {peer.pid} of uid {peer.uid}")
+        elif not self._cap.acquire():
+            self._close(stream, "admin.connections", f"process {peer.pid} of uid {peer.uid}")
+        else:
+            super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        self._cap.release()
+        super().on_close(server_conn)
+
+    def _close(self, stream: IOStream, rule: str, who: str) -> None:
+        self._counters.count(rule)
+        log.warning("Admin connection closed [%s]: %s", rule, who)
+        stream.close()
+
+
+class _CallHandler(RequestHandler):
+    """``POST /v1/NAME``."""
+
+    def initialize(self, control: AdminControl, counters: Counters) -> None:
+        self._control = control
+        self._counters = counters
+        self._running: asyncio.Future[Any] | None = None
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Content-Type", "application/json")
+
+    async def post(self, name: str) -> None:
+        try:
+            if name not in CALLS:
+                raise Malformed(f"There is no admin call {name[:40]!r}; client and gateway differ in version.")
+            if self.request.headers.get("Content-Type") != "application/json" or self.request.query:
+                raise Malformed("A call is one JSON object of type application/json, without a query.")
+            arguments = parse_arguments(name, self.request.body)
+            self._running = asyncio.ensure_future(getattr(self._control, name)(**arguments))
+            result = await self._running
+        except HpcsecError as error:
+            status, body = error_to_json(error)
+            self._counters.count(getattr(error, "rule", f"admin.{body['error']}"))
+            self.set_status(status)
+            self.finish(json.dumps(body))
+        except asyncio.CancelledError:
+            # The client went away from its long poll; nobody is left to answer.
+            if self._running is None or not self._running.cancelled():
+                raise
+        else:
+            self.finish(json.dumps(CALLS[name].encode(result)))
+
+    def on_connection_close(self) -> None:
+        # Only a long poll is cut short; what changes something is finished, asked for or not.
+        if self._running is not None and self.request.path == "/v1/wait":
+            self._running.cancel()
+
+    def write_error(self, status_code: int, **_facts: Any) -> None:
+        known = {404: "Only POST /v1/CALL is answered.", 405: "Only POST /v1/CALL is answered."}
+        reason = known.get(status_code, "The gateway failed; its log says why.")
+        self.finish(json.dumps({"error": "failed", "reason": reason}))
+
+
+class _NotFoundHandler(_CallHandler):
+    def prepare(self) -> None:
+        self.send_error(404)
+
+
+def _log_call(handler: RequestHandler) -> None:
+    request = handler.request
+    level = logging.INFO if handler.get_status() < 400 else logging.WARNING
+    log.log(level, "Admin call %s: %d in %.0f ms", request.path, handler.get_status(), 1000 * request.request_time())
+
+
+class AdminServer:
+    """Serves ``control`` to the processes of ``allowed_uids``. Root is not among them unless named.
+
+    ``counters`` counts refusals by rule: ``admin.peer``, ``admin.connections``, and the rules of refused calls.
+    """
+
+    def __init__(
+        self, control: AdminControl, *, allowed_uids: Collection[int], counters: Counters | None = None
+    ) -> None:
+        self.counters = Counters() if counters is None else counters
+        given = {"control": control, "counters": self.counters}
+        application = Application(
+            [(r"/v1/([a-z_]{1,40})", _CallHandler, given)],
+            default_handler_class=_NotFoundHandler,
+            default_handler_args=given,
+            log_function=_log_call,
+        )
+        self._server = _PeerCheckedServer(
+            application,
+            allowed_uids=frozenset(allowed_uids),
+            counters=self.counters,
+            max_header_size=16 << 10,
+            max_body_size=BODY_LIMIT,
+            max_buffer_size=BODY_LIMIT + (64 << 10),
+            body_timeout=30,
+            idle_connection_timeout=60,
+        )
+        self._path: Path | None = None
+
+    def listen(self, path: Path, *, mode: int = 0o600, group: int | None = None) -> None:
+        """Listen at ``path``; as ``peer.bind_unix`` it refuses a living socket and replaces a dead one."""
+        self._server.add_socket(bind_unix(path, mode, group))
+        self._path = path
+
+    async def stop(self) -> None:
+        """Stop listening, take the socket away, close what is open."""
+        self._server.stop()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+        await self._server.close_all_connections()
+
+
+# -- client ---------------------------------------------------------------------------------------------------------
+
+
+class AdminClient:
+    """Asks the gateway at ``socket``. Each call is its own connection, so that a restarted gateway is no matter.
+
+    Every method raises ``Unavailable`` where no gateway answers within ``timeout_s`` seconds, with the way to mend it,
+    and ``Refused`` or ``Malformed`` as the gateway did.
+    """
+
+    def __init__(self, socket: Path, timeout_s: float = 10) -> None:
+        self._socket = socket
+        self._timeout_s = timeout_s
+
+    async def register(
+        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+    ) -> Registration:
+        """Make a waiting session of at most ``lifetime_s`` seconds; ``launch`` is ``{argv, env, base_url}``."""
+        arguments = {"user": user, "server": server, "uid": uid, "lifetime_s": lifetime_s, "launch": dict(launch)}
+        return Registration.from_json(await self._call("register", arguments))
+
+    async def bind_job(self, session: str, job_id: str) -> None:
+        """Bind the session to the batch system's job; ``Refused`` when it is bound to another."""
+        await self._call("bind_job", {"session": session, "job_id": job_id})
+
+    async def show(self, session: str) -> dict[str, Any]:
+        """One session's fields and counters."""
+        return dict(await self._call("show", {"session": session}))
+
+    async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
+        """Steps after ``after``; [] when none came in time (at most ``WAIT_LIMIT_S`` seconds): ask again."""
+        held = min(timeout_s, float(WAIT_LIMIT_S))
+        steps = await self._call("wait", {"session": session, "after": after, "timeout_s": held}, held_s=held)
+        return [Progress(**step) for step in steps]
+
+    async def end(self, session: str, reason: str) -> None:
+        """End the session, revoke its certificates and cut its lanes; an ended one stays as it is."""
+        await self._call("end", {"session": session, "reason": reason})
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """All sessions that have not ended."""
+        return list(await self._call("sessions", {}))
+
+    async def status(self) -> dict[str, Any]:
+        """The gateway's own facts and counters."""
+        return dict(await self._call("status", {}))
+
+    async def rotate(self, kind: str) -> list[dict[str, Any]]:
+        """Make a new current key of ``kind``, ``token`` or ``authority``; returns all keys."""
+        return list(await self._call("rotate", {"kind": kind}))
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """All keys, without what is secret of them."""
+        return list(await self._call("keys", {}))
+
+    async def _call(self, name: str, arguments: Mapping[str, Any], *, held_s: float = 0) -> Any:
+        request = HTTPRequest(
+            f"http://gateway/v1/{name}",
+            method="POST",
+            body=json.dumps(dict(arguments)),
+            headers={"Content-Type": "application/json"},
+            connect_timeout=self._timeout_s,
+            request_timeout=self._timeout_s + held_s,
+            follow_redirects=False,
+        )
+        client = unix_client(self._socket, max_body_size=RESPONSE_LIMIT)
+        try:
+            response = await client.fetch(request, raise_error=False)
+        except (OSError, HTTPError) as exc:
+            raise Unavailable(self._why(exc)) from exc
+        finally:
+            client.close()
+        try:
+            value = json.loads(response.body)
+        except ValueError as exc:
+            raise error_from_json(None) from exc
+        if response.code != 200:
+            raise error_from_json(value)
+        return value
+
+    def _why(self, exc: Exception) -> str:
+        """A failed connection as a sentence that says what to do."""
+        cause = getattr(exc, "real_error", None) or exc
+        start = "start it with `systemctl start hpcsec-gateway` or `hpcsec gateway --config FILE`"
+        match cause:
+            case FileNotFoundError():
+                return f"No gateway runs at {self._socket}: {start}, or name its admin socket in HPCSEC_ADMIN_SOCKET."
+            case ConnectionRefusedError():
+                return f"The gateway that made {self._socket} is gone: {start}."
+            case PermissionError():
+                return f"Uid {os.geteuid()} may not use {self._socket}: ask an administrator, or run as the hub's user."
+            case HTTPTimeoutError():
+                return f"The gateway at {self._socket} did not answer in time; look at its log."
+            case _:
+                return (
+                    f"The gateway at {self._socket} closed the connection: either uid {os.geteuid()} is not among its "
+                    "admin users, or it stopped; its log says which."
+                )

@@ -1,0 +1,79 @@
+"""A pair of handshaken, non-blocking TLS sockets for tests, and certificates made on the spot."""
+
+import datetime
+import socket
+import ssl
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from jupyter_hpcsec.tunnel.messages import LANE
+from jupyter_hpcsec.tunnel.tls import client_context, server_context
+
+NAME = "gateway.test"
+
+
+def self_signed(name: str = NAME) -> tuple[bytes, bytes, bytes]:
+    """DER, PEM and key PEM of a certificate that is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    public = key.public_key()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=True,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=True,
+                crl_sign=True,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.DER), certificate.public_bytes(Encoding.PEM), private
+
+
+def shake_hands(one: ssl.SSLSocket, other: ssl.SSLSocket) -> None:
+    pending = [one, other]
+    for _ in range(20):
+        for tls in list(pending):
+            try:
+                tls.do_handshake()
+                pending.remove(tls)
+            except ssl.SSLWantReadError:
+                continue
+        if not pending:
+            return
+    raise AssertionError("the handshake does not end")
+
+
+def tls_pair() -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    """(client, server) over a local stream socket pair."""
+    der, pem, key = self_signed()
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    server = server_context(pem, key, [der]).wrap_socket(right, server_side=True, do_handshake_on_connect=False)
+    client = client_context(LANE, der).wrap_socket(left, server_hostname=NAME, do_handshake_on_connect=False)
+    shake_hands(client, server)
+    return client, server
