@@ -24,7 +24,6 @@ def hub_side(
     side = hub.HubSide(
         admin_socket=admin_socket,
         status=lambda: asyncio.run(client.status()),
-        list_keys=lambda: asyncio.run(client.keys()),
         public_url=public_url,
         proxy_api_url=proxy_api_url,
         hub_api_url=hub_api_url,
@@ -36,7 +35,7 @@ def hub_side(
 def node_side(*, gateway: str = "", ca_pin: str = "", world: World | None = None) -> list[Finding]:
     """Every hop of a compute node. Raises Malformed where the gateway is not known and how to name it."""
     world = world or RealWorld()
-    path = world.environ().get("HPCSEC_SESSION_FILE")
+    path = world.environ().get(node.SESSION_VARIABLE)
     try:
         session_file = world.read(Path(path)) if path else None
     except OSError as exc:

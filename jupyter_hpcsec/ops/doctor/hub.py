@@ -1,6 +1,6 @@
 """The doctor on the hub's host: from the gateway outwards, hop by hop."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from jupyter_hpcsec.ops.doctor.world import World
 
 @dataclass(frozen=True)
 class HubSide:
-    """Where the parts are. ``status`` and ``list_keys`` ask the gateway; HpcsecError where it does not answer."""
+    """Where the parts are. ``status`` asks the gateway; HpcsecError where it does not answer."""
 
     admin_socket: Path
     status: Callable[[], Mapping[str, Any]]
-    list_keys: Callable[[], Sequence[Mapping[str, Any]]]
     public_url: str
     proxy_api_url: str
     hub_api_url: str | None
@@ -37,7 +36,7 @@ def examine(world: World, side: HubSide) -> list[Finding]:
         findings = gateway.judge_status(status)
     attests_by_munge = "munge" in (status.get("attestors") or ())
     hops: dict[str, Callable[[], list[Finding]]] = {
-        "tls": lambda: _tls(world, side, status),
+        "tls": lambda: _tls(world, status),
         "descriptors": lambda: _descriptors(world, side, status),
         "permissions": lambda: _permissions(world, side, status),
         "hub api": lambda: _hub_api(world, side.hub_api_url or status.get("hub_api_url")),
@@ -67,13 +66,13 @@ def attempt(hop: str, check: Callable[[], list[Finding]]) -> list[Finding]:
         return [unknown(hop, f"could not be checked: {exc}", "run the doctor as root; if it stays, report it as a bug")]
 
 
-def _tls(world: World, side: HubSide, status: Mapping[str, Any]) -> list[Finding]:
+def _tls(world: World, status: Mapping[str, Any]) -> list[Finding]:
     """Under each authority that a job may still hold: during a rotation the old one has to be shown, too."""
     if not status:
         return [unknown("tls", "the gateway's endpoints and authorities are not known", "mend the gateway first")]
     endpoints = gateway.endpoints_of(status)
     findings = [tls.judge_endpoints(endpoints)]
-    for key in side.list_keys():
+    for key in status["keys"]:
         if key["kind"] == "authority" and (key["expires"] is None or key["expires"] > world.now()):
             findings += tls.examine(world, endpoints, tls.Pin(key["id"]))
     return findings

@@ -15,6 +15,10 @@ from jupyter_hpcsec.ops.doctor.handshake import Endpoint
 from jupyter_hpcsec.ops.doctor.hub import attempt
 from jupyter_hpcsec.ops.doctor.world import World
 
+SESSION_VARIABLE = "JUPYTER_HPCSEC_SESSION"
+"""Where a running session finds its own facts: a path, beside which are the session's sockets."""
+JOB_IDS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "HPCSEC_LOCAL_JOB_ID")
+
 _LISTEN = "0A"
 """State of a listening socket in /proc/net/tcp (include/net/tcp_states.h: TCP_LISTEN = 10)."""
 
@@ -39,11 +43,11 @@ def discover(
 ) -> NodeSide:
     """What was given on the command line, else what a running session wrote, else the job's environment.
 
-    ``session_file`` is the text of the file that ``HPCSEC_SESSION_FILE`` names. Raises Malformed with the fix.
+    ``session_file`` is the text of the file that ``SESSION_VARIABLE`` names. Raises Malformed with the fix.
     """
     facts = _session(session_file) if session_file is not None else {}
-    job_id = str(facts.get("job_id") or environ.get("SLURM_JOB_ID") or environ.get("PBS_JOBID") or "")
-    runtime = Path(environ["HPCSEC_SESSION_FILE"]).parent if facts else None
+    job_id = str(facts.get("job") or next((environ[name] for name in JOB_IDS if environ.get(name)), ""))
+    runtime = Path(environ[SESSION_VARIABLE]).parent if facts else None
     announced = facts.get("endpoints")
     texts = [gateway] if gateway else [str(text) for text in announced] if isinstance(announced, list) else []
     texts = texts or [text for text in environ.get("HPCSEC_GATEWAY", "").split(",") if text]
@@ -51,8 +55,8 @@ def discover(
     pin = str(ca_pin or facts.get("ca_pin") or "").lower().removeprefix("sha256:")
     if not texts or not (pin or ca or encoded):
         raise Malformed(
-            "this is not a job of the gateway (no HPCSEC_SESSION_FILE, no HPCSEC_GATEWAY): "
-            "run it in a terminal of a session, or give --gateway HOST:PORT and --ca-pin HASH or --ca FILE"
+            f"this is not a job of the gateway (no {SESSION_VARIABLE}, no HPCSEC_GATEWAY): "
+            "run it in a terminal of a session, or give --gateway HOST:PORT and --ca-pin HASH"
         )
     try:
         endpoints = tuple(Endpoint.parse(part) for text in texts for part in text.split(","))
@@ -79,9 +83,9 @@ def _session(text: str) -> Mapping[str, Any]:
     try:
         facts = json.loads(text)
     except ValueError as exc:
-        raise Malformed("the session's file (HPCSEC_SESSION_FILE) is not JSON; restart the server") from exc
+        raise Malformed(f"the session's file ({SESSION_VARIABLE}) is not JSON; restart the server") from exc
     if not isinstance(facts, dict):
-        raise Malformed("the session's file (HPCSEC_SESSION_FILE) holds no object; restart the server")
+        raise Malformed(f"the session's file ({SESSION_VARIABLE}) holds no object; restart the server")
     return facts
 
 

@@ -110,7 +110,7 @@ def judge_authority(endpoint: Endpoint, seen: Handshake, pin: Pin) -> Finding:
         return unknown(
             hop,
             f"{endpoint}: the pin {pin.sha256[:16]}… is not among the certificates shown; {_shown(seen.chain)}",
-            "give the authority's certificate with --ca, so that the chain can be verified",
+            "compare with 'hpcsec keys list' on the hub host; a gateway of this package shows its authority, too",
         )
     return ok(hop, f"{endpoint}: the certificate chains to {pin.sha256[:16]}…")
 

@@ -39,12 +39,11 @@ def side(status: Mapping[str, Any] | None = STATUS, keys: Sequence[Mapping[str, 
     def ask() -> Mapping[str, Any]:
         if status is None:
             raise Unavailable("no gateway answers on /run/hpcsec/admin.sock")
-        return status
+        return {**status, "keys": keys}
 
     return HubSide(
         admin_socket=Path("/run/hpcsec/admin.sock"),
         status=ask,
-        list_keys=lambda: keys,
         public_url="https://hub.example/",
         proxy_api_url="http://127.0.0.1:8001/",
         hub_api_url="http://127.0.0.1:8081/hub/api",

@@ -12,14 +12,14 @@ from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.ops.doctor.fake import FakeWorld
 from jupyter_hpcsec.ops.doctor.finding import Finding, Status, holds
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake
-from jupyter_hpcsec.ops.doctor.node import NodeSide, discover, examine, judge_job, judge_listeners
+from jupyter_hpcsec.ops.doctor.node import SESSION_VARIABLE, NodeSide, discover, examine, judge_job, judge_listeners
 from jupyter_hpcsec.ops.doctor.tls import Pin
 from jupyter_hpcsec.ops.doctor.world import FileFact, HttpAnswer, Ran
 from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE
 
 CA = b"the authority's certificate"
 PIN = hashlib.sha256(CA).hexdigest()
-SESSION = {"HPCSEC_SESSION_FILE": "/run/user/1000/s/session.json"}
+SESSION = {SESSION_VARIABLE: "/run/user/1000/s/session.json"}
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
 
@@ -28,7 +28,7 @@ def of(findings: list[Finding], hop: str) -> set[Status]:
 
 
 def facts(**change: object) -> str:
-    return json.dumps({"endpoints": ["hub:8443"], "ca_pin": PIN, "job_id": "12", "node": "n1", **change})
+    return json.dumps({"endpoints": ["hub:8443"], "ca_pin": PIN, "job": "12", "node": "n1", **change})
 
 
 def test_outside_a_job_the_fix_is_named() -> None:
