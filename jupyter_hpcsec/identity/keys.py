@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -290,7 +291,7 @@ def _read(directory: Path) -> _Ring:
                 raise Malformed(f"token key {entry.id} is not the one that it is listed as")
             if entry.retired is None:
                 signing = _signing(entry, privates[entry.id])
-        except ValueError as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise Malformed(f"key {entry.id} in {directory} can't be read") from error
     if signing is None:
         raise Malformed("BUG: an index without a current token key was accepted")

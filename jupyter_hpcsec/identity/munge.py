@@ -27,6 +27,8 @@ _SESSION = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
 _KEYS = {"STATUS", "ENCODE_HOST", "ENCODE_TIME", "DECODE_TIME", "TTL", "CIPHER", "MAC", "ZIP", "UID", "GID", "LENGTH"}
 _RESTRICTIONS = {"UID_RESTRICTION", "GID_RESTRICTION"}
+_BAD_CREDENTIAL = range(8, 19)
+"""Exit statuses of unmunge (munge_err_t in munge.h) that speak of the credential; the others speak of MUNGE itself."""
 _REASONS = {15: "expired", 16: "rewound", 17: "replayed"}
 
 
@@ -88,17 +90,11 @@ async def munge_decode(
     answer = await run_command([*command, "--numeric"], env=env, stdin=credential.encode(), timeout_s=timeout_s)
     # 3. Success and nothing else: for an expired or replayed credential unmunge prints uid and payload all the same.
     if answer.returncode:
-        if _status(answer.stdout) != answer.returncode:
+        if answer.returncode not in _BAD_CREDENTIAL:
             raise Unavailable(f"{command[0]} failed: {answer.stderr.strip()[-200:] or 'no reason given'}")
         why = _REASONS.get(answer.returncode, "invalid")
         raise Refused(f"attest.munge-{why}", f"the MUNGE credential is {why}")
     return parse_unmunge(answer.stdout)
-
-
-def _status(output: bytes) -> int | None:
-    """Return the status that unmunge printed, None where it printed none (no daemon, wrong usage)."""
-    match = re.match(rb"STATUS: +([0-9]{1,3})\n", output)
-    return int(match[1]) if match else None
 
 
 def parse_unmunge(output: bytes) -> MungeFacts:

@@ -228,15 +228,13 @@ class SessionPort:
         for lane in list(self._lanes):
             lane.close(reason)
 
-    def close(self, reason: str, *, keep_path: bool) -> None:
-        """Cut everything and stop listening; the path stays for a gateway that comes back, if ``keep_path``."""
+    def close(self, reason: str) -> None:
+        """Cut everything, stop listening, and take the socket away."""
         if self._listener is not None:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
-            if not keep_path:
-                with contextlib.suppress(FileNotFoundError):
-                    self.path.unlink()
+            self.path.unlink(missing_ok=True)
         self.cut(reason)
         for plain, timer in self._waiting:
             timer.cancel()

@@ -1,0 +1,46 @@
+"""``hpcsec keys``: list and rotate the gateway's keys."""
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
+from jupyter_hpcsec.ops.keys import describe, kinds_of, list_keys, rotate_keys
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="show every key that is accepted")
+    rotating = actions.add_parser(
+        "rotate",
+        help="make new keys; sessions and queued jobs go on under the old ones",
+        description="Make new current keys. Old ones stay accepted until nothing that they signed is valid any more.",
+    )
+    rotating.add_argument("kind", nargs="?", choices=("token", "authority", "all"), default="all")
+    for action in (listing, rotating):
+        action.add_argument(
+            "--socket",
+            type=Path,
+            default=Path(os.environ.get("HPCSEC_ADMIN_SOCKET", DEFAULT_ADMIN_SOCKET)),
+            help="the gateway's admin socket (also HPCSEC_ADMIN_SOCKET; default: %(default)s)",
+        )
+        action.add_argument(
+            "--directory", type=Path, help="where no gateway runs: work on the keys in this directory, as its owner"
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List or rotate, and say by whom it was done."""
+    now = int(time.time())
+    if args.action == "rotate":
+        report = asyncio.run(rotate_keys(kinds_of(args.kind), args.socket, args.directory, now))
+    else:
+        report = asyncio.run(list_keys(args.socket, args.directory, now))
+    print(json.dumps(asdict(report)) if args.json else describe(report, now))
+    return 0
