@@ -21,7 +21,7 @@ class FakeWorld:
     shakes: dict[str, Handshake] = field(default_factory=dict)
     old: Handshake = field(default_factory=lambda: Handshake(tls_error="tlsv1 alert protocol version"))
     answers: dict[str, HttpAnswer | OSError] = field(default_factory=dict)
-    abi: int | None = 7
+    abi: int = 7
     gateway: PeerCredentials | None = None
     clock_state: ClockState = field(default_factory=lambda: ClockState(True, 0.001))
     stdin: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ class FakeWorld:
             raise answer
         return answer
 
-    def landlock_abi(self) -> int | None:
+    def landlock_abi(self) -> int:
         """See ``World``."""
         return self.abi
 

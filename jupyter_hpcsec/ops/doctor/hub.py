@@ -50,7 +50,7 @@ def examine(world: World, side: HubSide) -> list[Finding]:
         "scheduler": lambda: scheduler.examine(world, side.batch_system),
         "munge": lambda: munge.examine(world, needed=attests_by_munge),
         "clock": lambda: [clock.judge_clock(world.clock())],
-        "kernel": lambda: kernel.examine(world),
+        "kernel": lambda: kernel.examine(world, node=False),
         "versions": versions.examine_parts,
     }
     for hop, check in hops.items():

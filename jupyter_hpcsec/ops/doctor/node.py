@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class NodeSide:
     pin: tls.Pin
     runtime: Path | None = None
     job_id: str = ""
+    protections: Mapping[str, Any] = field(default_factory=dict)
+    """The receipt of the session's sandbox (``access.sandbox``)."""
 
 
 def discover(
@@ -63,7 +65,8 @@ def discover(
         der = ca if ca is not None else base64.b64decode(encoded, validate=True) if encoded and not ca_pin else None
     except (ValueError, binascii.Error) as exc:
         raise Malformed(f"the gateway's address or authority can't be read: {exc}") from exc
-    return NodeSide(endpoints, _pin(pin, der), runtime, job_id)
+    protections = facts.get("protections")
+    return NodeSide(endpoints, _pin(pin, der), runtime, job_id, protections if isinstance(protections, dict) else {})
 
 
 def _pin(pin: str, der: bytes | None) -> tls.Pin:
@@ -98,8 +101,9 @@ def examine(world: World, side: NodeSide) -> list[Finding]:
         "clock": lambda: [clock.judge_clock(world.clock())],
         "munge": lambda: munge.examine(world, needed=False),
         "permissions": lambda: _permissions(world, side),
+        "sandbox": lambda: judge_sandbox(side.protections) if side.runtime else [],
         "listeners": lambda: judge_listeners(_listening(world)),
-        "kernel": lambda: kernel.examine(world),
+        "kernel": lambda: kernel.examine(world, node=True),
         "versions": versions.examine_parts,
     }
     findings: list[Finding] = []
@@ -149,6 +153,16 @@ def _permissions(world: World, side: NodeSide) -> list[Finding]:
             for name in sockets
         ),
     ]
+
+
+def judge_sandbox(receipt: Mapping[str, Any]) -> list[Finding]:
+    """What the session's own sandbox said when it was applied. The user could change it: nothing relies on it."""
+    if receipt.get("listeners") == "none":
+        return [ok("sandbox", "nothing of this session can listen on the network, tried from inside when it started")]
+    if not receipt:
+        return [unknown("sandbox", "the session says nothing of its sandbox", "restart the server")]
+    fix = "let your administrators set listeners to 'none' (the default) where the node's kernel can hold it"
+    return [warn("sandbox", f"listeners: {receipt.get('listeners')}: the network may reach what is opened here", fix)]
 
 
 def _listening(world: World) -> list[str]:

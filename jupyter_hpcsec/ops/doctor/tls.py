@@ -103,8 +103,8 @@ def judge_authority(endpoint: Endpoint, seen: Handshake, pin: Pin) -> Finding:
         return bad(
             hop,
             f"{endpoint}: the handshake failed ({seen.tls_error or 'no reason given'})",
-            "something that is not this gateway answers there, or its keys are not those of the pin "
-            f"({pin.sha256[:16]}…): compare with 'hpcsec keys list' on the hub host",
+            "something else answers there, or the gateway has other keys than the pinned one "
+            f"({pin.sha256[:16]}…), after a rotation while a long session ran, say: compare with 'hpcsec keys list'",
         )
     if pin.der is None:
         return unknown(

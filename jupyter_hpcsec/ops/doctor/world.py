@@ -20,15 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from jupyter_hpcsec.access import landlock
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake, shake_hands
 from jupyter_hpcsec.tunnel.peer import PeerCredentials, peer_credentials
 
 OUTPUT_LIMIT = 1 << 20
 """Bytes kept of a file or of a command's output; ``scontrol show config`` prints about 10 KiB."""
 
-_LANDLOCK_CREATE_RULESET = 444
-"""System call number on every architecture that the kernel gives the generic table (landlock_create_ruleset(2))."""
-_LANDLOCK_CREATE_RULESET_VERSION = 1
 _STA_UNSYNC = 0x0040
 """adjtimex(2): the clock is not synchronised."""
 
@@ -124,8 +122,8 @@ class World(Protocol):
         """
         ...
 
-    def landlock_abi(self) -> int | None:
-        """The kernel's Landlock ABI; None where it has none or it is turned off."""
+    def landlock_abi(self) -> int:
+        """The kernel's Landlock ABI; 0 where it has none or it is turned off."""
         ...
 
     def clock(self) -> ClockState:
@@ -221,11 +219,9 @@ class RealWorld:
         """See ``World``."""
         return _http(url, unix, self._timeout_s)
 
-    def landlock_abi(self) -> int | None:
-        """See ``World``; landlock_create_ruleset(2) with the version flag asks and creates nothing."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        abi = int(libc.syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION))
-        return abi if abi > 0 else None
+    def landlock_abi(self) -> int:
+        """See ``World``."""
+        return landlock.abi()
 
     def clock(self) -> ClockState:
         """See ``World``; adjtimex(2) with no mode set asks and changes nothing."""

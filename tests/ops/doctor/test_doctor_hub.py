@@ -78,7 +78,7 @@ def healthy(world: FakeWorld) -> FakeWorld:
     world.texts = {
         "/proc/7/limits": "Max open files  20000  20000 files\n",
         "/proc/mounts": "proc /proc proc rw,hidepid=2 0 0\n",
-        "/proc/sys/kernel/seccomp/actions_avail": "errno allow",
+        "/proc/sys/kernel/seccomp/actions_avail": "errno user_notif allow",
     }
     shown = Handshake(version="TLSv1.3", alpn=ENROL, chain=(b"leaf", CA), afterwards="waits")
     refused = Handshake(version="TLSv1.3", afterwards="alert: certificate required")

@@ -12,7 +12,15 @@ from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.ops.doctor.fake import FakeWorld
 from jupyter_hpcsec.ops.doctor.finding import Finding, Status, holds
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake
-from jupyter_hpcsec.ops.doctor.node import SESSION_VARIABLE, NodeSide, discover, examine, judge_job, judge_listeners
+from jupyter_hpcsec.ops.doctor.node import (
+    SESSION_VARIABLE,
+    NodeSide,
+    discover,
+    examine,
+    judge_job,
+    judge_listeners,
+    judge_sandbox,
+)
 from jupyter_hpcsec.ops.doctor.tls import Pin
 from jupyter_hpcsec.ops.doctor.world import FileFact, HttpAnswer, Ran
 from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE
@@ -28,7 +36,9 @@ def of(findings: list[Finding], hop: str) -> set[Status]:
 
 
 def facts(**change: object) -> str:
-    return json.dumps({"endpoints": ["hub:8443"], "ca_pin": PIN, "job": "12", "node": "n1", **change})
+    return json.dumps(
+        {"endpoints": ["hub:8443"], "ca_pin": PIN, "job": "12", "protections": {"listeners": "none"}, **change}
+    )
 
 
 def test_outside_a_job_the_fix_is_named() -> None:
@@ -61,13 +71,22 @@ def test_what_is_given_wins_over_the_session_and_the_session_over_the_environmen
 
 def test_a_session_of_its_own() -> None:
     side = discover(SESSION, facts(ca=base64.b64encode(CA).decode()))
-    assert side == NodeSide((Endpoint("hub", 8443),), Pin(PIN, CA), Path("/run/user/1000/s"), "12")
+    assert side == NodeSide(
+        (Endpoint("hub", 8443),), Pin(PIN, CA), Path("/run/user/1000/s"), "12", {"listeners": "none"}
+    )
 
 
 def test_the_token_may_not_stay_in_the_session() -> None:
     assert of(judge_job("1", {"HPCSEC_TOKEN": "x"}, in_session=True), "job") == {Status.OK, Status.BAD}
     assert of(judge_job("1", {"HPCSEC_TOKEN": "x"}, in_session=False), "job") == {Status.OK}
     assert of(judge_job("", {}, in_session=False), "job") == {Status.WARN}
+
+
+@pytest.mark.parametrize("receipt", [{"listeners": "unsafe-allow"}, {"listeners": "unsafe-udp"}])
+def test_a_weaker_sandbox_is_said(receipt: dict[str, str]) -> None:
+    assert judge_sandbox(receipt)[0].status is Status.WARN
+    assert judge_sandbox({})[0].status is Status.UNKNOWN
+    assert judge_sandbox({"listeners": "none"})[0].status is Status.OK
 
 
 def test_open_ports_are_shown() -> None:
@@ -85,7 +104,7 @@ def node(world: FakeWorld) -> NodeSide:
     world.texts = {
         "/proc/net/tcp": HEADER + "   0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 1 1\n",
         "/proc/mounts": "proc /proc proc rw,hidepid=2 0 0\n",
-        "/proc/sys/kernel/seccomp/actions_avail": "errno allow",
+        "/proc/sys/kernel/seccomp/actions_avail": "errno user_notif allow",
     }
     world.commands = {"unshare --user true": Ran(0, "", "")}
     refused = Handshake(version="TLSv1.3", afterwards="alert: certificate required")
