@@ -170,7 +170,8 @@ async def test_root_lets_nobody_in_by_the_files_mode_alone(control: FakeControl)
             sys.executable, "-c", code, str(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         output = (await child.communicate())[0]
-        assert said in output or (mode == 0o666 and output == b"b''\n")
+        closed = (b"ConnectionResetError", b"BrokenPipeError", b"b''\n")
+        assert said in output or (mode == 0o666 and any(word in output for word in closed))
     assert control.asked == []
     assert server.counters.snapshot() == {"admin.peer": 1}
     await server.stop()
