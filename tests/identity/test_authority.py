@@ -142,7 +142,9 @@ def test_another_hash_is_refused() -> None:
     assert refusal(request().sign(KEY, hashes.SHA512()).public_bytes(DER)) == "signature"
 
 
-@pytest.mark.parametrize("csr", [b"", CSR + b"\0", CSR * 2, CSR[:-1], CSR[1:], b"\x30\x80", b"x" * 40, CLIENT])
+@pytest.mark.parametrize(
+    "csr", [b"", CSR + b"\0", b"\x30\x82\x00" + CSR[2:], CSR * 2, CSR[:-1], CSR[1:], b"\x30\x80", b"x" * 40, CLIENT]
+)
 def test_what_is_not_one_request_is_refused(csr: bytes) -> None:
     assert refusal(csr) in {"form", "size"}
 
@@ -341,6 +343,10 @@ def test_an_authority_comes_back_from_its_files() -> None:
     ):
         with pytest.raises(Malformed):
             Authority.load(certificate_der, pem)
+    for uris in ([], ["spiffe://a", "spiffe://b"], ["https://hpc.example.org"], ["spiffe://A"]):
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
+        with pytest.raises(Malformed, match="trust domain"):
+            Authority.load(certificate(names) if uris else certificate(), key_pem(KEY))
     again = Authority.load(CA.certificate_der, CA.key_pem)
     assert (again.id, again.trust_domain) == (CA.id, "hpc.example.org")
 

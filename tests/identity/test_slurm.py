@@ -133,6 +133,12 @@ def test_a_node_list_has_one_form(nodes: str) -> None:
     malformed(RUNNING.replace(" NodeList=node1", f" NodeList={nodes}"))
 
 
+def test_an_answer_has_a_size() -> None:
+    fill = TEXT_LIMIT - len(RUNNING)
+    parse_scontrol(RUNNING.replace("Power=", "Power=" + "x" * fill))
+    malformed(RUNNING.replace("Power=", "Power=" + "x" * (fill + 1)))
+
+
 def test_several_jobs_are_none() -> None:
     malformed(RUNNING + RUNNING)
     malformed(name("a\nb"))
@@ -219,7 +225,8 @@ def scontrol(directory: Path, script: str) -> SlurmScheduler:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return SlurmScheduler(
-        (str(path),), {"ANSWER": RUNNING, "MANY": RUNNING.replace("NodeList=node1 ", "NodeList=node[1-2] ")}
+        (str(path),),
+        {"ANSWER": RUNNING, "PENDING": PENDING, "MANY": RUNNING.replace("NodeList=node1 ", "NodeList=node[1-2] ")},
     )
 
 
@@ -276,6 +283,14 @@ async def test_a_job_on_one_node_takes_one_command(tmp_path: Path) -> None:
     assert facts.nodes == ("node1",)
     check_job(facts, uid=1001, job_id="17", node="node1")
     assert (tmp_path / "calls").read_text() == "--all --oneliner show job 17\n"
+
+
+async def test_a_job_without_nodes_takes_one_command(tmp_path: Path) -> None:
+    slurm = scontrol(tmp_path, f'echo "$*" >> {tmp_path}/calls; printf "%s" "$PENDING"')
+    facts = await slurm.job("17")
+    assert facts is not None
+    assert (facts.state, facts.nodes) == ("PENDING", ())
+    assert (tmp_path / "calls").read_text().count("\n") == 1
 
 
 async def test_a_node_list_is_written_out(tmp_path: Path) -> None:
