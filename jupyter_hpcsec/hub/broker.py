@@ -18,7 +18,7 @@ from jupyter_hpcsec.identity.enrolment import Enroller, EnrolRequest, WaitingSes
 from jupyter_hpcsec.identity.keys import KINDS, KeyRing
 from jupyter_hpcsec.identity.tokens import JobClaims, mint
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.gateway import Peer
+from jupyter_hpcsec.tunnel.broker import Peer
 from jupyter_hpcsec.tunnel.session import Session, State
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tls import server_context
@@ -31,7 +31,7 @@ CONTEXT_LIFE_S = 12 * 3600
 
 
 class IdentityBroker:
-    """Answers the gateway (see ``tunnel.gateway.Broker``) from a key ring, an enroller and the store."""
+    """Answers the gateway (see ``tunnel.broker.Broker``) from a key ring, an enroller and the store."""
 
     def __init__(
         self,

@@ -25,10 +25,12 @@ from jupyter_hpcsec.identity.enrolment import Enroller
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.slurm import SlurmScheduler
 from jupyter_hpcsec.tunnel.admin import AdminServer
+from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
 from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.private import private_directory
+from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.store import Store
 
 BACKLOG = 4096
@@ -92,8 +94,10 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
     )
-    gateway = Gateway(settings, store=store, broker=broker, counters=counters, log=log)
-    admin = AdminServer(gateway, allowed_uids=settings.allowed_uids, counters=counters)
+    registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time)
+    gateway = Gateway(registry, broker, limits=settings.limits, log=log)
+    desk = Desk(registry, broker, settings=settings, counters=counters, endpoints=lambda: gateway.endpoints, log=log)
+    admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
 
     def make_front(**parts: object) -> FrontDoor:

@@ -1,0 +1,1 @@
+"""What a session's processes may touch, held by the kernel: Landlock, seccomp, and the sandbox that applies them."""

@@ -1,0 +1,159 @@
+"""A seccomp filter against listening, for what Landlock's network rules leave open.
+
+Landlock (ABI 7) refuses to bind a TCP socket. Left open are: ``listen`` on a socket that was never bound (the kernel
+picks a port), UDP, MPTCP, SCTP and vsock sockets, and io_uring, which makes sockets without a system call. The filter
+decides on ``socket`` by its arguments, which no other thread can change. It can't see what kind of socket ``listen``
+is about and hands that call to the listen guard outside the sandbox (seccomp_unotify(2)).
+
+It is a filter for this one purpose, not a general reduction of the kernel's surface.
+Source: Linux ``include/uapi/linux/{seccomp,filter,audit}.h``, seccomp(2).
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import socket
+import struct
+from dataclasses import dataclass
+
+from jupyter_hpcsec.errors import Unavailable
+
+SET_MODE_FILTER = 1
+FLAG_SPEC_ALLOW, FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV = 1 << 2, 1 << 3, 1 << 5
+
+RET_KILL_PROCESS, RET_ERRNO, RET_USER_NOTIF, RET_ALLOW = 0x80000000, 0x00050000, 0x7FC00000, 0x7FFF0000
+
+# struct seccomp_data: int nr, u32 arch, u64 instruction_pointer, u64 args[6]
+OFFSET_NR, OFFSET_ARCH = 0, 4
+OFFSET_ARGS = tuple(16 + 8 * i for i in range(6))  # the low half: the kernel takes an int here and drops the rest
+
+# linux/bpf_common.h: class | size or operation | source
+LOAD, AND, RETURN = 0x20, 0x54, 0x06
+IF_EQUAL, IF_AT_LEAST, IF_ANY_BIT = 0x15, 0x35, 0x45
+
+SOCK_TYPE_MASK = 0xF  # above it are SOCK_CLOEXEC and SOCK_NONBLOCK (net/socket.c)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """System call numbers of one architecture. From ``first_foreign`` on, numbers are of another calling convention."""
+
+    audit: int
+    socket: int
+    listen: int
+    seccomp: int
+    io_uring_setup: int = 425
+    first_foreign: int = 0xFFFFFFFF
+
+
+MACHINES = {
+    "x86_64": Machine(audit=0xC000003E, socket=41, listen=50, seccomp=317, first_foreign=0x40000000),
+    "aarch64": Machine(audit=0xC00000B7, socket=198, listen=201, seccomp=277),
+}
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One classic BPF instruction; ``yes`` and ``no`` are labels, empty for the next instruction."""
+
+    code: int
+    value: int
+    yes: str = ""
+    no: str = ""
+    label: str = ""
+
+
+def machine(name: str | None = None) -> Machine:
+    """The numbers for this computer; ``Unavailable`` for one that is not in the table."""
+    name = platform.machine() if name is None else name
+    if name not in MACHINES:
+        raise Unavailable(f"No seccomp filter for {name} machines, only for {' and '.join(MACHINES)}.")
+    return MACHINES[name]
+
+
+def listen_filter(numbers: Machine, *, udp: bool = False) -> tuple[Instruction, ...]:
+    """The filter as labelled instructions. ``udp`` leaves UDP sockets to the session.
+
+    1. A system call of another architecture or calling convention (32-bit programs): kill, its numbers mean others.
+    2. io_uring: no such system call, as on kernels without it; programs fall back.
+    3. ``listen``: ask the guard.
+    4. A second guard (``seccomp`` with a listener of its own) could answer for ours: busy, as kernels say anyway.
+    5. ``socket``: unix and netlink as they are; IPv4 and IPv6 for TCP alone; of any other family: not supported.
+    """
+    datagram = [Instruction(IF_EQUAL, socket.SOCK_DGRAM, yes="udp")] if udp else []
+    # IPPROTO_UDPLITE is another protocol of the same type; only 0 and UDP itself are meant
+    udp_protocols = [
+        Instruction(LOAD, OFFSET_ARGS[2], label="udp"),
+        Instruction(IF_EQUAL, 0, yes="allow"),
+        Instruction(IF_EQUAL, socket.IPPROTO_UDP, yes="allow", no="refused"),
+    ]
+    return (
+        Instruction(LOAD, OFFSET_ARCH),
+        Instruction(IF_EQUAL, numbers.audit, no="kill"),
+        Instruction(LOAD, OFFSET_NR),
+        Instruction(IF_AT_LEAST, numbers.first_foreign, yes="kill"),
+        Instruction(IF_EQUAL, numbers.socket, yes="socket"),
+        Instruction(IF_EQUAL, numbers.listen, yes="ask"),
+        Instruction(IF_EQUAL, numbers.seccomp, yes="seccomp"),
+        Instruction(IF_EQUAL, numbers.io_uring_setup, yes="absent", no="allow"),
+        Instruction(LOAD, OFFSET_ARGS[0], label="seccomp"),
+        Instruction(IF_EQUAL, SET_MODE_FILTER, no="allow"),
+        Instruction(LOAD, OFFSET_ARGS[1]),
+        Instruction(IF_ANY_BIT, FLAG_NEW_LISTENER, yes="busy", no="allow"),
+        Instruction(LOAD, OFFSET_ARGS[0], label="socket"),
+        Instruction(IF_EQUAL, socket.AF_UNIX, yes="allow"),
+        Instruction(IF_EQUAL, socket.AF_NETLINK, yes="allow"),
+        Instruction(IF_EQUAL, socket.AF_INET, yes="internet"),
+        Instruction(IF_EQUAL, socket.AF_INET6, yes="internet", no="unsupported"),
+        Instruction(LOAD, OFFSET_ARGS[1], label="internet"),
+        Instruction(AND, SOCK_TYPE_MASK),
+        *datagram,
+        Instruction(IF_EQUAL, socket.SOCK_STREAM, no="refused"),
+        Instruction(LOAD, OFFSET_ARGS[2]),
+        Instruction(IF_EQUAL, 0, yes="allow"),
+        Instruction(IF_EQUAL, socket.IPPROTO_TCP, yes="allow", no="refused"),
+        *(udp_protocols if udp else []),
+        Instruction(RETURN, RET_ALLOW, label="allow"),
+        Instruction(RETURN, RET_USER_NOTIF, label="ask"),
+        Instruction(RETURN, RET_ERRNO | errno.EACCES, label="refused"),
+        Instruction(RETURN, RET_ERRNO | errno.EAFNOSUPPORT, label="unsupported"),
+        Instruction(RETURN, RET_ERRNO | errno.ENOSYS, label="absent"),
+        Instruction(RETURN, RET_ERRNO | errno.EBUSY, label="busy"),
+        Instruction(RETURN, RET_KILL_PROCESS, label="kill"),
+    )
+
+
+def assemble(program: tuple[Instruction, ...]) -> bytes:
+    """``struct sock_filter`` (u16 code, u8 jt, u8 jf, u32 k) of each instruction; jumps only go forward."""
+    at = {instruction.label: i for i, instruction in enumerate(program) if instruction.label}
+
+    def distance(i: int, label: str) -> int:
+        return at[label] - i - 1 if label else 0
+
+    return b"".join(
+        struct.pack("=HBBI", item.code, distance(i, item.yes), distance(i, item.no), item.value)
+        for i, item in enumerate(program)
+    )
+
+
+def install(program: bytes, numbers: Machine) -> int:
+    """Apply the filter to the calling thread for good; returns the descriptor on which the guard is asked.
+
+    The caller has set no_new_privs. ``Unavailable`` when the kernel refuses, for one because an outer sandbox already
+    has a guard of its own.
+    """
+    instructions = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
+    flags = FLAG_SPEC_ALLOW | FLAG_NEW_LISTENER
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Newest first: while the guard works only a fatal signal interrupts a call (Linux 5.19), so that none runs twice.
+    # Speculation stays as it is: the session's processes share a user and keep no secret from each other.
+    for candidate in (flags | FLAG_WAIT_KILLABLE_RECV, flags):
+        result = int(libc.syscall(ctypes.c_long(numbers.seccomp), SET_MODE_FILTER, ctypes.c_ulong(candidate), header))
+        if result >= 0:
+            os.set_inheritable(result, False)
+            return result
+        if (number := ctypes.get_errno()) != errno.EINVAL:
+            break
+    raise Unavailable(f"The kernel refused the seccomp filter against listening: {os.strerror(number)}.")

@@ -1,0 +1,241 @@
+"""A session inside its batch job: from the enrolment to the last process gone. Started by ``launch``.
+
+It joins the agent (``tunnel.agent``), the job's key (``credentials``) and the server in its sandbox
+(``server_process``), and decides when the job is over. It serves nobody itself.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from jupyter_hpcsec.access.sandbox import requirements
+from jupyter_hpcsec.errors import HpcsecError
+from jupyter_hpcsec.hub.credentials import JobCredentials, evidence
+from jupyter_hpcsec.hub.job_environment import JobEnvironment
+from jupyter_hpcsec.hub.processes import become_subreaper, kill_descendants, reap
+from jupyter_hpcsec.hub.readiness import wait_until_ready
+from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory, runtime_directory
+from jupyter_hpcsec.hub.server_plan import parse_launch, program, server_arguments, server_environment
+from jupyter_hpcsec.hub.server_process import ServerProcess, start_server
+from jupyter_hpcsec.identity.authority import server_name
+from jupyter_hpcsec.identity.tokens import unverified_session
+from jupyter_hpcsec.tunnel.agent import Agent
+from jupyter_hpcsec.tunnel.messages import Enrolled
+from jupyter_hpcsec.tunnel.session import State
+
+STOP_GRACE_S = 10.0
+"""Seconds for the server to shut its kernels down. Slurm's own patience (KillWait) is 30 s by default."""
+KILL_PATIENCE_S = 10.0
+
+SERVER_FAILED = 70
+"""EX_SOFTWARE of sysexits(3): the server ended by itself and not with 0."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: its exit status, and why in one sentence."""
+
+    status: int
+    sentence: str
+
+
+class Tunnel(Protocol):
+    """What the job needs of ``tunnel.agent.Agent``."""
+
+    async def enrol(self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str]) -> Enrolled:
+        """Trade the token for a certificate."""
+
+    async def run(self) -> str:
+        """Hold the tunnel; the reason of its end."""
+
+    async def report(self, state: str, message: str, facts: Mapping[str, Any] | None = None) -> None:
+        """Tell the gateway where the server is."""
+
+    def stop(self, reason: str) -> None:
+        """End ``run``."""
+
+
+def dial_out(
+    job: JobEnvironment, credentials: JobCredentials, directory: RuntimeDirectory, log: logging.Logger
+) -> Agent:
+    """The real tunnel. It reaches one thing on the node: the server's socket."""
+    return Agent(
+        endpoints=job.endpoints,
+        ca=job.ca,
+        credentials=credentials,
+        targets={"server": directory.server_socket},
+        hub_api_socket=directory.hub_socket,
+        server_name=lambda authority: server_name(hashlib.sha256(authority).hexdigest()),
+        log=log,
+    )
+
+
+@dataclass
+class Job:
+    """One session. ``environment`` is the job's without our variables; ``umask`` is what the user's files get."""
+
+    job: JobEnvironment
+    environment: Mapping[str, str]
+    umask: int
+    log: logging.Logger
+    tunnel: Callable[[JobEnvironment, JobCredentials, RuntimeDirectory, logging.Logger], Tunnel] = dial_out
+    grace_s: float = STOP_GRACE_S
+    _over: "asyncio.Future[Outcome]" = field(init=False)
+
+    async def run(self) -> Outcome:
+        """From a private directory to its removal; ``HpcsecError`` when the server never came to run."""
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
+        become_subreaper()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal, number)
+        with runtime_directory(self.environment) as directory:
+            work = loop.create_task(self._work(directory))
+            try:
+                await asyncio.wait({work, self._over}, return_when=asyncio.FIRST_COMPLETED)
+                return self._over.result() if self._over.done() else work.result()
+            finally:
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError, HpcsecError):
+                    await work
+                self._kill_the_rest()
+
+    def _on_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        self._end(Outcome(128 + number, f"The batch system ended the job ({name}): cancelled, or at its time limit."))
+
+    def _end(self, outcome: Outcome) -> None:
+        if not self._over.done():
+            self._over.set_result(outcome)
+
+    async def _work(self, directory: RuntimeDirectory) -> Outcome:
+        """Enrol, start, serve. Cancelled from outside when the job is over for another reason."""
+        credentials = JobCredentials()
+        tunnel = self.tunnel(self.job, credentials, directory, self.log)
+        proof = evidence(unverified_session(self.job.token), credentials.fingerprint(), self.log)
+        self.log.info("job %s on %s asks for its session", self.job.job_id, self.job.node)
+        enrolled = await tunnel.enrol(token=self.job.token, job_id=self.job.job_id, node=self.job.node, evidence=proof)
+        self.log.info("enrolled: session %s of %s", enrolled.session, enrolled.user)
+        async with self._held(tunnel):
+            try:
+                outcome = await self._serve(tunnel, enrolled, directory)
+            except HpcsecError as error:
+                await tunnel.report(State.ENDED, error.reason)
+                raise
+            await tunnel.report(State.ENDED, outcome.sentence)
+            return outcome
+
+    @contextlib.asynccontextmanager
+    async def _held(self, tunnel: Tunnel) -> AsyncIterator[None]:
+        """The tunnel, beside what happens in the block; when the gateway ends the session, the job is over."""
+        running = asyncio.get_running_loop().create_task(tunnel.run())
+
+        def stopped(task: "asyncio.Task[str]") -> None:
+            if task.cancelled():
+                return
+            if error := task.exception():
+                self.log.error("the tunnel broke", exc_info=error)
+                self._end(
+                    Outcome(SERVER_FAILED, "The tunnel broke by a fault of its own; the job's log has the trace.")
+                )
+            else:
+                self._end(Outcome(0, f"The session was ended: {task.result()}."))
+
+        running.add_done_callback(stopped)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._over.done() and not running.done():
+                await tunnel.report(State.ENDED, self._over.result().sentence)
+            raise
+        finally:
+            running.remove_done_callback(stopped)
+            tunnel.stop("the job is over")
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def _serve(self, tunnel: Tunnel, enrolled: Enrolled, directory: RuntimeDirectory) -> Outcome:
+        """Start the server, say when it is ready, and wait for its end; ended gently also when this is cancelled."""
+        launch = parse_launch(enrolled.launch)
+        requirements(launch.listeners)
+        await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
+        environment = server_environment(self.environment, launch, directory)
+        argv = server_arguments(launch, directory, is_root=os.geteuid() == 0)
+        server = await start_server(
+            [program(argv[0], environment.get("PATH", os.defpath), Path(sys.executable).parent), *argv[1:]],
+            environment,
+            listeners=launch.listeners,
+            umask=self.umask,
+            on_refused=lambda pid: self.log.warning("process %d was refused to listen on the network", pid),
+        )
+        try:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, lambda: reap(but=server.pid))
+            write_facts(directory, self.job, enrolled, server.receipt)
+            await self._wait_ready(tunnel, server, directory, launch.base_url)
+            return describe_end(await server.wait())
+        finally:
+            # the order matters: the server shuts its kernels down while it can, then everything else goes
+            await server.terminate(self.grace_s)
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+            server.close()
+
+    async def _wait_ready(
+        self, tunnel: Tunnel, server: ServerProcess, directory: RuntimeDirectory, base_url: str
+    ) -> None:
+        """Report *ready* at the server's first answer; returns without it when the server ends first."""
+        loop = asyncio.get_running_loop()
+        waits = {
+            loop.create_task(wait_until_ready(directory.server_socket, f"{base_url}api")),
+            loop.create_task(server.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not server.has_ended:
+            self.log.info("the notebook server is ready")
+            await tunnel.report(State.READY, f"The notebook server runs on {self.job.node}", server.receipt)
+
+    def _kill_the_rest(self) -> None:
+        if not kill_descendants(patience_s=KILL_PATIENCE_S):
+            self.log.error("processes of this job could not be ended; the batch system has to")
+
+
+def describe_end(status: int) -> Outcome:
+    """What a server's exit status means for the job."""
+    if status == 0:
+        return Outcome(0, "The notebook server was shut down.")
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = " It may have run out of memory." if status == -signal.SIGKILL else ""
+        return Outcome(SERVER_FAILED, f"The notebook server was ended by {name}.{hint}")
+    return Outcome(SERVER_FAILED, f"The notebook server failed with status {status}; the job's log says why.")
+
+
+def write_facts(
+    directory: RuntimeDirectory, job: JobEnvironment, enrolled: Enrolled, receipt: Mapping[str, str | int]
+) -> None:
+    """What the server extension shows to the user. Nothing relies on it: the user could write it, too."""
+    facts = {
+        "user": enrolled.user,
+        "server": enrolled.server,
+        "session": enrolled.session,
+        "job": job.job_id,
+        "node": job.node,
+        "ends_at": min(enrolled.ends_at, job.ends_at or enrolled.ends_at),
+        "endpoints": list(job.endpoints),
+        "ca_pin": hashlib.sha256(job.ca).hexdigest(),
+        "protections": dict(receipt),
+    }
+    descriptor = os.open(directory.session_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(facts, file)

@@ -1,0 +1,118 @@
+"""The job's private directory on the node: sockets, Jupyter's runtime files. Made, checked, and removed at the end.
+
+Unix sockets need a short path (107 bytes, unix(7)), and a file system of this computer alone: on a shared one another
+node sees the files, and some refuse sockets.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jupyter_hpcsec.errors import Unavailable
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes of a unix socket's path (sizeof sun_path, less the final zero)."""
+
+LONGEST_SOCKET = "/hpcsec-12345678/j/kernel-12345678-1234-1234-1234-123456789012-ipc-99999"
+"""The longest path that a kernel's ipc transport makes below the directory in which ours is."""
+
+SHARED = frozenset(
+    ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs", "panfs")
+)
+"""File system types that several computers mount at once."""
+
+
+@dataclass(frozen=True)
+class RuntimeDirectory:
+    """Where everything of one session lies on the node."""
+
+    path: Path
+
+    @property
+    def server_socket(self) -> Path:
+        """The single-user server listens here; the agent's ``server`` target."""
+        return self.path / "server.sock"
+
+    @property
+    def hub_socket(self) -> Path:
+        """The agent listens here for the single-user server's calls to the Hub API."""
+        return self.path / "hub.sock"
+
+    @property
+    def jupyter(self) -> Path:
+        """``JUPYTER_RUNTIME_DIR``: connection files and the kernels' sockets. Its name is short on purpose."""
+        return self.path / "j"
+
+    @property
+    def session_file(self) -> Path:
+        """What the server extension tells the user about the session."""
+        return self.path / "session.json"
+
+
+def candidates(environment: Mapping[str, str]) -> list[Path]:
+    """Where to look for room, best first: the job's own scratch directory, then what every node has."""
+    named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
+    return [*named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, and ours gets a name of its own
+
+
+def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:
+    """Why ``base`` can't hold the directory; None when it can. ``mounts`` gives file system types by mount point."""
+    try:
+        facts = base.stat()
+    except OSError as error:
+        return f"{error.strerror}"
+    kind = file_system(base.resolve(), mounts)
+    open_to_others = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.st_mode & stat.S_ISVTX
+    reasons = {
+        "its path is too long for sockets": len(os.fsencode(base)) + len(LONGEST_SOCKET) > SOCKET_PATH_LIMIT,
+        "it is not a directory": not stat.S_ISDIR(facts.st_mode),
+        "it belongs to another user": facts.st_uid not in {0, uid},
+        "others may rename what is in it": bool(open_to_others),
+        "it is not writable": not os.access(base, os.W_OK | os.X_OK),
+        f"it is on a shared file system ({kind})": kind in SHARED,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def mount_table(mountinfo: str) -> dict[Path, str]:
+    """File system types by mount point, the later mount winning: proc_pid_mountinfo(5)."""
+    table = {}
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape")  # blanks are written \040
+        table[Path(point)] = after.split()[0]
+    return table
+
+
+def file_system(path: Path, mounts: Mapping[Path, str]) -> str:
+    """The type of the file system that holds a resolved path; empty when nothing is known."""
+    return next((mounts[above] for above in (path, *path.parents) if above in mounts), "")
+
+
+@contextlib.contextmanager
+def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirectory]:
+    """Make the directory (0700, a name of its own), and remove it with all that is in it at the end.
+
+    ``Unavailable`` when no place on this node will do, with the reason for each.
+    """
+    mounts = mount_table(Path("/proc/self/mountinfo").read_text())
+    reasons = []
+    for base in candidates(environment):
+        reason = why_not(base, mounts, uid=os.geteuid())
+        if reason is None:
+            directory = RuntimeDirectory(Path(tempfile.mkdtemp(prefix="hpcsec-", dir=base)))
+            try:
+                directory.jupyter.mkdir(mode=0o700)
+                yield directory
+            finally:
+                shutil.rmtree(directory.path, ignore_errors=True)
+            return
+        reasons.append(f"{base}: {reason}")
+    raise Unavailable(
+        f"No place for sockets on this node. {'; '.join(reasons)}. Set TMPDIR to a short local directory."
+    )

@@ -1,0 +1,49 @@
+"""What the tunnel asks of identity, as an interface: ``hub.broker`` answers, and tests bring their own."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jupyter_hpcsec.tunnel.messages import Enrol, Enrolled, Renewed
+from jupyter_hpcsec.tunnel.session import Session
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who a client certificate (DER) belongs to. ``not_after`` is in Unix seconds."""
+
+    session: str
+    serial: str
+    not_after: int
+    certificate: bytes
+
+
+class Broker(Protocol):
+    """Decides who is who. Every method that refuses raises ``Refused`` with the rule."""
+
+    def context(self) -> ssl.SSLContext:
+        """The TLS context for new connections."""
+
+    def token(self, session: Session, now: int) -> str:
+        """The job token of a session that has just been registered."""
+
+    def authority(self) -> bytes:
+        """The DER of the authority that a new job is to trust."""
+
+    def identify(self, certificate: bytes, now: int) -> Peer:
+        """Whose certificate this is; ``Refused`` if it is not a certificate of this deployment."""
+
+    async def enrol(self, message: Enrol, address: str, now: int) -> Enrolled:
+        """Run the steps of an enrolment; ``Refused`` names the one that failed, and nothing has changed."""
+
+    def renew(self, peer: Peer, session: Session, request: bytes, now: int) -> Renewed:
+        """The next certificate of an enrolled session."""
+
+    def keys(self, now: int) -> list[dict[str, Any]]:
+        """The keys, for people: no secret in it."""
+
+    def rotate(self, kind: str, now: int) -> list[dict[str, Any]]:
+        """Make a new current key of a kind, keep the old one for what it signed; the keys afterwards."""
+
+    def status(self, now: int) -> dict[str, Any]:
+        """Facts about keys and attestors for ``hpcsec doctor``."""

@@ -1,0 +1,91 @@
+"""What hub and admins may ask of the gateway: the calls behind the admin socket (``admin.AdminControl``)."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from jupyter_hpcsec import __version__
+from jupyter_hpcsec.config import GatewaySettings
+from jupyter_hpcsec.tunnel.admin import Registration
+from jupyter_hpcsec.tunnel.broker import Broker
+from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.registry import Registry
+from jupyter_hpcsec.tunnel.session import Progress, State
+
+
+class Desk:
+    """Answers the admin socket. Errors are ours and cross it with their rule."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        broker: Broker,
+        *,
+        settings: GatewaySettings,
+        counters: Counters,
+        endpoints: Callable[[], list[str]],
+        log: logging.Logger,
+    ) -> None:
+        self._registry, self._broker, self._settings = registry, broker, settings
+        self._counters, self._endpoints, self._log = counters, endpoints, log
+
+    async def register(
+        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+    ) -> Registration:
+        """A new session for a job that is about to be submitted, and its job token."""
+        session = self._registry.add(user=user, server=server, uid=uid, lifetime_s=lifetime_s, launch=launch)
+        self._registry.note(session.id, State.WAITING, "Registered; the job is being submitted.")
+        return Registration(
+            session=session.id,
+            token=self._broker.token(session, self._registry.now()),
+            ca=self._broker.authority(),
+            endpoints=list(self._settings.public_endpoints),
+            socket=self._registry.socket_path(session.id),
+        )
+
+    async def bind_job(self, session: str, job_id: str) -> None:
+        """Say which job was submitted for a session: only that one may enrol."""
+        self._registry.store.bind_job(session, job_id)
+        self._registry.note(session, State.WAITING, f"Job {job_id} is in the queue.")
+
+    async def show(self, session: str) -> dict[str, Any]:
+        """One session with its counts."""
+        return self._registry.facts(session)
+
+    async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
+        """Progress of a session after a number, as it comes."""
+        return await self._registry.wait(session, after, timeout_s)
+
+    async def end(self, session: str, reason: str) -> None:
+        """End a session now, for whatever reason; ending it twice is no error."""
+        self._registry.finish(session, reason)
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """All sessions that have not ended."""
+        return [self._registry.facts(row.id) for row in self._registry.store.active()]
+
+    async def status(self) -> dict[str, Any]:
+        """Facts about this gateway for people and for ``hpcsec doctor``."""
+        return {
+            "version": __version__,
+            "now": self._registry.now(),
+            "listen": self._endpoints(),
+            "endpoints": list(self._settings.public_endpoints),
+            "sessions": len(self._registry),
+            "hub_api_url": self._settings.hub_api_url,
+            "state_directory": str(self._settings.state_directory),
+            "run_directory": str(self._settings.run_directory),
+            "refusals": dict(self._counters.snapshot()),
+            "limits": asdict(self._settings.limits),
+            **self._broker.status(self._registry.now()),
+        }
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """The keys, without secrets."""
+        return self._broker.keys(self._registry.now())
+
+    async def rotate(self, kind: str) -> list[dict[str, Any]]:
+        """Rotate the keys of a kind; running sessions go on."""
+        self._log.info("rotating keys: %s", kind)
+        return self._broker.rotate(kind, self._registry.now())

@@ -1,0 +1,240 @@
+"""The sessions that live in this gateway: their ports, their control connections, their progress, and their end.
+
+The store remembers sessions across a restart; the registry holds what only a running gateway has. Ending a session is
+here, in one place: first on disk, then at the sockets.
+"""
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jupyter_hpcsec.config import GatewaySettings
+from jupyter_hpcsec.errors import HpcsecError, Refused
+from jupyter_hpcsec.tunnel.control import ControlConnection
+from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
+from jupyter_hpcsec.tunnel.lane import BufferPool
+from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.messages import Lanes
+from jupyter_hpcsec.tunnel.session import Progress, Session, State
+from jupyter_hpcsec.tunnel.session_port import SessionPort
+from jupyter_hpcsec.tunnel.store import Store
+
+MAX_PROGRESS = 64
+"""Progress entries kept for one session."""
+
+
+class Live:
+    """What the running gateway holds for one session beside the store's row. ``not_after``: of its certificate."""
+
+    __slots__ = ("changed", "control", "hub_api", "not_after", "port", "progress", "sequence")
+
+    def __init__(self, port: SessionPort) -> None:
+        self.port = port
+        self.control: ControlConnection | None = None
+        self.hub_api: HubApiProxy | None = None
+        self.progress: list[Progress] = []
+        self.sequence = 0
+        self.changed: asyncio.Event | None = None
+        self.not_after = 0
+
+
+class Registry:
+    """All live sessions. ``clock`` gives Unix seconds."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        store: Store,
+        counters: Counters,
+        log: logging.Logger,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings, self.store, self._counters, self._log, self._clock = settings, store, counters, log, clock
+        self._hub = HubUpstream(settings.hub_api_url)
+        self._pool = BufferPool()
+        self._live: dict[str, Live] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def now(self) -> int:
+        """Unix seconds."""
+        return int(self._clock())
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def get(self, session_id: str) -> Live | None:
+        """The live half of a session, None for one that is not here."""
+        return self._live.get(session_id)
+
+    def socket_path(self, session_id: str) -> Path:
+        """Where the proxy finds a session."""
+        return self._settings.run_directory / "s" / f"{session_id}.sock"
+
+    # Begin
+
+    def take_back(self) -> None:
+        """Make ports for the sessions of an earlier gateway; their agents will dial."""
+        self.socket_path("").parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for session in self.store.active():
+            self._open_port(session)
+            if session.state not in (State.WAITING, State.AWAY):
+                self.store.set_state(session.id, State.AWAY)
+            self._log.info("session %s of %s taken back", session.id, session.user)
+
+    def add(self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]) -> Session:
+        """A new waiting session; an older one of the same server ends."""
+        for old in self.store.active():
+            if (old.user, old.server) == (user, server):
+                self.finish(old.id, "the server was started anew")
+        now = self.now()
+        session = Session(
+            id=secrets.token_hex(16),
+            user=user,
+            server=server,
+            uid=uid,
+            state=State.WAITING,
+            job_id="",
+            node="",
+            created_at=now,
+            ends_at=now + lifetime_s,
+            serial="",
+            reason="",
+        )
+        self.store.add(session, launch)
+        try:
+            self._open_port(session)
+        except HpcsecError:
+            self.finish(session.id, "its socket could not be made")
+            raise
+        return session
+
+    def _open_port(self, session: Session) -> None:
+        settings = self._settings
+        port = SessionPort(
+            session.id,
+            self.socket_path(session.id),
+            limits=settings.limits,
+            pool=self._pool,
+            counters=self._counters,
+            allowed_uids=settings.allowed_uids,
+            serve_hub_api=lambda sock: self._serve_hub_api(session, sock),
+            demand=lambda total: self._demand(session.id, total),
+            log=self._log,
+        )
+        self._live[session.id] = Live(port)
+        port.listen(settings.socket_gid)
+
+    def _serve_hub_api(self, session: Session, sock: socket.socket) -> None:
+        live = self._live[session.id]
+        if live.hub_api is None:  # made when first needed: most of a session's life it is not
+            live.hub_api = HubApiProxy(
+                self._hub,
+                user=session.user,
+                server=session.server,
+                base_path=f"{self._settings.hub_base_url.rstrip('/')}/hub/api",
+                counters=self._counters,
+                log=self._log,
+            )
+        live.hub_api.serve(sock)
+
+    def _demand(self, session_id: str, total: int) -> None:
+        live = self._live.get(session_id)
+        if live and live.control:
+            self._spawn(live.control.send_or_close(Lanes(total=total)))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # In between
+
+    def move(self, session_id: str, state: State, message: str) -> None:
+        """An enrolled session is in this state now."""
+        self.store.set_state(session_id, state)
+        self.note(session_id, state, message)
+
+    def note(self, session_id: str, state: State, message: str) -> None:
+        """Add a line to what the spawn page shows."""
+        live = self._live.get(session_id)
+        if live is None:
+            return
+        live.sequence += 1
+        live.progress.append(Progress(live.sequence, self.now(), state.value, message))
+        del live.progress[:-MAX_PROGRESS]
+        if live.changed:
+            live.changed.set()
+
+    async def wait(self, session_id: str, after: int, timeout_s: float) -> list[Progress]:
+        """Progress entries after number ``after``; waits up to ``timeout_s`` for the first."""
+        live = self._live.get(session_id)
+        if live and live.sequence <= after:
+            live.changed = live.changed or asyncio.Event()
+            live.changed.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await live.changed.wait()
+            except TimeoutError:
+                return []
+            live = self._live.get(session_id)
+        if live is None:
+            return [Progress(after + 1, self.now(), State.ENDED.value, self._known(session_id).reason)]
+        return [entry for entry in live.progress if entry.seq > after]
+
+    def _known(self, session_id: str) -> Session:
+        session = self.store.get(session_id)
+        if session is None:
+            raise Refused("session.unknown", "there is no such session")
+        return session
+
+    def facts(self, session_id: str) -> dict[str, Any]:
+        """One session for people: its fields, whether its agent is connected, its counts."""
+        live = self._live.get(session_id)
+        counts = live.port.facts() if live else {}
+        return {**asdict(self._known(session_id)), "connected": bool(live and live.control), **counts}
+
+    def sweep(self) -> None:
+        """Surplus lanes, silent streams, certificates that ran out, sessions whose time is over."""
+        now = self.now()
+        for live in list(self._live.values()):
+            live.port.sweep()
+            if live.not_after and now > live.not_after:
+                live.port.cut("the certificate expired")
+                if live.control:
+                    live.control.close()
+        for session in self.store.active():
+            if now > session.ends_at:
+                self.finish(session.id, "the job's time is over")
+
+    # End
+
+    def finish(self, session_id: str, reason: str) -> None:
+        """Revoke and cut a session; nothing of it is accepted from here on. Steps: 1 on disk; 2 sockets; 3 tell."""
+        ended = self.store.end(session_id, reason, self.now())
+        live = self._live.pop(session_id, None)
+        if live is None:
+            return
+        if ended:
+            self._log.info("session %s of %s ended: %s", session_id, ended.user, reason)
+        control, live.control = live.control, None
+        live.port.close(reason)
+        if control:
+            self._spawn(control.end(reason))
+        if live.changed:
+            live.changed.set()
+
+    def close(self) -> None:
+        """The gateway stops; sessions stay, and the next gateway takes them back."""
+        for live in self._live.values():
+            if live.control:
+                live.control.close()
+            live.port.close("the gateway is restarting")
+        for task in self._tasks:
+            task.cancel()
