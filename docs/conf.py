@@ -9,7 +9,7 @@ from jupyter_hpcsec import __version__
 
 project = "jupyter_hpcsec"
 author = "The jupyter_hpcsec developers"
-copyright = "2026, the jupyter_hpcsec developers"  # noqa: A001 - Sphinx's name
+copyright = "2026, the jupyter_hpcsec developers"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinxarg.ext"]
