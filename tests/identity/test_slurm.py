@@ -11,7 +11,7 @@ from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.identity.jobs import check_job
 from jupyter_hpcsec.identity.slurm import TEXT_LIMIT, SlurmScheduler, parse_scontrol
 
-# As Slurm 22.05.8 prints it with --oneliner.
+# As Slurm 22.05.8 prints it with --oneliner (compared with a real one).
 RUNNING = (
     "JobId=17 JobName=hpcsec UserId=alice(1001) GroupId=alice(1001) MCS_label=N/A Priority=4294901759 Nice=0"
     " Account=(null) QOS=(null) JobState=RUNNING Reason=None Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1"
@@ -173,6 +173,10 @@ def test_a_pending_job_is_read() -> None:
     record = parse_scontrol(PENDING)
     assert (record.facts.state, record.facts.reason, record.facts.end_time) == ("PENDING", "Resources", None)
     assert (record.node_list, record.facts.batch_host) == ("", None)
+
+
+def test_a_job_that_asked_for_features_of_its_first_node_is_read() -> None:
+    assert parse_scontrol(RUNNING.replace("BatchHost=", "BatchFeatures=a|b BatchHost=")) == parse_scontrol(RUNNING)
 
 
 @pytest.mark.parametrize("job_name", ["my job", "a=b", "UserId", "ReqUserId=x", "x(1)", "ä", "'; rm"])
