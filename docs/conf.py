@@ -9,7 +9,7 @@ from jupyter_hpcsec import __version__
 
 project = "jupyter_hpcsec"
 author = "The jupyter_hpcsec developers"
-copyright = "2026, the jupyter_hpcsec developers"  # noqa: A001 - Sphinx's name
+copyright = "2026, the jupyter_hpcsec developers"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinxarg.ext"]
@@ -17,6 +17,7 @@ exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+myst_ref_domains = ["std"]
 nitpicky = True
 
 html_theme = "furo"
