@@ -144,7 +144,7 @@ class HpcsecSpawnerMixin(JobPart):
     # End
 
     async def stop(self, now: bool = False) -> None:
-        """End the session, which revokes its certificate and cuts its lanes; then the job, hard after ``stop_grace``."""
+        """End the session (certificate revoked, lanes cut), then the job; hard after ``stop_grace``."""
         await self._end_session("the server was stopped")
         if not self.job_id or not (view := await self.job()).is_alive:
             return
