@@ -1,6 +1,7 @@
 """What the documentation names exists: files of the tree, and subcommands with the options that are shown."""
 
 import importlib
+import importlib.metadata
 import re
 import shlex
 from argparse import ArgumentParser
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from jupyter_hpcsec.cli.main import COMMANDS, build_parser
 
@@ -65,6 +67,13 @@ def test_what_is_missing_is_seen() -> None:
         ["doctor", "--node"],
         ["keys", "list"],
     ]
+
+
+def test_every_dependency_has_its_reason() -> None:
+    page = (TREE / "docs" / "dependencies.md").read_text()
+    told = {name.strip() for row in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE) for name in row.split(",")}
+    declared = {Requirement(text).name for text in importlib.metadata.requires("jupyter-hpcsec") or []}
+    assert declared - {"jupyter_hpcsec"} <= told, declared - told
 
 
 def test_pages_are_found() -> None:
