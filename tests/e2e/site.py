@@ -38,7 +38,7 @@ PROLOGUE = f'while [ -e "$HOME/{HOLD}" ]; do sleep 0.1; done; if [ -e "$HOME/{FA
 PROFILES = [
     {"name": "small", "title": "Small", "cpus": 1, "memory_gib": 1, "minutes": 30},
     {"name": "node", "title": "A whole node", "cpus": 8, "memory_gib": 8, "minutes": 30},
-    {"name": "huge", "title": "More than there is", "cpus": 64, "memory_gib": 1, "minutes": 30},
+    {"name": "huge", "title": "More than there is", "cpus": 1, "memory_gib": 64, "minutes": 30},
 ]
 
 
@@ -179,7 +179,6 @@ class Site:
                 "cleanup_proxy": False,
                 "allow_named_servers": True,
                 "shutdown_on_logout": False,
-                "proxy_check_interval": 2,
                 "tornado_settings": {"slow_spawn_timeout": 0, "slow_stop_timeout": 60},
                 "services": [{"name": "test-admin", "api_token": self._api_token}],
                 "load_roles": [
@@ -192,6 +191,7 @@ class Site:
             },
             "ConfigurableHTTPProxy": {
                 "should_start": False,
+                "check_running_interval": 2,
                 "auth_token": self._proxy_token,
                 "api_url": f"http://{LOOPBACK}:{self._proxy_api}",
             },
