@@ -108,7 +108,6 @@ async def test_a_job_that_reaches_its_time_limit(site: Site, alice: Person) -> N
 
 
 async def test_a_node_that_fails(site: Site, alice: Person) -> None:
-    node = ""
     try:
         with mark("alice", HOLD):
             await alice.ask_for_server()
@@ -118,7 +117,7 @@ async def test_a_node_that_fails(site: Site, alice: Person) -> None:
             site.slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=a test")
             sentence = await failure(progress)
     finally:
-        site.slurm("scontrol", "update", f"nodename={node}", "state=resume")
+        site.cluster.up()
     assert "The node on which your job ran failed" in sentence
     assert "another node" in sentence
     assert "Server ready" in (await alice.start())[-1]
