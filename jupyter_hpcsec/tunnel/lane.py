@@ -32,7 +32,7 @@ from jupyter_hpcsec.tunnel.frames import (
     open_frame,
     reset_frame,
 )
-from jupyter_hpcsec.tunnel.readiness import Interest, read_plain
+from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 OPEN_DELAY_S = 0.002
@@ -72,6 +72,7 @@ class Lane:
         "_owner",
         "_plain",
         "_plain_interest",
+        "_poller",
         "_pool",
         "_state",
         "_tls",
@@ -100,7 +101,8 @@ class Lane:
         self._plain_interest: Interest | None = None
         self._opening = b""
         self._opening_timer: asyncio.TimerHandle | None = None
-        self._tls_interest = Interest(loop, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
+        self._poller = Poller.of(loop)
+        self._tls_interest = Interest(self._poller, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
         self._tls_interest.read(True)
         loop.call_soon(self._on_tls_readable)  # the last message of the handshake may have brought frames with it
         self.is_closed = False
@@ -331,7 +333,7 @@ class Lane:
 
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
-        self._plain_interest = Interest(self._loop, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
+        self._plain_interest = Interest(self._poller, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
         self._plain_interest.read(not self._is_blocked)
 
     def _drop_plain(self) -> None:
@@ -355,10 +357,9 @@ class Lane:
         self._settle()
 
     def _settle(self) -> None:
-        if self.is_closed:
+        if self.is_closed or not self._state.is_over:
             return
-        if self._state.is_over:
-            self._drop_plain()
+        self._drop_plain()
         if self._state.may_say_done:
             self._state.send(Type.DONE)
             self._write(DONE_FRAME)
