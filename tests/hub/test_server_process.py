@@ -76,7 +76,8 @@ async def test_the_server_has_its_own_session_no_input_and_no_descriptor_of_ours
     os.set_inheritable(secret, True)
     program = (
         "import os, sys\n"
-        "facts = [os.getsid(0) == os.getpid(), sys.stdin.read(), sorted(os.listdir('/proc/self/fd')), oct(os.umask(0))]\n"
+        "fds = sorted(os.listdir('/proc/self/fd'))\n"
+        "facts = [os.getsid(0) == os.getpid(), sys.stdin.read(), fds, oct(os.umask(0))]\n"
         "open('out', 'w').write(repr(facts))"
     )
     server = await start(sys.executable, "-c", program, umask=0o027, cwd=tmp_path)
