@@ -17,8 +17,15 @@ from jupyter_hpcsec.server.facts import SESSION_VARIABLE
 
 PACKAGE = Path(jupyter_hpcsec.__file__).parent
 FACTS = {
-    "user": "alice", "server": "lab", "session": "0" * 32, "job": "17", "node": "n1", "ends_at": 1, "protections": {},
-}  # fmt: skip
+    "user": "alice",
+    "server": "lab",
+    "session": "0" * 32,
+    "job": "17",
+    "node": "n1",
+    "ends_at": 1,
+    "protections": {},
+}
+FILE = {**FACTS, "endpoints": ["hub:8443"], "ca_pin": "0" * 64}  # fmt: skip
 GOOD_TOKEN = "the-owners"
 DENY = """
 from jupyter_server.auth import Authorizer
@@ -86,7 +93,7 @@ async def test_outside_of_a_session_it_does_nothing(jupyter: Server) -> None:
 
 
 async def test_who_may_not_is_refused_and_who_may_is_told(jupyter: Server) -> None:
-    await jupyter.start(session=json.dumps(FACTS), config='c.KernelManager.ip = "0.0.0.0"')
+    await jupyter.start(session=json.dumps(FILE), config='c.KernelManager.ip = "0.0.0.0"')
     assert (await jupyter.get("wrong"))[0] == 403
     status, body = await jupyter.get()
     assert status == 200
@@ -95,7 +102,7 @@ async def test_who_may_not_is_refused_and_who_may_is_told(jupyter: Server) -> No
 
 
 async def test_the_authorizer_is_asked(jupyter: Server) -> None:
-    await jupyter.start(session=json.dumps(FACTS), config=DENY)
+    await jupyter.start(session=json.dumps(FILE), config=DENY)
     assert (await jupyter.get())[0] == 403
 
 

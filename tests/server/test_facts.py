@@ -13,7 +13,7 @@ from jupyter_hpcsec.server.facts import SESSION_VARIABLE, parse_facts, read_fact
 
 GOOD: dict[str, Any] = {
     "user": "alice", "server": "", "session": "0" * 32, "job": "17", "node": "n1", "ends_at": 1,
-    "protections": {"landlock_abi": 7, "listeners": "none"},
+    "endpoints": ["hub:8443"], "ca_pin": "0" * 64, "protections": {"landlock_abi": 7, "listeners": "none"},
 }  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
         b"", b"[]", b"null", b"{}", b"\xff", b"x" * 70_000, b"[" * 60_000,
         *(json.dumps({**GOOD, **change}).encode() for change in (
             {"more": 1}, {"user": 1}, {"ends_at": "1"}, {"ends_at": True}, {"protections": []},
+            {"endpoints": "hub:1"}, {"endpoints": [1]}, {"ca_pin": 1},
             {"protections": {"a": {}}},
         )),
         json.dumps({name: value for name, value in GOOD.items() if name != "node"}).encode(),
@@ -46,7 +47,8 @@ def test_facts_are_read(tmp_path: Path) -> None:
     (tmp_path / "f").write_text(json.dumps(GOOD))
     facts = read_facts({SESSION_VARIABLE: str(tmp_path / "f")})
     assert facts is not None
-    assert facts.as_dict() == GOOD
+    assert facts.endpoints == ["hub:8443"]
+    assert facts.for_browser() == {name: GOOD[name] for name in GOOD if name not in {"endpoints", "ca_pin"}}
 
 
 @given(st.binary(max_size=200))
