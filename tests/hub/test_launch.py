@@ -54,7 +54,8 @@ def job(environment: dict[str, str], arguments: list[str]) -> "Iterator[subproce
         try:
             yield process
         finally:
-            process.kill()
+            process.terminate()  # not SIGKILL: it removes its directory
+            process.communicate()
 
 
 PROBE = """

@@ -3,6 +3,9 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -93,3 +96,41 @@ def test_a_link_in_it_is_removed_and_not_followed(tmp_path: Path) -> None:
     with runtime_directory({}) as directory:
         (directory.path / "link").symlink_to(tmp_path)
     assert (tmp_path / "kept").exists()
+
+
+LEAVE = """
+import os, sys
+from pathlib import Path
+from jupyter_hpcsec.hub import runtime_directory as module
+module.candidates = lambda environment: [Path(sys.argv[1])]
+with module.runtime_directory({}) as directory:
+    (directory.path / "server.sock").touch()
+    print(directory.path, flush=True)
+    sys.stdin.read(1)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_agent_left_is_removed_by_the_next_and_what_a_living_one_holds_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        monkeypatch.setattr(module, "candidates", lambda environment: [Path(base)])
+        others = Path(base, "hpcsec-jobs"), Path(base, "hpcsec-link")
+        others[0].mkdir(mode=0o700)
+        others[1].symlink_to(others[0])
+        with subprocess.Popen(
+            [sys.executable, "-c", LEAVE, base], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as agent:
+            assert agent.stdout is not None
+            assert agent.stdin is not None
+            path = Path(agent.stdout.readline().strip())
+            with runtime_directory({}):
+                assert (path / "server.sock").exists(), "it lives"
+            agent.communicate("x")
+        assert path.exists(), "it was killed and could not tidy up"
+        with runtime_directory({}) as ours:
+            assert not path.exists()
+            assert ours.path.exists()
+        assert others[0].is_dir()
+        assert others[1].is_symlink()
