@@ -37,12 +37,15 @@ def lookup(name: str) -> Account:
     Raises ``Refused("spawn.account")`` when there is none, when the name is none that an account has, and for root.
     """
     if not NAME.fullmatch(name):
-        raise Refused("spawn.account", "Your login name is not one that a Unix account can have; ask your administrators.")
+        raise Refused(
+            "spawn.account", "Your login name is not one that a Unix account can have; ask your administrators."
+        )
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         raise Refused(
-            "spawn.account", f"There is no account {name!r} on the cluster's head node; ask your administrators for one."
+            "spawn.account",
+            f"There is no account {name!r} on the cluster's head node; ask your administrators for one.",
         ) from None
     if entry.pw_uid == 0:
         raise Refused("spawn.account", "Sessions never run as root; log in with another name.")

@@ -1,8 +1,9 @@
 """How batchspawner is loaded: without its HTTP callback, which lets a job set any attribute of its spawner.
 
-``import batchspawner`` appends ``/api/batchspawner`` to JupyterHub's list of handlers; the handler does ``setattr(spawner, key,
-value)`` for every key that a job posts. What a job reports reaches us through the gateway, in typed messages, so that the
-handler is not needed at all. This module is the only place that may import batchspawner, and it may not change anything of it.
+``import batchspawner`` appends ``/api/batchspawner`` to JupyterHub's list of handlers; the handler does
+``setattr(spawner, key, value)`` for every key that a job posts. What a job reports reaches us through the gateway, in
+typed messages, so that the handler is not needed at all. This module is the only place that may import batchspawner,
+and it may not change anything of it.
 """
 
 import importlib
@@ -22,7 +23,7 @@ FIX = (
 
 
 def is_callback(route: Any) -> bool:
-    """Whether a tornado route, ``(pattern, handler, ...)`` or ``URLSpec``, is batchspawner's callback, by path or by handler."""
+    """Whether a tornado route, a tuple or a ``URLSpec``, is batchspawner's callback, by its path or by its handler."""
     if isinstance(route, tuple):
         parts: Sequence[Any] = route
     else:
@@ -62,7 +63,8 @@ def load_batchspawner() -> ModuleType:
 
 
 def verify_hub(settings: dict[str, Any]) -> None:
-    """The same for a running hub: its application's own handlers, from ``user.settings``. Called at every start of a server.
+    """The same for a running hub: its application's own handlers, from ``user.settings``. Called at every start of a
+    server.
 
     A hub without an ``app`` in its settings is a test's stand-in; only the list of handlers can be looked at then.
     """

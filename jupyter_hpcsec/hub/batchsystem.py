@@ -22,7 +22,8 @@ Run = Callable[..., Awaitable[Answer]]
 
 
 def switch_to(account: Account, prefix: str, euid: int) -> Account | None:
-    """The account to switch to for a user's commands; ``None`` when the prefix (sudo) or the hub itself is that account.
+    """The account to switch to for a user's commands; ``None`` when the prefix (sudo) or the hub itself is that
+    account.
 
     Raises ``Refused("spawn.account")`` when neither is the case: a user's job must never run as the hub.
     """
@@ -32,7 +33,7 @@ def switch_to(account: Account, prefix: str, euid: int) -> Account | None:
         return account
     raise Refused(
         "spawn.account",
-        f"The hub can't submit jobs as {account.name!r}: run it as root, or set exec_prefix to sudo (see sudoers.d/hpcsec).",
+        f"The hub can't submit jobs as {account.name!r}: run it as root, or set exec_prefix to sudo.",
     )
 
 
@@ -54,24 +55,32 @@ class BatchSystem:
     run: Run = run_command
     euid: int = field(default_factory=os.geteuid)
 
-    async def _run(self, template: str, *, as_user: bool = True, job_id: str = "", stdin: str = "", **more: str) -> Answer:
+    async def _run(
+        self,
+        template: str,
+        *,
+        as_user: bool = True,
+        job_id: str = "",
+        stdin: str = "",
+        more: Mapping[str, str] | None = None,
+    ) -> Answer:
         if job_id and not JOB_ID.fullmatch(job_id):
             raise Malformed("A job id must be one word of letters, digits and _ . [ ] -.")
         variables = {**self.variables, "job_id": job_id}
         argv = render_command(self.prefix, variables) if as_user else []
         account = switch_to(self.account, self.prefix, self.euid) if as_user else None
         argv += render_command(template, variables)
-        environment = {**self.environment, **more}
+        environment = {**self.environment, **(more or {})}
         return await self.run(argv, env=environment, stdin=stdin, account=account, timeout_s=self.timeout_s)
 
     async def submit(self, script: str, job_environment: Mapping[str, str]) -> str:
         """Hand the script to the batch system on its standard input; returns what it printed.
 
-        Runs to its end even when the caller is cancelled meanwhile: a job that was taken must be known, or it leaks. The
-        cancellation is then raised as ``SubmittedThenCancelled`` with the output. Raises ``SpawnFailed`` for a job that
-        was not taken.
+        Runs to its end even when the caller is cancelled meanwhile: a job that was taken must be known, or it leaks.
+        The cancellation is then raised as ``SubmittedThenCancelled`` with the output. Raises ``SpawnFailed`` for a job
+        that was not taken.
         """
-        task = asyncio.ensure_future(self._run(self.submit_cmd, stdin=script, **job_environment))
+        task = asyncio.ensure_future(self._run(self.submit_cmd, stdin=script, more=job_environment))
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -82,7 +91,7 @@ class BatchSystem:
         return answer.out
 
     async def query(self, job_id: str) -> str:
-        """The scheduler's words about a job; its complaint when the command failed, empty when it does not know the job."""
+        """The scheduler's words about a job, its complaint when the command failed; may be empty for an unknown job."""
         return await self._ask(self.query_cmd, job_id)
 
     async def detail(self, job_id: str) -> str:

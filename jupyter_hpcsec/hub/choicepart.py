@@ -42,7 +42,7 @@ class ChoicePart(SpawnerTraits):
         return _convert
 
     async def _run_apply_user_options(self, user_options: Any) -> None:
-        """JupyterHub's hook before ``start``: refuse here, and never set an attribute, as ``apply_user_options`` could."""
+        """JupyterHub's hook before ``start``: refuses, and never sets an attribute as ``apply_user_options`` could."""
         try:
             self.choice(user_options)
         except HpcsecError as error:

@@ -27,12 +27,17 @@ class Answer:
 
 
 async def run_command(
-    argv: Sequence[str], *, env: Mapping[str, str], stdin: str = "", account: Account | None = None, timeout_s: float = 30
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    stdin: str = "",
+    account: Account | None = None,
+    timeout_s: float = 30,
 ) -> Answer:
     """Run ``argv`` with exactly ``env``; as ``account`` when one is given (needs root).
 
-    Raises ``Unavailable`` when the command is missing, may not be run, or takes longer than ``timeout_s``; it and its children
-    are killed then, and also when the caller is cancelled.
+    Raises ``Unavailable`` when the command is missing, may not be run, or takes longer than ``timeout_s``; it and its
+    children are killed then, and also when the caller is cancelled.
     """
     switch = {"user": account.uid, "group": account.gid, "extra_groups": account.groups} if account else {}
     pipe = asyncio.subprocess.PIPE
@@ -42,7 +47,9 @@ async def run_command(
             **switch,  # type: ignore[arg-type]  # the stub lists each keyword by its own type
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        raise Unavailable(f"The batch command {argv[0]!r} can't be run: {error}. Check PATH and its permissions.") from error
+        raise Unavailable(
+            f"The batch command {argv[0]!r} can't be run: {error}. Check PATH and its permissions."
+        ) from error
     try:
         out, err = await asyncio.wait_for(process.communicate(stdin.encode()), timeout_s)
     except TimeoutError:

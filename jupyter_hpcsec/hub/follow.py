@@ -1,4 +1,5 @@
-"""Follows a job from submission to a server that answers: two sources, the scheduler and the gateway, whichever knows first.
+"""Follows a job from submission to a server that answers: two sources, the scheduler and the gateway, whichever knows
+first.
 
 It gets both as functions and decides; it submits, cancels and revokes nothing.
 """
@@ -15,7 +16,7 @@ from jupyter_hpcsec.hub.jobstate import JobView, Phase, final_sentence, progress
 from jupyter_hpcsec.hub.progress import printable
 from jupyter_hpcsec.tunnel.session import Progress, State
 
-PERCENT = {State.WAITING: 15, State.ENROLLED: 55, State.STARTING: 75, State.READY: 95, State.AWAY: 55}
+PERCENT = {State.ENROLLED: 55, State.STARTING: 75, State.READY: 95, State.AWAY: 55}
 QUEUED_PERCENT, RUNNING_PERCENT = 15, 40
 SENTENCES = {
     State.ENROLLED: "The job has proved who it is; the tunnel is open",
@@ -28,7 +29,7 @@ GONE_LIMIT = 3
 WAIT_S = 25.0
 
 
-class SpawnFailed(SpawnException):  # type: ignore[misc]  # jupyterhub has no types
+class SpawnFailed(SpawnException):
     """A start that failed, with a sentence for the user: JupyterHub shows ``jupyterhub_message`` on its pages."""
 
     def __init__(self, sentence: str, *, reason: str, status_code: int = 500) -> None:
@@ -37,7 +38,7 @@ class SpawnFailed(SpawnException):  # type: ignore[misc]  # jupyterhub has no ty
 
 
 def failed(error: HpcsecError) -> SpawnFailed:
-    """One of our errors as JupyterHub wants it: a refused request is 400, a part that is missing is 503, the rest 500."""
+    """One of our errors as JupyterHub wants it: what is refused is 400, a part that is missing 503, the rest 500."""
     if isinstance(error, Refused):
         return SpawnFailed(error.reason, reason=error.rule, status_code=400)
     if isinstance(error, Unavailable):
@@ -70,7 +71,11 @@ def pauses(first: float, last: float, factor: float = 1.5) -> Iterator[float]:
 
 
 async def until_ready(
-    sources: Sources, tell: Callable[[str, int], None], sleep: Callable[[float], Awaitable[Any]], first: float, last: float
+    sources: Sources,
+    tell: Callable[[str, int], None],
+    sleep: Callable[[float], Awaitable[Any]],
+    first: float,
+    last: float,
 ) -> None:
     """Return when the gateway says that the server is ready; raise ``SpawnFailed`` when it can't become so any more."""
     tasks = {
@@ -88,7 +93,10 @@ async def until_ready(
 
 
 async def _follow_scheduler(
-    sources: Sources, tell: Callable[[str, int], None], sleep: Callable[[float], Awaitable[Any]], between: Iterator[float]
+    sources: Sources,
+    tell: Callable[[str, int], None],
+    sleep: Callable[[float], Awaitable[Any]],
+    between: Iterator[float],
 ) -> None:
     gone = 0
     for pause in between:
@@ -128,7 +136,9 @@ async def _follow_gateway(
 
 
 def _tell_step(step: Progress, tell: Callable[[str, int], None]) -> None:
-    known = State(step.state) if step.state in set(State) else None
-    message = printable(step.message) or (SENTENCES.get(known, "") if known else "")
+    if step.state == State.WAITING or step.state not in set(State):
+        return  # of a waiting job the scheduler knows more
+    state = State(step.state)
+    message = printable(step.message) or SENTENCES.get(state, "")
     if message:
-        tell(message, PERCENT.get(known, 0) if known else 0)
+        tell(message, PERCENT[state])

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from jupyter_hpcsec.errors import Refused, Unavailable
+from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.admin import AdminClient, Registration
+from jupyter_hpcsec.tunnel.adminwire import UNKNOWN_SESSION
 from jupyter_hpcsec.tunnel.session import Progress, State
 
 RETRY_S = 0.5
@@ -42,7 +43,9 @@ class Admin(Protocol):
 class GatewayLink:
     """A client and how long to be patient with it."""
 
-    def __init__(self, client: Admin, patience_s: float, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
+    def __init__(
+        self, client: Admin, patience_s: float, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
+    ) -> None:
         self.client = client
         self._patience_s = patience_s
         self._sleep = sleep
@@ -53,7 +56,7 @@ class GatewayLink:
         return cls(AdminClient(socket), patience_s)
 
     async def wait_up(self, tell: Callable[[str], None]) -> None:
-        """Return once the gateway answers; raise its ``Unavailable``, which names socket and fix, when patience is over."""
+        """Return once the gateway answers; when patience is over raise its ``Unavailable``, which names the fix."""
 
         async def ask() -> None:
             await self.client.status()
@@ -66,18 +69,22 @@ class GatewayLink:
         async def ask() -> None:
             try:
                 await self.client.end(session, reason)
-            except Refused:
-                return
+            except Refused as error:
+                if error.rule != UNKNOWN_SESSION:
+                    raise
 
         await self._patiently(ask, lambda _: None)
 
     async def state(self, session: str) -> State | None:
-        """The session's state; ``ENDED`` when the gateway does not know it, ``None`` when the gateway does not answer."""
+        """The session's state; ``ENDED`` when the gateway does not know it, ``None`` when it does not answer or can't.
+
+        Only a clear word ends a session: nobody's kernel is lost because a gateway is broken.
+        """
         try:
             return State((await self.client.show(session))["state"])
-        except Refused:
-            return State.ENDED
-        except Unavailable:
+        except Refused as error:
+            return State.ENDED if error.rule == UNKNOWN_SESSION else None
+        except (Unavailable, Malformed, KeyError, ValueError):
             return None
 
     async def _patiently(self, ask: Callable[[], Awaitable[None]], tell: Callable[[str], None]) -> None:

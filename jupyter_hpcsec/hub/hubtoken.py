@@ -1,8 +1,8 @@
 """Keeps the hub's database right where JupyterHub alone would not: state saved during a start, tokens after a restart.
 
-A restarted JupyterHub no longer knows the API token of a running server and leaves it valid when that server stops (6.1.1,
-``User.stop`` looks it up by ``spawner.api_token``, which is empty then). The salted hash that the database holds anyway names
-the token without being one; it is what is remembered. Nothing else of the database is touched.
+A restarted JupyterHub no longer knows the API token of a running server and leaves it valid when that server stops
+(6.1.1, ``User.stop`` looks it up by ``spawner.api_token``, which is empty then). The salted hash that the database
+holds anyway names the token without being one; it is what is remembered. Nothing else of the database is touched.
 """
 
 from typing import Any

@@ -232,6 +232,8 @@ def write_facts(
         "job": job.job_id,
         "node": job.node,
         "ends_at": min(enrolled.ends_at, job.ends_at or enrolled.ends_at),
+        "endpoints": list(job.endpoints),
+        "ca_pin": hashlib.sha256(job.ca).hexdigest(),
         "protections": dict(receipt),
     }
     descriptor = os.open(directory.session_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)

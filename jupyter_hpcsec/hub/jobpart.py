@@ -1,6 +1,7 @@
 """The spawner's part that deals with the batch system: which account, which commands, which script, what they answer.
 
-It replaces the methods of batchspawner that run a shell, pass the hub's environment on, or let a user's options into a template.
+It replaces the methods of batchspawner that run a shell, pass the hub's environment on, or let a user's options into a
+template.
 """
 
 import asyncio
@@ -26,7 +27,20 @@ STATUSES = {
     Phase.ENDED: batchspawner.JobStatus.NOTFOUND,
     Phase.GONE: batchspawner.JobStatus.NOTFOUND,
 }
-NAMES = (*WORDS, "queue", "host", "runtime", "minutes", "memory", "nprocs", "ngpus", "gres", "options", "prologue", "epilogue")
+NAMES = (
+    *WORDS,
+    "queue",
+    "host",
+    "runtime",
+    "minutes",
+    "memory",
+    "nprocs",
+    "ngpus",
+    "gres",
+    "options",
+    "prologue",
+    "epilogue",
+)
 """Variables that a template may ask for, empty where neither profile nor configuration sets them."""
 NOT_TAKEN = {"req_keepvars", "req_keepvars_extra", "req_username", "req_homedir", "req_srun"}
 """Settings of batchspawner that we decide, or that have no meaning here."""
@@ -40,7 +54,7 @@ class JobPart(ChoicePart):
         return accounts.lookup(self.user.name)
 
     def parse_view(self, text: str) -> JobView:
-        """A scheduler's answer as a view; here by the class's own ``state_*`` methods, which any batchspawner class has."""
+        """A scheduler's answer as a view; here by the ``state_*`` methods that any batchspawner class has."""
         self.job_status = text
         if not text:
             return JobView(Phase.GONE)
@@ -71,7 +85,7 @@ class JobPart(ChoicePart):
         return ""  # decided at submission
 
     def get_req_subvars(self) -> dict[str, str | int]:
-        """Template variables from configuration alone: the ``req_*`` settings and every name that a template may ask for."""
+        """Template variables from configuration alone: the ``req_*`` settings, and every name a template may use."""
         account = self.account()
         home = str(account.home)
         settings = [name for name in self.trait_names() if name.startswith("req_") and name not in NOT_TAKEN]
@@ -109,7 +123,8 @@ class JobPart(ChoicePart):
         )
 
     async def submit(self, choice: Choice | None, job_environment: dict[str, str]) -> None:
-        """Render the script and submit it; sets ``job_id``, also when cancelled meanwhile. Raises ``HpcsecError``, ``SpawnFailed``.
+        """Render the script and submit it; sets ``job_id``, also when cancelled meanwhile. Raises ``HpcsecError``,
+        ``SpawnFailed``.
 
         ``job_environment`` holds the token; it goes to the batch command's environment and nowhere else.
         """
@@ -120,7 +135,9 @@ class JobPart(ChoicePart):
         asked = {key: value for key, value in chosen.items() if key not in unset}
         script = await self._get_batch_script(**{**batch.variables, **asked, "keepvars": ",".join(names)})
         if any(value in script for value in job_environment.values()):
-            raise Refused("spawn.secret-in-script", "The job template puts the job's token into the script; mend batch_script.")
+            raise Refused(
+                "spawn.secret-in-script", "The job template puts the job's token into the script; mend batch_script."
+            )
         try:
             output = await batch.submit(script, job_environment)
         except SubmittedThenCancelled as cancelled:
@@ -134,7 +151,7 @@ class JobPart(ChoicePart):
     def _job_id_from(self, output: str) -> str:
         try:
             job_id = str(self.parse_job_id(output)).strip()
-        except Exception as error:  # noqa: BLE001  # a subclass's parser may raise whatever it likes
+        except Exception as error:  # a subclass's parser may raise whatever it likes
             raise Malformed(f"The batch system's answer names no job: {output[:120]!r}.") from error
         if not JOB_ID.fullmatch(job_id):
             raise Malformed(f"The batch system's answer names no job: {output[:120]!r}.")
@@ -168,7 +185,7 @@ class JobPart(ChoicePart):
         if self.job_id:
             await self.batch().cancel(self.job_id, hard=True)
 
-    async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> str:  # noqa: A002
+    async def run_command(self, cmd: str, input: str | None = None, env: Any = None) -> str:
         """Refused: batchspawner's goes through a shell with the hub's whole environment."""
         raise Refused("spawn.shell", "Batch commands run through batch(), without a shell; override that instead.")
 

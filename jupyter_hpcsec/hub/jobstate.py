@@ -1,7 +1,7 @@
 """What a scheduler's answer means: from its text to a state, and from a state to a sentence for the user.
 
-Pure: text in, values out. It runs no command and knows no clock. Text from a scheduler may quote what users wrote (job names,
-comments), so that every piece is cut to one bounded printable line and none of it is ever markup or a path.
+Pure: text in, values out. It runs no command and knows no clock. Text from a scheduler may quote what users wrote (job
+names, comments), so that every piece is cut to one bounded printable line and none of it is ever markup or a path.
 """
 
 import re
@@ -140,7 +140,9 @@ def parse_scontrol(text: str) -> JobView:
 
 def parse_qstat(text: str) -> JobView:
     """``qstat -f -x ID`` of OpenPBS and PBS Professional: ``name = value`` lines, long values folded with a tab."""
-    values = dict(re.findall(r"^\s*(job_state|comment|exec_host|Exit_status|estimated\.start_time) = (.*)$", text, re.M))
+    values = dict(
+        re.findall(r"^\s*(job_state|comment|exec_host|Exit_status|estimated\.start_time) = (.*)$", text, re.M)
+    )
     if "job_state" not in values:
         return no_answer(text) if text.strip() else JobView(Phase.GONE)
     state = values["job_state"].strip()
@@ -201,7 +203,7 @@ PENDING_HINTS = {
     "JobHeldAdmin": "it is held by an administrator",
     "PartitionDown": "the partition is down",
     "PartitionInactive": "the partition is inactive",
-    "PartitionTimeLimit": "it asks for more time than the partition allows and will not start; stop it and ask for less",
+    "PartitionTimeLimit": "it asks for more time than the partition allows; stop it and ask for less",
     "PartitionNodeLimit": "it asks for more than the partition has; stop it and ask for less",
     "ReqNodeNotAvail": "the nodes it needs are not available",
     "Reservation": "it waits for a reservation",
@@ -215,7 +217,7 @@ _LIMIT = re.compile(r"^(QOS|Assoc|Max)\w*(Limit|PerUser|PerAccount|Grp\w+)\w*$|^
 
 def pending_hint(reason: str) -> str:
     """What a scheduler's reason for waiting means, or an empty string for one that we do not know."""
-    base = reason.split(",")[0].strip()
+    base = reason.split(",", maxsplit=1)[0].strip()
     if base in PENDING_HINTS:
         return PENDING_HINTS[base]
     return "a limit of your account or quality of service is reached" if _LIMIT.match(base) else ""
@@ -246,7 +248,10 @@ _TWICE = "Start it again; if it happens twice tell your administrators."
 FINAL = {
     "FAILED": ("Your job failed", f"{_LOOK}. Start it again, or show this message to your administrators."),
     "TIMEOUT": ("Your job reached its time limit", "Start it again and ask for more time if you need it."),
-    "CANCELLED": ("Your job was cancelled", "Start it again; if it was not you who cancelled it ask your administrators."),
+    "CANCELLED": (
+        "Your job was cancelled",
+        "Start it again; if it was not you who did that ask your administrators.",
+    ),
     "NODE_FAIL": ("The node on which your job ran failed", "Start it again; it will run on another node."),
     "OUT_OF_MEMORY": ("Your job used more memory than it asked for", "Start it again and ask for more memory."),
     "PREEMPTED": ("Your job had to make room for one of higher priority", "Start it again."),
@@ -284,4 +289,6 @@ def rejected_sentence(stderr: str) -> str:
     """One sentence about a job that the batch system did not take, with its own words (bounded, one line)."""
     lines: Sequence[str] = [line for line in stderr.splitlines() if line.strip()]
     said = printable(" ".join(lines), 200) if lines else "no reason given"
-    return f"The batch system did not take your job: {said}. Choose other resources, or show this to your administrators."
+    return (
+        f"The batch system did not take your job: {said}. Choose other resources, or show this to your administrators."
+    )

@@ -1,7 +1,8 @@
 """A user's server as one session: registered at the gateway, run by the batch system, reached by a unix socket.
 
-Works over any ``BatchSpawnerBase`` subclass, of which it uses the commands, the template and the ``req_*`` settings. It holds the
-session's life: start, poll, stop, and what a hub that comes back must know. It may never leave a job, a session or a token behind.
+Works over any ``BatchSpawnerBase`` subclass, of which it uses the commands, the template and the ``req_*`` settings. It
+holds the session's life: start, poll, stop, and what a hub that comes back must know. It may never leave a job, a
+session or a token behind.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from jupyter_hpcsec.hub.gatewaylink import GatewayLink
 from jupyter_hpcsec.hub.jobpart import JobPart
 from jupyter_hpcsec.hub.jobstate import Phase
 from jupyter_hpcsec.hub.profiles import Choice
-from jupyter_hpcsec.hub.progress import ProgressFeed
+from jupyter_hpcsec.hub.progress import ProgressFeed, printable
 from jupyter_hpcsec.hub.route import SCHEME, socket_url
 from jupyter_hpcsec.hub.submission import job_variables
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Progress, State
@@ -47,10 +48,11 @@ class HpcsecSpawnerMixin(JobPart):
         """The way to the gateway."""
         return GatewayLink.over(Path(self.admin_socket), self.gateway_timeout)
 
-    # -- start: JupyterHub awaits it, with start_timeout ---------------------------------------------------------------
+    # Start: JupyterHub awaits it, with start_timeout
 
     async def start(self) -> str:
-        """Bring the session up; returns the URL of its socket. A failure is a ``SpawnFailed`` and leaves nothing behind.
+        """Bring the session up; returns the URL of its socket. A failure is a ``SpawnFailed`` and leaves nothing
+        behind.
 
         1. The hub has not mounted batchspawner's callback; the options are within a profile; the account exists.
         2. The gateway takes the session, with the launch that its job will be given.
@@ -75,7 +77,9 @@ class HpcsecSpawnerMixin(JobPart):
     async def _start(self) -> str:
         verify_hub(self.user.settings)  # 1
         if self.internal_ssl:
-            raise Malformed("JupyterHub.internal_ssl can't be used with hpcsec, whose tunnel encrypts. Set it to False.")
+            raise Malformed(
+                "JupyterHub.internal_ssl can't be used with hpcsec, whose tunnel encrypts. Set it to False."
+            )
         choice, account, gateway = self.choice(self.user_options), self.account(), self.gateway()
         self.feed.post("Asking the gateway for a session", 5)
         await gateway.wait_up(lambda message: self.feed.post(message, 5))
@@ -107,7 +111,7 @@ class HpcsecSpawnerMixin(JobPart):
         return int(self.start_timeout) + 60 * int(minutes) + LIFETIME_MARGIN_S
 
     def launch(self) -> dict[str, Any]:
-        """What the agent starts once it has enrolled. The API token is in it: it goes through the tunnel, not the batch system."""
+        """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""
         environment = {str(name): str(value) for name, value in self.get_env().items()}
         return {"argv": [*self.cmd, *self.get_args()], "env": environment, "base_url": self.server.base_url}
 
@@ -128,7 +132,7 @@ class HpcsecSpawnerMixin(JobPart):
             await wait_for_http_server(f"{url}{self.server.base_url}api", timeout=self.http_timeout)
         except TimeoutError as error:
             raise SpawnFailed(
-                f"The notebook server did not answer through the tunnel within {self.http_timeout} seconds. Start it again.",
+                f"The notebook server did not answer within {self.http_timeout} seconds. Start it again.",
                 reason="http-timeout",
             ) from error
 
@@ -137,10 +141,10 @@ class HpcsecSpawnerMixin(JobPart):
         async for event in self.feed.follow():
             yield event
 
-    # -- end -------------------------------------------------------------------------------------------------------------
+    # End
 
     async def stop(self, now: bool = False) -> None:
-        """End the session (its certificate is revoked and its lanes are cut), then the job: gently, hard after ``stop_grace``."""
+        """End the session (certificate revoked, lanes cut), then the job; hard after ``stop_grace``."""
         await self._end_session("the server was stopped")
         if not self.job_id or not (view := await self.job()).is_alive:
             return
@@ -153,7 +157,7 @@ class HpcsecSpawnerMixin(JobPart):
             self.log.error("Job %s of session %s did not end; its session is revoked", self.job_id, self.session)
 
     async def clean_up(self, reason: str) -> None:
-        """End the session and cancel the job at once, whatever of them exists; what can't be done now is logged, not raised."""
+        """End the session and cancel the job at once, whatever of them exists. What fails is logged, not raised."""
         await self._end_session(reason)
         if self.job_id:
             await self._cancel(hard=True)
@@ -165,10 +169,10 @@ class HpcsecSpawnerMixin(JobPart):
         if not self.session:
             return
         try:
-            await self.gateway().end(self.session, reason)
+            await self.gateway().end(self.session, printable(reason, 200) or "ended by the hub")
         except HpcsecError as error:
-            # with the job gone its agent is gone; what is left at the gateway ends with the session's own lifetime
-            self.log.error("Session %s could not be ended at the gateway: %s", self.session, error)
+            # with its job gone its agent is gone, too; what is left at the gateway ends with the session's lifetime
+            self.log.warning("Session %s could not be ended at the gateway: %s", self.session, error)
 
     async def _cancel(self, *, hard: bool) -> None:
         try:
@@ -187,7 +191,7 @@ class HpcsecSpawnerMixin(JobPart):
             await asyncio.sleep(self.startup_poll_interval)
         return True
 
-    # -- poll: JupyterHub asks now and then, and first of all after its own restart ------------------------------------
+    # Poll: JupyterHub asks now and then, and first of all after its own restart
 
     async def poll(self) -> int | None:
         """``None`` while the server runs or starts; 1 when it ended, and then nothing of it is left."""
@@ -206,15 +210,18 @@ class HpcsecSpawnerMixin(JobPart):
             view = await self.job()
         if view.is_alive and await self.gateway().state(self.session) is not State.ENDED:
             return None
-        self.log.info("Session %s of %s ended: job %s is %s", self.session, self._log_name, self.job_id, view.state or view.phase)
+        self.log.info(
+            "Session %s of %s ended: job %s is %s", self.session, self._log_name, self.job_id, view.state or view.phase
+        )
         await self.clean_up("the job ended" if not view.is_alive else "the session was ended")
         return 1
 
     async def _recover(self) -> int | None:
         """After a hub restart: wait for the gateway (the hub itself may be about to start it) and for the job's agent.
 
-        A server that was ready is waited for as long as its job lives: neither a hub nor a gateway that is down ends a kernel. One
-        that was still starting has ``recovery_timeout`` to become ready; nobody may be waiting for it any more.
+        A server that was ready is waited for as long as its job lives: neither a hub nor a gateway that is down ends a
+        kernel. One that was still starting has ``recovery_timeout`` to become ready; nobody may be waiting for it any
+        more.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.recovery_timeout
@@ -230,7 +237,7 @@ class HpcsecSpawnerMixin(JobPart):
             await asyncio.sleep(1)
         return status
 
-    # -- what survives a hub restart ---------------------------------------------------------------------------------------
+    # What survives a hub restart
 
     def get_state(self) -> dict[str, Any]:
         """The job, the session and the socket; no secret."""
@@ -267,14 +274,14 @@ class HpcsecSpawnerMixin(JobPart):
     def _save(self) -> None:
         hubtoken.save_state(self.orm_spawner, self.get_state())
 
-    # -- the route: docs/decisions/0001-unix-socket-route.md -----------------------------------------------------------------
+    # The route: docs/decisions/0001-unix-socket-route.md
 
     @property
     def server(self) -> Any:
         """JupyterHub's own object, with the session's socket as the address to connect to.
 
-        The database keeps only host and port of a URL, so that the object that a restarted hub makes of it has a wrong address;
-        setting it here makes it right whenever and by whomever it is asked for.
+        The database keeps only host and port of a URL, so that the object that a restarted hub makes of it has a wrong
+        address; setting it here makes it right whenever and by whomever it is asked for.
         """
         server = super().server
         if server is not None and self.socket:

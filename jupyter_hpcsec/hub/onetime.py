@@ -89,7 +89,7 @@ def publish_to(path: Path) -> Callable[[str], None]:
     return publish
 
 
-class SentenceHandler(BaseHandler):  # type: ignore[misc]
+class SentenceHandler(BaseHandler):
     """A page that is one sentence, never cached, never named to another site."""
 
     def set_default_headers(self) -> None:
@@ -144,7 +144,7 @@ class ClosedLoginHandler(SentenceHandler):
         raise web.HTTPError(405, CLOSED)
 
 
-class OneTimeAuthenticator(Authenticator):  # type: ignore[misc]
+class OneTimeAuthenticator(Authenticator):
     """Lets exactly ``username`` in, once per code; each use publishes the next code to ``code_file``."""
 
     username = Unicode(help="The one user, as the operating system spells the name. Required.").tag(config=True)

@@ -1,7 +1,7 @@
 """The form of the spawn page: profiles to HTML, and what the browser posts back to options.
 
-Server-rendered, needs no script and nothing from another host. It checks only what a form can get wrong (text that is no
-number); what is allowed is decided by ``profiles.choose`` alone, for forms and for JSON alike.
+Server-rendered, needs no script and nothing from another host. It checks only what a form can get wrong (text that is
+no number); what is allowed is decided by ``profiles.choose`` alone, for forms and for JSON alike.
 """
 
 import re
@@ -34,17 +34,15 @@ FORM = """\
   {% for key, title in titles.items() if not profile[key].is_fixed %}
     <div>
       <label for="hpcsec-{{ profile.name }}-{{ key }}">{{ title }}</label>
-      <input type="number" class="form-control" id="hpcsec-{{ profile.name }}-{{ key }}" name="{{ key }}.{{ profile.name }}"
-        min="{{ profile[key].minimum }}" max="{{ profile[key].maximum }}" value="{{ profile[key].default }}" step="1" required
-        aria-describedby="hpcsec-{{ profile.name }}-{{ key }}-range">
-      <small id="hpcsec-{{ profile.name }}-{{ key }}-range">{{ profile[key].minimum }} to {{ profile[key].maximum }}</small>
-    </div>
-  {% endfor %}
-  </div>
-</fieldset>
-{% endfor %}
+      <input type="number" class="form-control" id="hpcsec-{{ profile.name }}-{{ key }}" name="{{ key }}.{{ profile.name
+      }}" min="{{ profile[key].minimum }}" max="{{ profile[key].maximum }}" value="{{ profile[key].default }}" step="1"
+      required aria-describedby="hpcsec-{{ profile.name }}-{{ key }}-range"> <small id="hpcsec-{{ profile.name }}-{{ key
+      }}-range">{{ profile[key].minimum }} to {{ profile[key].maximum }}</small> </div> {% endfor %} </div> </fieldset>
+      {% endfor %}
 """
-_TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(FORM)
+_TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+    FORM
+)
 
 
 def render_form(profiles: Sequence[Profile]) -> str:
@@ -55,8 +53,8 @@ def render_form(profiles: Sequence[Profile]) -> str:
 def options_from_form(form: Mapping[str, Sequence[Any]]) -> dict[str, str | int]:
     """``user_options`` from form fields, each a list of strings as tornado gives them.
 
-    Numbers arrive as ``cpus.PROFILE``, once for each profile on the page; those of the chosen profile count. A plain ``cpus``
-    is taken too, for links such as ``/hub/spawn?opt-profile=small&opt-cpus=2``. An unknown field is refused.
+    Numbers arrive as ``cpus.PROFILE``, once for each profile on the page; those of the chosen profile count. A plain
+    ``cpus`` is taken too, for links such as ``/hub/spawn?opt-profile=small&opt-cpus=2``. An unknown field is refused.
     """
     options: dict[str, str | int] = {}
     given = {key: _single(key, values) for key, values in form.items() if key not in IGNORED}

@@ -1,8 +1,8 @@
 """Resource profiles: what an administrator offers, and the check of what a user asks for.
 
-Pure. ``user_options`` reach the hub as arbitrary JSON (``POST /hub/api/users/NAME/server``), as a form, as a query and, from an
-earlier start, from the database: all four pass ``choose`` and nothing of them goes further than the numbers and the profile's
-name that it returns. What ends up in a job script is an integer, or text that the administrator wrote.
+Pure. ``user_options`` reach the hub as arbitrary JSON (``POST /hub/api/users/NAME/server``), as a form, as a query and,
+from an earlier start, from the database: all four pass ``choose`` and nothing of them goes further than the numbers and
+the profile's name that it returns. What ends up in a job script is an integer, or text that the administrator wrote.
 """
 
 import re
@@ -173,7 +173,7 @@ def choose(profiles: Sequence[Profile], options: Any, groups: frozenset[str]) ->
     Raises ``Refused("options.…")``; nothing of ``options`` was used then.
     """
     if not isinstance(options, Mapping) or len(options) > len(OPTIONS):  # 1
-        raise Refused("options.shape", "The server's options must be one JSON object such as {\"profile\": \"small\"}.")
+        raise Refused("options.shape", 'The server\'s options must be one JSON object such as {"profile": "small"}.')
     for key in options:  # 2
         if key not in OPTIONS:
             raise Refused("options.unknown", f"There is no option {key!r}; there are: {', '.join(sorted(OPTIONS))}.")

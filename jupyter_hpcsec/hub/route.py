@@ -1,4 +1,4 @@
-"""The session's unix socket as JupyterHub and the proxy want it. Pure; see ``docs/decisions/0001-unix-socket-route.md``."""
+"""The session's socket as JupyterHub and the proxy want it (``docs/decisions/0001-unix-socket-route.md``). Pure."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -17,7 +17,11 @@ def socket_url(path: Path) -> str:
     """
     text = str(path)
     if not path.is_absolute() or ".." in path.parts or len(text.encode()) > SUN_PATH_LIMIT:
-        raise Malformed(f"A session's socket needs an absolute path of at most {SUN_PATH_LIMIT} bytes. Shorten run_directory.")
+        raise Malformed(
+            f"A session's socket needs an absolute path of at most {SUN_PATH_LIMIT} bytes. Shorten run_directory."
+        )
     if text != text.lower() or not text.isascii() or not text.isprintable():
-        raise Malformed("A session's socket needs a path in lower-case ASCII: proxies fold the case. Rename run_directory.")
+        raise Malformed(
+            "A session's socket needs a path in lower-case ASCII: proxies fold the case. Rename run_directory."
+        )
     return f"{SCHEME}://{quote(text, safe='')}"

@@ -1,14 +1,13 @@
 """The spawners that ``c.JupyterHub.spawner_class`` names: one mixin, four batch systems.
 
-What differs between batch systems is here and in ``jobstate``: commands, job template, and how an answer is read. For another one
-put ``HpcsecSpawnerMixin`` before any batchspawner class.
+What differs between batch systems is here and in ``jobstate``: commands, job template, and how an answer is read. For
+another one put ``HpcsecSpawnerMixin`` before any batchspawner class.
 """
 
-import sys
 import time
 from typing import Any, ClassVar
 
-from traitlets import Bool, Float, Unicode, default
+from traitlets import Bool, Float, List, Unicode
 
 from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub.batch import batchspawner
@@ -22,8 +21,14 @@ from jupyter_hpcsec.hub.jobstate import (
     queue_position,
     with_position,
 )
+from jupyter_hpcsec.hub.localjob_records import DIRECTORY_VARIABLE
 from jupyter_hpcsec.hub.mixin import HpcsecSpawnerMixin
-from jupyter_hpcsec.hub.submission import LOCAL_SCRIPT, LSF_SCRIPT, PBS_SCRIPT, SLURM_SCRIPT
+from jupyter_hpcsec.hub.submission import KEEP, LOCAL_SCRIPT, LSF_SCRIPT, PBS_SCRIPT, SLURM_SCRIPT
+
+BatchSpawnerBase: Any = batchspawner.BatchSpawnerBase
+SlurmSpawner: Any = batchspawner.SlurmSpawner
+PBSSpawner: Any = batchspawner.PBSSpawner
+LsfSpawner: Any = batchspawner.LsfSpawner
 
 __all__ = [
     "HpcsecLocalSpawner",
@@ -34,10 +39,12 @@ __all__ = [
 ]
 
 
-class HpcsecSlurmSpawner(HpcsecSpawnerMixin, batchspawner.SlurmSpawner):  # type: ignore[misc]
+class HpcsecSlurmSpawner(HpcsecSpawnerMixin, SlurmSpawner):
     """Slurm 20.11 or later. ``sbatch`` and ``scancel`` run as the user, ``squeue`` and ``scontrol`` as the hub."""
 
-    batch_script = Unicode(SLURM_SCRIPT, help="Template of the job script; see hub_config/job_template.sh.").tag(config=True)
+    batch_script = Unicode(SLURM_SCRIPT, help="Template of the job script; see hub_config/job_template.sh.").tag(
+        config=True
+    )
     batch_submit_cmd = Unicode("sbatch --parsable").tag(config=True)
     batch_query_cmd = Unicode("squeue --noheader --states=all --jobs={job_id} --format=%T|%r|%S|%B").tag(config=True)
     batch_detail_cmd = Unicode("scontrol show job -o {job_id}").tag(config=True)
@@ -76,8 +83,10 @@ class HpcsecSlurmSpawner(HpcsecSpawnerMixin, batchspawner.SlurmSpawner):  # type
         return with_position(view, queue_position(listing, self.job_id))
 
 
-class HpcsecPBSSpawner(HpcsecSpawnerMixin, batchspawner.PBSSpawner):  # type: ignore[misc]
-    """OpenPBS and PBS Professional. ``qstat -f`` shows a job's variables to its owner and to operators: the token works once."""
+class HpcsecPBSSpawner(HpcsecSpawnerMixin, PBSSpawner):
+    """OpenPBS and PBS Professional. ``qstat -f`` shows a job's variables to its owner and to operators; the token works
+    once, and only inside that job.
+    """
 
     batch_script = Unicode(PBS_SCRIPT, help="Template of the job script.").tag(config=True)
     batch_submit_cmd = Unicode("qsub").tag(config=True)
@@ -91,7 +100,7 @@ class HpcsecPBSSpawner(HpcsecSpawnerMixin, batchspawner.PBSSpawner):  # type: ig
         return parse_qstat(text)
 
 
-class HpcsecLsfSpawner(HpcsecSpawnerMixin, batchspawner.LsfSpawner):  # type: ignore[misc]
+class HpcsecLsfSpawner(HpcsecSpawnerMixin, LsfSpawner):
     """IBM Spectrum LSF 10.1 or later."""
 
     batch_script = Unicode(LSF_SCRIPT, help="Template of the job script.").tag(config=True)
@@ -108,8 +117,9 @@ class HpcsecLsfSpawner(HpcsecSpawnerMixin, batchspawner.LsfSpawner):  # type: ig
         return parse_bjobs(text)
 
 
-class HpcsecLocalSpawner(HpcsecSpawnerMixin, batchspawner.BatchSpawnerBase):  # type: ignore[misc]
-    """No batch system: the same job script, run by a process group on this computer. For trying out; it attests nothing.
+class HpcsecLocalSpawner(HpcsecSpawnerMixin, BatchSpawnerBase):
+    """No batch system: the same job script, run by a process group on this computer. For trying out; it attests
+    nothing.
 
     Without root every user's server runs under the hub's own account, so that users are not protected from each other.
     """
@@ -118,12 +128,13 @@ class HpcsecLocalSpawner(HpcsecSpawnerMixin, batchspawner.BatchSpawnerBase):  # 
     batch_submit_cmd = Unicode("{python} -I -m jupyter_hpcsec.hub.localjob submit").tag(config=True)
     batch_query_cmd = Unicode("{python} -I -m jupyter_hpcsec.hub.localjob state {job_id}").tag(config=True)
     batch_cancel_cmd = Unicode("{python} -I -m jupyter_hpcsec.hub.localjob cancel {job_id}").tag(config=True)
-    exec_prefix = Unicode("", help="Nothing: the hub runs as root, or every job as the hub's own account.").tag(config=True)
+    exec_prefix = Unicode("", help="Nothing: the hub runs as root, or every job as the hub's own account.").tag(
+        config=True
+    )
+    batch_env_keep = List(
+        Unicode(), [*KEEP, DIRECTORY_VARIABLE], help="As for the others, and where the records of local jobs are."
+    ).tag(config=True)
     query_as_user = Bool(True, help="The records of local jobs belong to their user.").tag(config=True)
-
-    @default("node_python")
-    def _default_node_python(self) -> str:
-        return sys.executable
 
     def account(self) -> accounts.Account:
         """The user's own account when the hub is root, else the hub's."""

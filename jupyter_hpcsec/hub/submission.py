@@ -1,8 +1,9 @@
 """From an administrator's templates to what is handed to the batch system: script, command line, environment.
 
-Pure. Templates come from configuration only; values are put in once and never rendered again, so that template syntax in a value
-stays text. Every value is one line (a new line would start a directive of its own), except prologue and epilogue, which are
-the administrator's shell code. The job's token travels in the environment alone: never in a script or on a command line.
+Pure. Templates come from configuration only; values are put in once and never rendered again, so that template syntax
+in a value stays text. Every value is one line (a new line would start a directive of its own), except prologue and
+epilogue, which are the administrator's shell code. The job's token travels in the environment alone: never in a script
+or on a command line.
 """
 
 import base64
@@ -26,7 +27,7 @@ KEEP = (
     "PBS_CONF_FILE", "PBS_SERVER", "PBS_EXEC",
     "LSF_ENVDIR", "LSF_SERVERDIR", "LSF_FULL_VERSION", "LSF_LIBDIR", "LSF_BINDIR",
 )  # fmt: skip
-"""Variables of the hub's own environment that batch commands need. A hub's environment holds secrets: nothing else is passed."""
+"""What batch commands need of the hub's own environment, which also holds secrets: nothing else is passed."""
 ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 NEVER_KEPT = re.compile(r".*(TOKEN|SECRET|PASSW|KEY|COOKIE|CREDENTIAL).*")
 """Names that an administrator may not add to the list of kept ones."""
@@ -39,7 +40,7 @@ _ENVIRONMENT.filters["quote"] = lambda value: shlex.quote(str(value))
 
 
 def check_lines(variables: Mapping[str, str | int]) -> None:
-    """Refuse a value that could start a line of its own. ``Refused("spawn.value")`` names the variable, not the value."""
+    """Refuse a value that could start a line of its own: ``Refused("spawn.value")``, with the variable's name."""
     for name, value in variables.items():
         if isinstance(value, str) and name not in MULTI_LINE and any(not c.isprintable() for c in value):
             raise Refused("spawn.value", f"The value of {name!r} for the job script must be one printable line.")
@@ -57,7 +58,9 @@ def render_script(template: str, variables: Mapping[str, str | int]) -> str:
         else:
             script = template.format_map(dict(variables))
     except (TemplateError, KeyError, IndexError, ValueError, AttributeError) as error:
-        raise Malformed(f"The job template does not render: {error!r}. Mend batch_script in jupyterhub_config.py.") from error
+        raise Malformed(
+            f"The job template does not render: {error!r}. Mend batch_script in jupyterhub_config.py."
+        ) from error
     if len(script) > SCRIPT_LIMIT or not script.startswith("#!"):
         raise Malformed("The job script must begin with '#!' and be at most 256 KiB. Mend batch_script.")
     return script
@@ -70,7 +73,9 @@ def render_command(template: str, variables: Mapping[str, str | int]) -> list[st
     """
     check_lines(variables)
     if SHELL_SYNTAX.search(template):
-        raise Malformed(f"The batch command {template!r} needs a shell, and none is used; put it in a script of its own.")
+        raise Malformed(
+            f"The batch command {template!r} needs a shell, and none is used; put it in a script of its own."
+        )
     quoted: dict[str, Any] = {
         name: shlex.quote(value) if isinstance(value, str) else value for name, value in variables.items()
     }
@@ -83,7 +88,11 @@ def render_command(template: str, variables: Mapping[str, str | int]) -> list[st
 def check_keep(names: Iterable[str]) -> None:
     """Refuse names that may hold a secret of the hub, or that are no names. ``Malformed`` names the one."""
     for name in names:
-        if not ENVIRONMENT_NAME.fullmatch(name) or NEVER_KEPT.fullmatch(name) or name.startswith(("JUPYTERHUB_", "JPY_")):
+        if (
+            not ENVIRONMENT_NAME.fullmatch(name)
+            or NEVER_KEPT.fullmatch(name)
+            or name.startswith(("JUPYTERHUB_", "JPY_"))
+        ):
             raise Malformed(f"{name!r} may not be passed from the hub to batch jobs; take it out of batch_env_keep.")
 
 
@@ -104,7 +113,7 @@ def job_variables(token: str, endpoints: Sequence[str], ca: bytes) -> dict[str, 
     return {TOKEN: token, GATEWAY: ",".join(endpoints), CA: base64.b64encode(ca).decode()}
 
 
-# What follows the directives in every script. The log is opened by the job itself: a batch system can't make the directory.
+# What follows the directives. The job itself opens the log: batch systems do not make its directory.
 BODY = """
 {% if logdir %}
 umask 077

@@ -1,4 +1,4 @@
-"""What an administrator can set on every hpcsec spawner, with validation that names the fix. No behaviour beyond that."""
+"""What an administrator can set on every hpcsec spawner, with validation that names the fix. No other behaviour."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from typing import Any
 
 from traitlets import Bool, Integer, List, TraitError, Unicode, default, validate
 
+from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.batch import batchspawner
 from jupyter_hpcsec.hub.profiles import Profile, parse_profiles
@@ -16,12 +17,12 @@ BatchSpawnerBase: Any = batchspawner.BatchSpawnerBase
 SUDO = "sudo --non-interactive --user={username} --"
 
 
-class SpawnerTraits(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner has no types
+class SpawnerTraits(BatchSpawnerBase):
     """The configurable part of ``HpcsecSpawnerMixin``."""
 
     admin_socket = Unicode(
-        "/run/hpcsec/admin.sock",
-        help="The gateway's admin socket (HpcsecGateway.admin_socket). The hub's account must be among its allowed peers.",
+        DEFAULT_ADMIN_SOCKET,
+        help="The gateway's admin socket (HpcsecGateway.admin_socket); the hub's account must be an allowed peer.",
     ).tag(config=True)
     gateway_timeout = Integer(
         30, min=1, help="Seconds that a start waits for a gateway that does not answer, such as one that restarts."
@@ -29,9 +30,9 @@ class SpawnerTraits(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner has
     recovery_timeout = Integer(
         120,
         min=1,
-        help="Seconds after a hub restart in which a server that was still starting must become ready, or be cancelled.",
+        help="Seconds after a hub restart in which a server that was starting must become ready, or is cancelled.",
     ).tag(config=True)
-    profiles = List(
+    profiles: Any = List(
         help="""
         Resources that users may choose from; empty: everybody gets the req_* settings. A list of dictionaries:
 
@@ -39,8 +40,8 @@ class SpawnerTraits(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner has
              "cpus": {"min": 1, "max": 8, "default": 2}, "memory_gib": 8, "gpus": 0,
              "minutes": {"min": 30, "max": 480, "default": 120}, "groups": ["students"]}
 
-        Also: account, qos, reservation, constraint, gpu_type. A number alone is fixed. What users send is checked against
-        this on the server, however it is sent.
+        Also: account, qos, reservation, constraint, gpu_type. A number alone is fixed. What users send is checked
+        against this on the server, however it is sent.
         """,
     ).tag(config=True)
     default_minutes = Integer(
@@ -54,22 +55,26 @@ class SpawnerTraits(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner has
     batch_env_keep = List(
         Unicode(),
         list(KEEP),
-        help="Variables of the hub's environment that batch commands and jobs are given, if set. Never one that holds a secret.",
+        help="Variables of the hub's environment that batch commands and jobs get, if set. Never a secret.",
     ).tag(config=True)
     batch_detail_cmd = Unicode("", help="Command that tells how a job ended, for the sentence shown to its user.").tag(
         config=True
     )
     batch_hard_cancel_cmd = Unicode(
-        "", help="Command that ends a job at once, when batch_cancel_cmd did not within stop_grace. Empty: the same command."
+        "",
+        help="Command that ends a job at once, for when batch_cancel_cmd did not help. Empty: the same command.",
     ).tag(config=True)
     batch_command_timeout = Integer(30, min=1, help="Seconds that a batch command may take.").tag(config=True)
     query_as_user = Bool(
-        False, help="Ask the scheduler as the user (Slurm's PrivateData=jobs); needs the query commands in sudoers, too."
+        False,
+        help="Ask the scheduler as the user (Slurm's PrivateData=jobs); needs the query commands in sudoers, too.",
     ).tag(config=True)
     startup_poll_limit = Integer(
         15, min=1, help="The longest pause in seconds between questions to the scheduler while a job waits."
     ).tag(config=True)
-    stop_grace = Integer(20, min=0, help="Seconds that a job has to end by itself before it is ended hard.").tag(config=True)
+    stop_grace = Integer(20, min=0, help="Seconds that a job has to end by itself before it is ended hard.").tag(
+        config=True
+    )
     job_log_directory = Unicode(
         ".hpcsec", help="Where jobs write their output, below the user's home; empty: /dev/null."
     ).tag(config=True)
@@ -78,10 +83,11 @@ class SpawnerTraits(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner has
         config=True
     )
     http_timeout = Integer(
-        120, help="Seconds to wait for an answer of a server that is ready; after a hub restart its tunnel may need them."
+        120,
+        help="Seconds to wait for an answer of a server that is ready; after a hub restart its tunnel may need them.",
     ).tag(config=True)
     exec_prefix = Unicode(
-        help="How the hub becomes the user for batch commands: sudo, or nothing when the hub runs as root (it switches itself)."
+        help="How the hub becomes the user for batch commands: sudo, or nothing when it runs as root (it switches)."
     ).tag(config=True)
 
     @default("exec_prefix")

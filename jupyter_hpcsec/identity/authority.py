@@ -82,8 +82,8 @@ def check_request(csr_der: bytes) -> ec.EllipticCurvePublicKey:
         key = request.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise Refused("request.key", "the certificate request's key is not EC P-256")
-        # 4. Whoever asks holds the key. The signature is a BIT STRING of whole bytes (X.690, 8.6): the library passes over
-        #    a wrong count of unused bits, which would make two spellings of one request.
+        # 4. Whoever asks holds the key. The signature is a BIT STRING of whole bytes (X.690, 8.6): the library passes
+        #    over a wrong count of unused bits, which would make two spellings of one request.
         if not csr_der.endswith(bytes([0x03, len(request.signature) + 1, 0]) + request.signature):
             raise Refused("request.form", "the certificate request is not in canonical DER")
         if not isinstance(request.signature_hash_algorithm, hashes.SHA256) or not request.is_signature_valid:

@@ -71,7 +71,7 @@ class AdminControl(Protocol):
         """The gateway's own facts and counters."""
 
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
-        """Make a new current key of ``kind`` (``token`` or ``authority``); all keys after that."""
+        """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); all keys after that."""
 
     async def keys(self) -> list[dict[str, Any]]:
         """All keys, without what is secret of them."""
@@ -260,7 +260,7 @@ class AdminClient:
         return dict(await self._call("status", {}))
 
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
-        """Make a new current key of ``kind``, ``token`` or ``authority``; returns all keys."""
+        """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); returns all keys."""
         return list(await self._call("rotate", {"kind": kind}))
 
     async def keys(self) -> list[dict[str, Any]]:

@@ -137,7 +137,7 @@ CALLS: Mapping[str, Call] = {
     "end": Call(_schema(session=_SESSION, reason=_NAME | {"minLength": 1, "maxLength": 400}), _as_is),
     "sessions": Call(_schema(), _as_is),
     "status": Call(_schema(), _as_is),
-    "rotate": Call(_schema(kind={"enum": ["token", "authority"]}), _as_is),
+    "rotate": Call(_schema(kind={"enum": ["token", "authority", "all"]}), _as_is),
     "keys": Call(_schema(), _as_is),
 }
 

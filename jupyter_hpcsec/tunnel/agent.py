@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import messages as m
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.session import State
@@ -251,7 +252,7 @@ class Agent:
 
     # Connections to the gateway
 
-    async def _dial(self, protocol: str) -> ssl.SSLSocket:
+    async def _dial(self, protocol: str) -> TlsConnection:
         """A handshaken connection to the first endpoint that takes it."""
         error: HpcsecError = Unavailable("BUG: no endpoint")
         for endpoint in self._endpoints:
@@ -267,7 +268,7 @@ class Agent:
                 error = Unavailable(f"{endpoint[0]} port {endpoint[1]}: {exc.reason}")
         raise error
 
-    async def _dial_patiently(self, protocol: str) -> ssl.SSLSocket:
+    async def _dial_patiently(self, protocol: str) -> TlsConnection:
         wait = FIRST_WAIT_S
         while True:
             try:
@@ -306,7 +307,7 @@ class Agent:
             self._dialling -= 1
         self._loop.call_later(FIRST_WAIT_S, self._fill)
 
-    def _make_lane(self, tls: ssl.SSLSocket) -> Lane:
+    def _make_lane(self, tls: TlsConnection) -> Lane:
         state = StreamState(local=Side.NEW, remote=Side.IDLE)
         return Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state)
 

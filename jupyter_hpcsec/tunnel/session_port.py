@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
@@ -133,7 +133,7 @@ class SessionPort:
 
     # Lanes
 
-    def add_lane(self, tls: ssl.SSLSocket) -> None:
+    def add_lane(self, tls: TlsConnection) -> None:
         """A checked lane of this session's agent; its first frame says whose streams it is for."""
         if len(self._lanes) >= self._limits.lanes_per_session:
             raise Refused("lane.too-many", f"the session has {len(self._lanes)} lanes, which is its limit")

@@ -262,6 +262,14 @@ def test_a_process_that_leaves_its_session_ends_with_its_job(cluster: Cluster) -
     assert system.wait_for(lambda: sleepers() == 0, within_s=30)
 
 
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_a_command_at_a_node_ends_with_the_one_who_waits_for_it(cluster: Cluster, user: str | None) -> None:
+    with subprocess.Popen(cluster.node_command("node1", ["sleep", "4322"], user=user)) as process:
+        assert system.wait_for(lambda: bool(system.processes_of("sleep", "4322")), within_s=30)
+        process.kill()
+    assert system.wait_for(lambda: not system.processes_of("sleep", "4322"), within_s=30)
+
+
 def test_a_cut_off_node_is_silent_until_it_is_healed(cluster: Cluster) -> None:
     cluster.partition("node2")
     try:
