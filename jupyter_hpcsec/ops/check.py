@@ -4,6 +4,7 @@ The steps are those of ``Check``; each is timed and the first that fails ends th
 report. Nothing is forgiven: a listener of the session, a hash that differs, or a process that is left is a failure.
 """
 
+import asyncio
 import os
 import secrets
 import time
@@ -28,6 +29,9 @@ from jupyter_hpcsec.ops.versions import versions
 TRANSFER_CHUNKS = 64
 """Of 1 MiB: the 64 MiB file."""
 KERNEL = "python3"
+STOP_PATIENCE_S = 40.0
+"""JupyterHub answers after 10 s even if the stop takes longer."""
+TICK_S = 0.2
 LEAST_PROCESSES = 4
 """Agent, server, kernel, terminal."""
 
@@ -158,9 +162,11 @@ class Check:
         server = f"/hub/api/users/{quote(self._user)}/server"
         await self._browser.page("/hub/home")
         await self._browser.fetch("DELETE", server)
-        seen = await self._look()
-        if seen.processes:
-            raise Refused("stop.processes", f"The server was stopped, but {seen.processes} of its processes live.")
+        end = time.monotonic() + STOP_PATIENCE_S
+        while (seen := await self._look()).processes:
+            if time.monotonic() > end:
+                raise Refused("stop.processes", f"The server was stopped, but {seen.processes} of its processes live.")
+            await asyncio.sleep(TICK_S)
 
 
 def random_blocks(count: int) -> Iterator[bytes]:
@@ -174,8 +180,7 @@ async def checked(settings: Settings, console: Console, caller: Mapping[str, str
 
     async def work(demo: Demo) -> None:
         report.timings["start"] = round(console.elapsed(), 3)
-        programs = {"configurable-http-proxy": (*demo.plan.proxy_command, "--version"), "node": ("node", "--version")}
-        report.versions = versions(programs, caller.get("PATH", os.defpath))
+        report.versions = versions(demo.programs(), caller.get("PATH", os.defpath))
         browser = Browser(demo.plan.url)
         try:
             await Check(demo, browser, report, demo.look).run()

@@ -213,6 +213,11 @@ class Demo:
         code = self.plan.code_file.read_text().strip()
         return f"{self.plan.url}/hub/onetime?code={code}"
 
+    def programs(self) -> dict[str, tuple[str, ...]]:
+        """What to ask for its version, and how."""
+        proxy = {"configurable-http-proxy": (*self.plan.proxy_command, "--version"), "node": ("node", "--version")}
+        return proxy | dict(self._site.programs if self._site else {})
+
     async def look(self) -> View:
         """The processes of this demo's sessions, and their open TCP and UDP ports."""
         if self._site is None:

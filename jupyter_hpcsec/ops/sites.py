@@ -33,6 +33,8 @@ class Site(Protocol):
     attestors: tuple[str, ...]
     spawner: str
     variables: Mapping[str, str]
+    programs: Mapping[str, tuple[str, ...]]
+    """Name and command line of what says its version."""
 
     def open(self, say: Say) -> None:
         """Make it ready; the attributes are valid after that."""
@@ -59,6 +61,7 @@ class LocalSite:
     attestors: tuple[str, ...] = ("none",)
     spawner: str = "jupyter_hpcsec.ops.demo_spawner.QuickstartSpawner"
     variables: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def open(self, say: Say) -> None:
         """Only an address is needed."""
@@ -97,6 +100,9 @@ class ClusterSite:
     attestors: tuple[str, ...] = ("scheduler", "munge")
     spawner: str = "jupyter_hpcsec.hub.spawner.HpcsecSlurmSpawner"
     variables: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"slurm": ("sinfo", "--version"), "munge": ("munge", "--version")}
+    )
     _is_ours: bool = False
 
     def open(self, say: Say) -> None:
