@@ -7,6 +7,7 @@ here opens a file or a socket. Defaults are the secure choice; a name that weake
 import grp
 import os
 import pwd
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class GatewaySettings:
     limits: Limits
 
 
+_BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
 ATTESTORS = ("scheduler", "munge", "none")
 
 
@@ -152,6 +154,13 @@ class HpcsecGateway(Configurable):
         if "none" in names and len(names) > 1:
             raise TraitError("attestor 'none' stands alone: it would hide that the others are not enough")
         return names
+
+    @validate("hub_base_url")
+    def _check_hub_base_url(self, proposal: dict[str, Any]) -> str:
+        url: str = proposal["value"]
+        if not _BASE_URL.fullmatch(url):
+            raise TraitError(f"hub_base_url {url!r} must be JupyterHub's base_url: a plain path such as / or /jupyter/")
+        return url
 
     @validate("run_directory")
     def _check_run_directory(self, proposal: dict[str, Any]) -> str:

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import messages as m
+from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
-from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
+from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
