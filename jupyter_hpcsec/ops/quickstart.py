@@ -67,11 +67,12 @@ def find_proxy(path: str) -> tuple[str, ...]:
 
 
 def make_state(candidates: tuple[str, ...]) -> Path:
-    """A fresh directory of mode 0700 below the first candidate with a short, lower-case path."""
+    """A fresh directory of mode 0700 below the first candidate that has a short, lower-case path and takes it."""
     for candidate in candidates:
         path = str(Path(candidate).resolve())
-        if path == path.lower() and len(os.fsencode(path)) <= STATE_PATH_LIMIT and os.access(path, os.W_OK):
-            return Path(tempfile.mkdtemp(prefix="hpcsec-", dir=path))
+        if path == path.lower() and len(os.fsencode(path)) <= STATE_PATH_LIMIT:
+            with contextlib.suppress(OSError):
+                return Path(tempfile.mkdtemp(prefix="hpcsec-", dir=path))
     raise Unavailable(f"No directory for temporary files with a short, lower-case path among {', '.join(candidates)}.")
 
 
