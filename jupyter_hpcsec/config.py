@@ -52,6 +52,7 @@ class GatewaySettings:
     trust_domain: str
     issuer: str
     attestors: tuple[str, ...]
+    compares_node_address: bool
     token_lifetime_s: int
     certificate_lifetime_s: int
     limits: Limits
@@ -145,6 +146,12 @@ class HpcsecGateway(Configurable):
         False, help="Must be True for attestors = ['none']: any process that holds a token could then enrol."
     ).tag(config=True)
 
+    unsafe_any_node_address = Bool(
+        False,
+        help="True does not compare where an enrolling connection comes from with its node's address: for nodes behind "
+        "address translation. A token stolen together with its MUNGE credential then works from any node.",
+    ).tag(config=True)
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -196,6 +203,7 @@ class HpcsecGateway(Configurable):
             trust_domain=self.trust_domain,
             issuer=f"hpcsec-gateway@{self.trust_domain}",
             attestors=tuple(self.attestors),
+            compares_node_address=not self.unsafe_any_node_address,
             token_lifetime_s=self.token_lifetime_s,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),

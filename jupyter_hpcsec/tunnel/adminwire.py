@@ -91,6 +91,7 @@ class _Launch(_Arguments, frozen=True, kw_only=True):
     argv: Annotated[list[_Text], Meta(min_length=1, max_length=256)]
     env: Annotated[dict[_Variable, _Text], Meta(max_length=1024)]
     base_url: _UrlPath
+    listeners: Literal["none", "unsafe-allow"] = "none"
 
 
 class _Register(_Arguments, frozen=True, kw_only=True):
@@ -151,6 +152,7 @@ CALLS: Mapping[str, Call] = {
     "show": Call(_Show, _as_is),
     "wait": Call(_Wait, _steps),
     "end": Call(_End, _as_is),
+    "cut": Call(_End, _as_is),
     "sessions": Call(_Nothing, _as_is),
     "status": Call(_Nothing, _as_is),
     "rotate": Call(_Rotate, _as_is),

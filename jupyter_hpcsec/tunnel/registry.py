@@ -218,6 +218,14 @@ class Registry:
 
     # End
 
+    def cut(self, session_id: str, reason: str) -> None:
+        """Cut what is open; the agent dials fresh lanes."""
+        live = self._live.get(session_id)
+        if live is None:
+            raise Refused("session.unknown", "there is no such session, or it has ended")
+        self._log.info("session %s: connections cut: %s", session_id, reason)
+        live.port.cut(reason)
+
     def finish(self, session_id: str, reason: str) -> None:
         """Revoke and cut a session; nothing of it is accepted from here on. Steps: 1 on disk; 2 sockets; 3 tell."""
         ended = self.store.end(session_id, reason, self.now())
