@@ -176,11 +176,11 @@ def random_blocks(count: int) -> Iterator[bytes]:
 
 async def checked(settings: Settings, console: Console, caller: Mapping[str, str]) -> Report:
     """Run a demo, check it, stop it; never raises an ``HpcsecError``: it is in the report."""
-    report = Report(protections=as_facts(protections(slurm=settings.slurm)))
+    report = Report(protections=as_facts(protections(slurm=settings.slurm, root=os.geteuid() == 0)))
 
     async def work(demo: Demo) -> None:
         report.timings["start"] = round(console.elapsed(), 3)
-        report.versions = versions(demo.programs(), caller.get("PATH", os.defpath))
+        report.versions = versions(demo.programs(), demo.plan.environment(caller))
         browser = Browser(demo.plan.url)
         try:
             await Check(demo, browser, report, demo.look).run()

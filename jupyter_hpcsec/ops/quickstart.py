@@ -310,7 +310,7 @@ def news(before: Mapping[str, str], sessions: Iterable[Mapping[str, Any]]) -> tu
 
 async def serve(demo: Demo) -> None:
     """A person's session: shows the link, and a new one each time it was used, until a signal comes."""
-    for line in ("", *as_lines(protections(slurm=demo.settings.slurm)), ""):
+    for line in ("", *as_lines(protections(slurm=demo.settings.slurm, root=os.geteuid() == 0)), ""):
         demo.console.write(line)
     shown = ""
     states: dict[str, str] = {}
