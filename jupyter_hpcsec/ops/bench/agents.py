@@ -29,7 +29,7 @@ def name_of(authority: bytes) -> str:
 async def enrol(admin: AdminClient, run: Path, user: str, server: Path, log: logging.Logger) -> tuple[str, Agent]:
     """One session with its enrolled agent."""
     registration = await admin.register(
-        user=user, server="", uid=os.getuid(), lifetime_s=LIFETIME_S, launch={"argv": [], "env": {}, "base_url": "/"}
+        user=user, server="", uid=os.getuid(), lifetime_s=LIFETIME_S, launch={"argv": ["-"], "env": {}, "base_url": "/"}
     )
     await admin.bind_job(registration.session, "1")
     agent = Agent(

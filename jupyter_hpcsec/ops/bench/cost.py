@@ -11,7 +11,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def family_of(roots: Iterable[int], proc: Path = PROC) -> set[int]:
-    """The processes and all their living descendants: the children that sshd makes for a connection count as its own."""
+    """The processes and all their living descendants: what sshd starts for a connection counts as its own."""
     table = processes(proc)
     found = {pid for root in roots for pid in (root, *descendants(root, table)) if pid in table}
     return {pid for pid in found if not table[pid].is_zombie}

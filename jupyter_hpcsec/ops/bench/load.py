@@ -24,7 +24,7 @@ async def until_exists(path: Path, family: Family, what: str, patience_s: float 
     """Wait for a socket or a file; ``Unavailable`` when it does not come, or when a part ends meanwhile."""
     try:
         async with asyncio.timeout(patience_s):
-            while not path.exists():
+            while not os.access(path, os.F_OK):
                 family.check()
                 await asyncio.sleep(0.02)
     except TimeoutError as exc:

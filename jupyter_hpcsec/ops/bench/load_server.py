@@ -1,8 +1,9 @@
 """The server that every way leads to: ``python -I -m jupyter_hpcsec.ops.bench.load_server SOCKET``.
 
-It speaks as much HTTP/1.1 as the load needs, so that a request looks like a browser's: ``GET /bytes/N`` sends N bytes,
-``PUT /`` swallows a body, ``GET /small`` sends a page of 512 bytes, and ``GET /echo`` turns the connection into an echo,
-as a websocket would be. It must cost little beside a tunnel; what it costs is measured. Not a server for anything else.
+It speaks as much HTTP/1.1 as the load needs, so that a request looks like a browser's: ``GET /bytes/N`` sends N
+bytes, ``PUT /`` swallows a body, ``GET /small`` sends a page of 512 bytes, and ``GET /echo`` turns the connection into
+an echo, as a websocket would be. It must cost little beside a tunnel; what it costs is measured. Not a server for
+anything else.
 """
 
 import contextlib

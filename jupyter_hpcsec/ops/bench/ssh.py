@@ -57,7 +57,7 @@ CLIENT_OPTIONS = {
 }
 
 
-def client_command(ssh: str, directory: Path, port: int, cipher: str, entrance: Path, server: Path) -> list[str]:
+def client_command(ssh: str, directory: Path, *, port: int, cipher: str, entrance: Path, server: Path) -> list[str]:
     """The node's end. ``cipher`` is empty for ssh's own choice."""
     options = {name: value.format(directory=directory) for name, value in CLIENT_OPTIONS.items()}
     if cipher:
@@ -73,8 +73,8 @@ def client_command(ssh: str, directory: Path, port: int, cipher: str, entrance: 
 class Ssh:
     """``ssh -R`` and its sshd, both ended by the family that they are started in."""
 
-    def __init__(self, family: Family, directory: Path, *, cipher: str, name: str = "ssh") -> None:
-        self.name = name
+    def __init__(self, family: Family, directory: Path, *, cipher: str, name: str = "ssh", prefix: str = "") -> None:
+        self.name, self._prefix = name, prefix
         self._family, self._directory, self._cipher = family, directory, cipher
 
     async def start(self, server: Path) -> Path:
@@ -95,7 +95,10 @@ class Ssh:
         self._start("sshd", [sshd, "-D", "-e", "-f", str(config)])
         await self._until_listening(port)
         entrance = self._directory / "in.sock"
-        self._start("client", client_command(ssh, self._directory, port, self._cipher, entrance, server))
+        self._start(
+            "client",
+            client_command(ssh, self._directory, port=port, cipher=self._cipher, entrance=entrance, server=server),
+        )
         await until_exists(entrance, self._family, "ssh -R")
         return entrance
 
@@ -112,11 +115,13 @@ class Ssh:
         raise Unavailable("the private sshd did not begin to listen within 5 s")
 
     def _start(self, end: str, argv: list[str]) -> None:
-        self._family.start(f"{self.name}-{end}", argv, environment=dict(os.environ), directory=self._directory)
+        self._family.start(
+            f"{self._prefix}{self.name}-{end}", argv, environment=dict(os.environ), directory=self._directory
+        )
 
     def ends(self) -> Mapping[str, int]:
         """The hub's end (sshd and the children it makes) and the node's."""
-        return {end: self._family.parts[f"{self.name}-{end}"].process.pid for end in ("sshd", "client")}
+        return {end: self._family.parts[f"{self._prefix}{self.name}-{end}"].process.pid for end in ("sshd", "client")}
 
 
 async def _make_key(keygen: str, path: Path) -> None:

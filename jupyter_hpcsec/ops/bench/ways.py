@@ -61,8 +61,8 @@ class Tunnel:
 
     name = "tunnel"
 
-    def __init__(self, family: Family, directory: Path) -> None:
-        self._family, self._directory = family, directory
+    def __init__(self, family: Family, directory: Path, *, prefix: str = "") -> None:
+        self._family, self._directory, self._prefix = family, directory, prefix
         self.admin = AdminClient(directory / "run" / "admin.sock")
         self._agents = 0
 
@@ -101,9 +101,8 @@ class Tunnel:
             raise Unavailable(f"the agent did not dial its lanes within {patience_s:g} s") from exc
 
     def _start(self, name: str, argv: list[str]) -> None:
-        self._family.start(name, argv, environment=dict(os.environ), directory=self._directory)
+        self._family.start(self._prefix + name, argv, environment=dict(os.environ), directory=self._directory)
 
     def ends(self) -> Mapping[str, int]:
         """Gateway and agent."""
-        return {name: self._family.parts[name].process.pid for name in ("gateway", "agent")}
-
+        return {name: self._family.parts[self._prefix + name].process.pid for name in ("gateway", "agent")}
