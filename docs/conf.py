@@ -17,6 +17,7 @@ exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+myst_ref_domains = ["std"]
 nitpicky = True
 
 html_theme = "furo"

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node", action="store_true", help="check the compute node's side, from inside a job")
     hub = parser.add_argument_group("on the hub's host")
     hub.add_argument(
-        "--admin-socket",
+        "--socket",
         type=Path,
         default=Path(os.environ.get("HPCSEC_ADMIN_SOCKET", DEFAULT_ADMIN_SOCKET)),
         help="the gateway's admin socket (also HPCSEC_ADMIN_SOCKET; default: %(default)s)",
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         side = "hub"
         findings = diagnose.hub_side(
-            admin_socket=args.admin_socket,
+            admin_socket=args.socket,
             public_url=args.public_url,
             proxy_api_url=args.proxy_api_url,
             hub_api_url=args.hub_api_url,

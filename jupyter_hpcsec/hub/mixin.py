@@ -113,7 +113,12 @@ class HpcsecSpawnerMixin(JobPart):
     def launch(self) -> dict[str, Any]:
         """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""
         environment = {str(name): str(value) for name, value in self.get_env().items()}
-        return {"argv": [*self.cmd, *self.get_args()], "env": environment, "base_url": self.server.base_url}
+        return {
+            "argv": [*self.cmd, *self.get_args()],
+            "env": environment,
+            "base_url": self.server.base_url,
+            "listeners": "unsafe-allow" if self.unsafe_allow_listeners else "none",
+        }
 
     async def wait(self, after: int, timeout_s: float) -> list[Progress]:
         """The gateway's next steps of this session; raises ``HpcsecError``."""

@@ -90,6 +90,12 @@ class SpawnerTraits(BatchSpawnerBase):
         help="How the hub becomes the user for batch commands: sudo, or nothing when it runs as root (it switches)."
     ).tag(config=True)
 
+    unsafe_allow_listeners = Bool(
+        False,
+        help="True lets what a session runs open TCP and UDP ports on its node: for nodes whose kernel is too old to "
+        "forbid it. False refuses to start there.",
+    ).tag(config=True)
+
     @default("exec_prefix")
     def _default_exec_prefix(self) -> str:
         return "" if os.geteuid() == 0 else SUDO

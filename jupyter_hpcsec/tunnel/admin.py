@@ -64,6 +64,9 @@ class AdminControl(Protocol):
     async def end(self, session: str, reason: str) -> None:
         """End, revoke, cut; ending an ended session changes nothing."""
 
+    async def cut(self, session: str, reason: str) -> None:
+        """Cut what is open; the session goes on."""
+
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
 
@@ -250,6 +253,10 @@ class AdminClient:
     async def end(self, session: str, reason: str) -> None:
         """End the session, revoke its certificates and cut its lanes; an ended one stays as it is."""
         await self._call("end", {"session": session, "reason": reason})
+
+    async def cut(self, session: str, reason: str) -> None:
+        """Cut the session's open connections; its job, kernels and certificate stay, and it can be reached anew."""
+        await self._call("cut", {"session": session, "reason": reason})
 
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""

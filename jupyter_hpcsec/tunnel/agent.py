@@ -19,8 +19,9 @@ from typing import Any, Protocol
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import messages as m
+from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
-from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
+from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
@@ -28,6 +29,9 @@ from jupyter_hpcsec.tunnel.tls import HANDSHAKE_S, MessageStream, client_context
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 """Backoff between two tries to reach the gateway, doubled from the first to the longest, with jitter."""
+TOO_EARLY = ("attest.pending", "enrol.job-unbound", "enrol.unavailable")
+"""Refusals that leave the token unused and may be over soon: the batch system starts the job, or does not answer."""
+EARLY_TRIES, EARLY_WAIT_S = 6, 3.0
 DEAD_AFTER_S = 45
 SILENT_HEARTBEATS = 3
 """Heartbeats without an answer after which the control connection counts as dead."""
@@ -94,17 +98,19 @@ class Agent:
     async def enrol(self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str]) -> m.Enrolled:
         """Trade the job token for a certificate, once. ``Refused`` carries the gateway's rule and sentence.
 
-        A gateway that can't be reached is tried again until it answers; an answer is final.
+        A gateway that can't be reached is tried again until it answers. An answer is final, but for the few that say
+        that the batch system does not know yet.
         """
         request = m.Enrol(
             token=token, request=self._credentials.request(), job_id=job_id, node=node, evidence=dict(evidence)
         )
-        stream = MessageStream(await self._dial_patiently(m.ENROL))
-        try:
-            await stream.send(request)
-            answer = m.decode_from_gateway(await stream.receive(m.MAX_ENROLLED))
-        finally:
-            stream.close()
+        answer = await self._ask_to_enrol(request)
+        for _ in range(EARLY_TRIES):
+            if not isinstance(answer, m.Denied) or answer.rule not in TOO_EARLY:
+                break
+            self._log.warning("not enrolled yet, trying again: %s [%s]", answer.reason, answer.rule)
+            await asyncio.sleep(EARLY_WAIT_S * (0.5 + self._jitter()))
+            answer = await self._ask_to_enrol(request)
         if isinstance(answer, m.Denied):
             raise Refused(answer.rule, answer.reason)
         if not isinstance(answer, m.Enrolled):
@@ -113,6 +119,14 @@ class Agent:
         self._ends_at = answer.ends_at
         self._note_life(answer.not_after)
         return answer
+
+    async def _ask_to_enrol(self, request: m.Enrol) -> m.FromGateway:
+        stream = MessageStream(await self._dial_patiently(m.ENROL))
+        try:
+            await stream.send(request)
+            return m.decode_from_gateway(await stream.receive(m.MAX_ENROLLED))
+        finally:
+            stream.close()
 
     # Control
 

@@ -8,11 +8,12 @@ socket (``tls.py`` for handshakes and messages, ``lane.py`` for streams).
 import socket
 import ssl
 
+from jupyter_hpcsec.tunnel.buffers import aligned_buffer
+
 RECORD = 16 * 1024
 """Bytes of plaintext in a full TLS record (RFC 8446, 5.1)."""
 
-_received = bytearray(256 * 1024 + 8192)
-_received_view = memoryview(_received)
+_received = aligned_buffer(256 * 1024 + 8192)
 """Ciphertext on its way from a socket into its TLS engine; never kept, so that all connections share it."""
 
 
@@ -77,7 +78,7 @@ class TlsConnection:
             self._has_ended = True
             self._incoming.write_eof()
             raise ConnectionResetError("the peer closed the connection")
-        self._incoming.write(_received_view[:size])
+        self._incoming.write(_received[:size])
         return size
 
     def read_into(self, view: memoryview) -> int:

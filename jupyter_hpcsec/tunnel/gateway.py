@@ -115,7 +115,7 @@ class Gateway:
         live = self._registry.get(enrolled.session)
         if live is None:
             raise Refused("enrol.session-over", "the session ended while its job enrolled")
-        live.not_after = enrolled.not_after
+        live.not_after, live.ends_at = enrolled.not_after, enrolled.ends_at
         self._registry.note(
             enrolled.session, State.ENROLLED, f"The job runs on {message.node}; its identity was checked."
         )

@@ -15,12 +15,11 @@ from collections import deque
 from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
-from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
+from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.frames import (
     DONE_FRAME,
     EOF_FRAME,
-    HEADER,
-    MAX_TEXT,
     Data,
     Done,
     Eof,
@@ -33,35 +32,13 @@ from jupyter_hpcsec.tunnel.frames import (
     open_frame,
     reset_frame,
 )
+from jupyter_hpcsec.tunnel.readiness import Interest, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
-CHUNK = 256 * 1024
-"""Bytes of payload gathered before a write: system calls and callbacks are then a small part of the cost."""
-ROUNDS = 4
-"""Chunks that one callback may move before the event loop turns to other lanes."""
 OPEN_DELAY_S = 0.002
 """How long OPEN waits for the first bytes of the stream to travel with it, at most."""
-HEADROOM = HEADER + MAX_TEXT + HEADER
-"""Space before the payload, for OPEN and the header of DATA."""
-TAILROOM = 2 * HEADER
-"""Space behind the payload, for EOF and DONE: a short answer and its end are one TLS record."""
-_KEPT = 16
-
-
-class BufferPool:
-    """Buffers for all lanes of a process: the few that are in flight at once, used again."""
-
-    def __init__(self) -> None:
-        self._free: list[bytearray] = []
-
-    def take(self) -> bytearray:
-        """A buffer of ``HEADROOM + CHUNK + TAILROOM`` bytes, contents undefined."""
-        return self._free.pop() if self._free else bytearray(HEADROOM + CHUNK + TAILROOM)
-
-    def give(self, buffer: bytearray) -> None:
-        """Take a buffer back; no view of it may be used any more."""
-        if len(self._free) < _KEPT:
-            self._free.append(buffer)
+ROUNDS = 4
+"""Chunks that one callback may move before the event loop turns to other lanes."""
 
 
 class LaneOwner(Protocol):
@@ -75,34 +52,6 @@ class LaneOwner(Protocol):
 
     def lane_closed(self, lane: "Lane", reason: str) -> None:
         """The lane is gone; ``reason`` says why."""
-
-
-class _Interest:
-    """Which readiness of one descriptor the loop watches, so that nothing is registered twice."""
-
-    __slots__ = ("_fd", "_loop", "_on_read", "_on_write", "_reading", "_writing")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_read: object, on_write: object) -> None:
-        self._loop, self._fd, self._on_read, self._on_write = loop, fd, on_read, on_write
-        self._reading = self._writing = False
-
-    def read(self, wanted: bool) -> None:
-        if wanted and not self._reading:
-            self._loop.add_reader(self._fd, self._on_read)  # type: ignore[arg-type]
-        elif self._reading and not wanted:
-            self._loop.remove_reader(self._fd)
-        self._reading = wanted
-
-    def write(self, wanted: bool) -> None:
-        if wanted and not self._writing:
-            self._loop.add_writer(self._fd, self._on_write)  # type: ignore[arg-type]
-        elif self._writing and not wanted:
-            self._loop.remove_writer(self._fd)
-        self._writing = wanted
-
-    def none(self) -> None:
-        self.read(False)
-        self.write(False)
 
 
 class Lane:
@@ -144,12 +93,12 @@ class Lane:
         self._tls, self._loop, self._owner, self._pool, self._state = tls, loop, owner, pool, state
         self._decoder = FrameDecoder()
         self._events: deque[Event] = deque()
-        self._held_in: bytearray | None = None
+        self._held_in: memoryview | None = None
         self._is_blocked = False
         self._plain: socket.socket | None = None
-        self._plain_interest: _Interest | None = None
+        self._plain_interest: Interest | None = None
         self._opening: tuple[bytes, asyncio.TimerHandle] | None = None
-        self._tls_interest = _Interest(loop, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
+        self._tls_interest = Interest(loop, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
         self._tls_interest.read(True)
         loop.call_soon(self._on_tls_readable)  # the last message of the handshake may have brought frames with it
         self.is_closed = False
@@ -227,13 +176,13 @@ class Lane:
         """Move what is there, up to one chunk, as one write; whether more may be there."""
         buffer = self._pool.take()
         try:
-            return self._send_chunk_through(plain, memoryview(buffer))
+            return self._send_chunk_through(plain, buffer)
         finally:
             self._pool.give(buffer)
 
     def _send_chunk_through(self, plain: socket.socket, view: memoryview) -> bool:
         try:
-            size, is_end = _read_plain(plain, view[HEADROOM : HEADROOM + CHUNK])
+            size, is_end = read_plain(plain, view[HEADROOM : HEADROOM + CHUNK])
         except OSError:
             self._reset("closed by the reader")
             return False
@@ -295,10 +244,9 @@ class Lane:
             if self._events or self.is_closed:
                 return
             buffer = self._pool.take()
-            view = memoryview(buffer)
             try:
-                size = self._tls.read_into(view)
-                self._events.extend(self._decoder.receive(view[:size]))
+                size = self._tls.read_into(buffer)
+                self._events.extend(self._decoder.receive(buffer[:size]))
             except (OSError, Malformed) as exc:
                 self._pool.give(buffer)
                 self.close(str(exc))
@@ -379,7 +327,7 @@ class Lane:
 
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
-        self._plain_interest = _Interest(self._loop, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
+        self._plain_interest = Interest(self._loop, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
         self._plain_interest.read(not self._is_blocked)
 
     def _drop_plain(self) -> None:
@@ -422,19 +370,3 @@ def _put_before(view: memoryview, start: int, frame: bytes) -> int:
 def _put_behind(view: memoryview, end: int, frame: bytes) -> int:
     view[end : end + len(frame)] = frame
     return end + len(frame)
-
-
-def _read_plain(plain: socket.socket, view: memoryview) -> tuple[int, bool]:
-    """Bytes read into ``view`` and whether the sender has ended; what comes in small pieces is not waited for."""
-    size = 0
-    while size < len(view):
-        try:
-            count = plain.recv_into(view[size:])
-        except BlockingIOError:
-            break
-        if count == 0:
-            return size, True
-        size += count
-        if count < RECORD:
-            break
-    return size, False

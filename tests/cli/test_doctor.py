@@ -74,4 +74,4 @@ def test_the_admin_socket_can_come_from_the_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("HPCSEC_ADMIN_SOCKET", "/tmp/x/admin.sock")
     parser = argparse.ArgumentParser()
     doctor.add_arguments(parser)
-    assert str(parser.parse_args([]).admin_socket) == "/tmp/x/admin.sock"
+    assert str(parser.parse_args([]).socket) == "/tmp/x/admin.sock"

@@ -77,6 +77,9 @@ class FakeControl:
                 raise
         return [Progress(1, 1_800_000_000, "waiting", "Queued")]
 
+    async def cut(self, session: str, reason: str) -> None:
+        self._note("cut", session, reason)
+
     async def end(self, session: str, reason: str) -> None:
         self._note("end", session, reason)
 

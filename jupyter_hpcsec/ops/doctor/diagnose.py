@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.hub.server_plan import SESSION_VARIABLE
 from jupyter_hpcsec.ops.doctor import hub, node
 from jupyter_hpcsec.ops.doctor.finding import Finding
 from jupyter_hpcsec.ops.doctor.world import RealWorld, World
@@ -35,7 +36,7 @@ def hub_side(
 def node_side(*, gateway: str = "", ca_pin: str = "", world: World | None = None) -> list[Finding]:
     """Every hop of a compute node. Raises Malformed where the gateway is not known and how to name it."""
     world = world or RealWorld()
-    path = world.environ().get(node.SESSION_VARIABLE)
+    path = world.environ().get(SESSION_VARIABLE)
     try:
         session_file = world.read(Path(path)) if path else None
     except OSError as exc:

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.hub.job_environment import JOB_IDS
+from jupyter_hpcsec.hub.server_plan import SESSION_VARIABLE
 from jupyter_hpcsec.ops.doctor import clock, files, kernel, munge, tls, versions
 from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown, warn
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint
 from jupyter_hpcsec.ops.doctor.hub import attempt
 from jupyter_hpcsec.ops.doctor.world import World
-
-SESSION_VARIABLE = "JUPYTER_HPCSEC_SESSION"
-"""Where a running session finds its own facts: a path, beside which are the session's sockets."""
-JOB_IDS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "HPCSEC_LOCAL_JOB_ID")
 
 _LISTEN = "0A"
 """State of a listening socket in /proc/net/tcp (include/net/tcp_states.h: TCP_LISTEN = 10)."""

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.hub.server_plan import SESSION_VARIABLE
 from jupyter_hpcsec.ops.doctor.fake import FakeWorld
 from jupyter_hpcsec.ops.doctor.finding import Finding, Status, holds
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake
 from jupyter_hpcsec.ops.doctor.node import (
-    SESSION_VARIABLE,
     NodeSide,
     discover,
     examine,
@@ -28,6 +28,7 @@ from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE
 CA = b"the authority's certificate"
 PIN = hashlib.sha256(CA).hexdigest()
 SESSION = {SESSION_VARIABLE: "/run/user/1000/s/session.json"}
+NOTHING_LISTENS = {"listeners": "none"}
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
 
@@ -36,9 +37,7 @@ def of(findings: list[Finding], hop: str) -> set[Status]:
 
 
 def facts(**change: object) -> str:
-    return json.dumps(
-        {"endpoints": ["hub:8443"], "ca_pin": PIN, "job": "12", "protections": {"listeners": "none"}, **change}
-    )
+    return json.dumps({"endpoints": ["hub:8443"], "ca_pin": PIN, "job": "12", "protections": NOTHING_LISTENS, **change})
 
 
 def test_outside_a_job_the_fix_is_named() -> None:
@@ -71,9 +70,7 @@ def test_what_is_given_wins_over_the_session_and_the_session_over_the_environmen
 
 def test_a_session_of_its_own() -> None:
     side = discover(SESSION, facts(ca=base64.b64encode(CA).decode()))
-    assert side == NodeSide(
-        (Endpoint("hub", 8443),), Pin(PIN, CA), Path("/run/user/1000/s"), "12", {"listeners": "none"}
-    )
+    assert side == NodeSide((Endpoint("hub", 8443),), Pin(PIN, CA), Path("/run/user/1000/s"), "12", NOTHING_LISTENS)
 
 
 def test_the_token_may_not_stay_in_the_session() -> None:
