@@ -102,7 +102,8 @@ class HubPath:
         answer = await client.order("keep_alive", where=self._where(), path=f"/{name}/small", count=count)
         if results:
             seconds = answer["total"]
-            results.add("hub_small", name, p50_s=percentile(seconds, 50), p99_s=percentile(seconds, 99))
+            figures = {"p50_s": percentile(seconds, 50), "p99_s": percentile(seconds, 99)}
+            results.add("hub_small", name, **figures, connections_per_request=answer["connections"] / count)
 
     async def _download(self, client: LoadClient, name: str, size: int, results: Results | None) -> None:
         ends = self._parts[name]

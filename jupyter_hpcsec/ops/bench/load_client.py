@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,17 @@ def request(path: str, *, is_last: bool, method: str = "GET", size: int = 0) -> 
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def read_response(connection: socket.socket, buffer: memoryview) -> tuple[int, float]:
-    """Read one whole response: bytes of its body, and when its first byte came (``perf_counter``)."""
+@dataclass(frozen=True)
+class Response:
+    """One whole response: bytes of its body, when its first byte came (``perf_counter``), was it announced as the last."""
+
+    size: int
+    first: float
+    is_last: bool
+
+
+def read_response(connection: socket.socket, buffer: memoryview) -> Response:
+    """Read one response to its end."""
     data, first = b"", 0.0
     while b"\r\n\r\n" not in data:
         more = connection.recv(_HEAD_LIMIT)
@@ -67,7 +77,7 @@ def read_response(connection: socket.socket, buffer: memoryview) -> tuple[int, f
         if not count:
             raise ConnectionResetError(f"the body ended after {got} of {size} bytes")
         got += count
-    return got, first
+    return Response(got, first, fields.get("connection") == "close")
 
 
 def in_threads(work: Callable[[], None], count: int) -> float:
@@ -97,7 +107,7 @@ def download(where: Where, path: str, size: int, streams: int) -> dict[str, Any]
     def one() -> None:
         with connect(where) as connection:
             connection.sendall(request(path, is_last=True))
-            got, _ = read_response(connection, aligned())
+            got = read_response(connection, aligned()).size
             if got != size:
                 raise ValueError(f"{got} bytes came instead of {size}")
 
@@ -126,23 +136,36 @@ def one_shot(where: Where, path: str, count: int, pause_s: float) -> dict[str, A
         begin = time.perf_counter()
         with connect(where) as connection:
             connection.sendall(request(path, is_last=True))
-            _, first = read_response(connection, buffer)
+            response = read_response(connection, buffer)
             totals.append(time.perf_counter() - begin)
-            firsts.append(first - begin)
+            firsts.append(response.first - begin)
         time.sleep(pause_s)
     return {"first_byte": firsts, "total": totals}
 
 
 def keep_alive(where: Where, path: str, count: int) -> dict[str, Any]:
-    """So many requests on one connection: seconds of each."""
-    totals, buffer = [], aligned()
-    with connect(where) as connection:
+    """So many requests one after the other, as a browser makes them: seconds of each, and how many connections it took.
+
+    All go over one connection unless the other side ends it (``Connection: close``, RFC 9112, 9.6); making the next
+    one then belongs to the next request.
+    """
+    totals, connections, buffer = [], 0, aligned()
+    connection: socket.socket | None = None
+    try:
         for _ in range(count):
             begin = time.perf_counter()
+            if connection is None:
+                connection, connections = connect(where), connections + 1
             connection.sendall(request(path, is_last=False))
-            read_response(connection, buffer)
+            response = read_response(connection, buffer)
             totals.append(time.perf_counter() - begin)
-    return {"total": totals}
+            if response.is_last:
+                connection.close()
+                connection = None
+    finally:
+        if connection:
+            connection.close()
+    return {"total": totals, "connections": connections}
 
 
 def keystrokes(where: Where, count: int, every_s: float, size: int) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Ssh:
 
     def ends(self) -> Mapping[str, int]:
         """The hub's end (sshd and the children it makes) and the node's."""
-        return {end: self._family.parts[f"{self._prefix}{self.name}-{end}"].process.pid for end in ("sshd", "client")}
+        return {end: self._family.parts[f"{self._prefix}{self.name}-{end}"].process.pid for end in ("sshd", "ssh")}
 
 
 async def _make_key(keygen: str, path: Path) -> None:
