@@ -49,7 +49,7 @@ def requirements(listeners: Listeners) -> None:
     except Unavailable as error:
         raise Unavailable(
             f"{error.reason} A session could open ports here, so it does not start. To accept that, the "
-            "admin sets c.HpcsecSpawnerMixin.unsafe_allow_listeners = True for the hub's spawner."
+            f"admin sets c.HpcsecSpawnerMixin.listeners = '{Listeners.UNSAFE_ALLOW}' at the hub."
         ) from error
 
 

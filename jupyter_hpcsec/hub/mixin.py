@@ -117,7 +117,7 @@ class HpcsecSpawnerMixin(JobPart):
             "argv": [*self.cmd, *self.get_args()],
             "env": environment,
             "base_url": self.server.base_url,
-            "listeners": "unsafe-allow" if self.unsafe_allow_listeners else "none",
+            "listeners": self.listeners,
         }
 
     async def wait(self, after: int, timeout_s: float) -> list[Progress]:

@@ -91,7 +91,7 @@ class _Launch(_Arguments, frozen=True, kw_only=True):
     argv: Annotated[list[_Text], Meta(min_length=1, max_length=256)]
     env: Annotated[dict[_Variable, _Text], Meta(max_length=1024)]
     base_url: _UrlPath
-    listeners: Literal["none", "unsafe-allow"] = "none"
+    listeners: Literal["none", "unsafe-udp", "unsafe-allow"] = "none"
 
 
 class _Register(_Arguments, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from jupyter_hpcsec.tunnel.adminwire import (
 )
 
 SESSION = "0123456789abcdef0123456789abcdef"
-LAUNCH = {"argv": ["x"], "env": {"TOKEN": "s3cret"}, "base_url": "/user/alice/"}
+LAUNCH = {"argv": ["x"], "env": {"TOKEN": "s3cret"}, "base_url": "/user/alice/", "listeners": "none"}
 REGISTER = {"user": "alice", "server": "", "uid": 2001, "lifetime_s": 3600, "launch": LAUNCH}
 
 
