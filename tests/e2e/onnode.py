@@ -13,26 +13,34 @@ from typing import Any
 from tests.e2e.site import Site
 
 SCAN = """
-import asyncio, json, sys
+import errno, json, resource, select, socket, sys, time
 asked = json.load(sys.stdin)
-async def scan():
-    loop, room, found = asyncio.get_running_loop(), asyncio.Semaphore(asked["at_once"]), []
-    async def one(port):
-        import socket
-        async with room:
-            with socket.socket(socket.AF_INET6 if ":" in asked["address"] else socket.AF_INET) as s:
-                s.setblocking(False)
-                try:
-                    async with asyncio.timeout(asked["timeout_s"]):
-                        await loop.sock_connect(s, (asked["address"], port))
-                    found.append(port)
-                except (OSError, TimeoutError):
-                    pass
-    first, last = asked["ports"]
-    for begin in range(first, last + 1, 4096):
-        await asyncio.gather(*(one(port) for port in range(begin, min(begin + 4096, last + 1))))
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+def scan(ports):
+    poll, waiting, found = select.epoll(), {}, []
+    for port in ports:
+        s = socket.socket()
+        s.setblocking(False)
+        answer = s.connect_ex((asked["address"], port))
+        if answer == errno.EINPROGRESS:
+            waiting[s.fileno()] = port, s
+            poll.register(s, select.EPOLLOUT)
+        else:
+            found += [port] if answer == 0 else []
+            s.close()
+    end = time.monotonic() + asked["timeout_s"]
+    while waiting and (left := end - time.monotonic()) > 0:
+        for number, _ in poll.poll(left):
+            port, s = waiting.pop(number)
+            # a socket whose own port is the one that it dials connects to itself
+            if s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 and s.getsockname() != s.getpeername():
+                found.append(port)
+            s.close()
+    for _, s in waiting.values():
+        s.close()
     return found
-print(json.dumps(sorted(asyncio.run(scan()))))
+first, last = asked["ports"]
+print(json.dumps(sorted(sum((scan(range(n, min(n + 4000, last + 1))) for n in range(first, last + 1, 4000)), []))))
 """
 """All TCP ports of an address that take a connection."""
 

@@ -45,7 +45,7 @@ async def test_no_port_is_open_from_the_jobs_start_to_its_end(site: Site, alice:
         wrap = "--wrap=python3 -m http.server 23456"
         job = site.slurm("sbatch", "--parsable", "-N2", "-n1", "-o/dev/null", wrap, user="alice")
         listening = [node.address for node in site.cluster.plan.nodes]
-        ask = {"address": "127.0.0.1", "ports": [23456, 23456], "at_once": 1, "timeout_s": 1}
+        ask = {"address": "127.0.0.1", "ports": [23456, 23456], "timeout_s": 1}
         wait_until(lambda: any(at_node(site, node, SCAN, ask) for node in nodes), f"a server at {listening}")
         await asyncio.sleep(0.2)  # two looks of the samplers
         site.slurm("scancel", job)
@@ -77,8 +77,8 @@ async def test_nothing_of_a_session_can_be_dialled(site: Site, busy_alice: Perso
     other = next(name for name in site.cluster.nodes if name != node)
     address = site.cluster.plan.node(node).address
     # a dropped packet has to be waited for, a refused one not; from the head the firewall drops
-    dropped = {"address": address, "ports": EVERY_PORT, "at_once": 4000, "timeout_s": 0.4}
-    inside = {"address": "127.0.0.1", "ports": EVERY_PORT, "at_once": 500, "timeout_s": 2}
+    dropped = {"address": address, "ports": EVERY_PORT, "timeout_s": 0.5}
+    inside = {"address": "127.0.0.1", "ports": EVERY_PORT, "timeout_s": 5}
     calls = {
         "head, root": lambda: at_head(site, SCAN, dropped),
         "other node, another user": lambda: at_node(site, other, SCAN, dropped, "bob"),
