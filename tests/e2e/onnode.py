@@ -84,7 +84,7 @@ while not select.select([sys.stdin], [], [], 0.05)[0]:
     samples, with_agent, longest, before = samples + 1, with_agent + bool(roots), max(longest, now - before), now
 print(json.dumps({"seen": seen, "samples": samples, "with_agent": with_agent, "longest_s": longest}))
 """
-"""Every open TCP and UDP port of a user's, and of every session's processes, that was there at any look (50 ms apart)."""
+"""Every open TCP and UDP port of a user's, and of every session's processes, seen at any look (50 ms apart)."""
 
 SOCKETS = """
 import json, os

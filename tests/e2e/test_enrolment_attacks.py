@@ -180,9 +180,7 @@ async def test_a_stolen_token_is_worthless_to_all_others_and_good_for_its_job(
 
 async def test_a_token_is_used_once_however_many_try_at_once(site: Site) -> None:
     scene = await submitted(site)
-    tries = side_by_side(
-        {str(number): lambda: scene.attack(at="node1", user="alice") for number in range(5)}
-    ).values()
+    tries = side_by_side({str(number): lambda: scene.attack(at="node1", user="alice") for number in range(5)}).values()
     won = [answer for answer in tries if "enrolled" in answer]
     assert [answer["enrolled"] for answer in won] == [scene.session]
     assert {answer["rule"] for answer in tries if answer not in won} <= {

@@ -4,12 +4,12 @@ Each way is shown to work where it should, so that a refusal is no accident of t
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.onnode import DIAL_UNIX, SCAN, SOCKETS, Sampler, at_head, at_node, side_by_side
+from tests.e2e.onnode import DIAL_UNIX, SCAN, SOCKETS, Sampler, at_head, at_node
 from tests.e2e.person import Person
 from tests.e2e.site import Site, wait_until
 
@@ -19,15 +19,18 @@ EVERY_PORT = [1, 65535]
 SLURM_PORT = 6818
 
 
-@pytest.fixture(autouse=True)
-def nothing_else(request: pytest.FixtureRequest, site: Site) -> None:
-    request.addfinalizer(site.clear)
+@pytest.fixture(autouse=True, scope="module")
+def nothing_else(site: Site) -> Iterator[None]:
+    yield
+    site.clear()
 
 
 @pytest.fixture
-async def busy_alice(alice: Person) -> AsyncIterator[Person]:
-    """Alice at work: two kernels and a terminal."""
-    await alice.start()
+async def busy_alice(site: Site, alice: Person) -> AsyncIterator[Person]:
+    """Alice at work: two kernels and a terminal. Her server serves the whole module."""
+    if not site.servers("alice"):
+        await alice.start()
+    await alice.open()
     kernels = [await alice.kernel(), await alice.kernel()]
     for kernel in kernels:
         await kernel.run("import numpy")
@@ -79,14 +82,13 @@ async def test_nothing_of_a_session_can_be_dialled(site: Site, busy_alice: Perso
     # a dropped packet has to be waited for, a refused one not; from the head the firewall drops
     dropped = {"address": address, "ports": EVERY_PORT, "timeout_s": 0.5}
     inside = {"address": "127.0.0.1", "ports": EVERY_PORT, "timeout_s": 5}
-    calls = {
-        "head, root": lambda: at_head(site, SCAN, dropped),
-        "other node, another user": lambda: at_node(site, other, SCAN, dropped, "bob"),
-        "other node, root": lambda: at_node(site, other, SCAN, dropped),
-        "same node, another user": lambda: at_node(site, node, SCAN, inside, "bob"),
-        "same node, address, another user": lambda: at_node(site, node, SCAN, {**inside, "address": address}, "bob"),
+    found = {
+        "head, root": at_head(site, SCAN, dropped),
+        "other node, another user": at_node(site, other, SCAN, dropped, "bob"),
+        "other node, root": at_node(site, other, SCAN, dropped),
+        "same node, another user": at_node(site, node, SCAN, inside, "bob"),
+        "same node, address, another user": at_node(site, node, SCAN, {**inside, "address": address}, "bob"),
     }
-    found = {name: call() for name, call in calls.items()}
     assert found.pop("same node, address, another user") == [SLURM_PORT]  # the scan does find what is there
     assert found.pop("head, root") == [SLURM_PORT]  # and Slurm's own port is all that the head may reach
     assert set(found["same node, another user"]) <= {SLURM_PORT}

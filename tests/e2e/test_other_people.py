@@ -1,10 +1,10 @@
-"""Bob has a server and a token of his own and wants alice's. He speaks raw HTTP, so that no client tidies his requests."""
+"""Bob has a server and a token of his own and wants alice's. He speaks raw HTTP, so that no client tidies it."""
 
 import asyncio
 import base64
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ def as_header(values: Mapping[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def secret() -> Iterable[None]:
+def secret() -> Iterator[None]:
     path = Path("/home/alice") / FILE
     path.write_text(MARK)
     path.chmod(0o644)  # within a home of mode 0700; it is the server that must not hand it out
@@ -59,13 +59,13 @@ def secret() -> Iterable[None]:
 
 
 @pytest.fixture
-async def both(site: Site, alice: Person, bob: Person, secret: None) -> AsyncIterator[tuple[Person, Person]]:
+async def both(site: Site, alice: Person, bob: Person, secret: None) -> tuple[Person, Person]:
     """Both have servers; one pair serves the whole module."""
     for person in (alice, bob):
         if not site.servers(person.name):
             await person.start()
         await person.open()
-    yield alice, bob
+    return alice, bob
 
 
 async def nothing_comes(site: Site, target: str, headers: Headers, method: str = "GET") -> None:

@@ -56,9 +56,7 @@ async def job_of(person: Person) -> str:
 
 
 async def test_a_queued_job_says_why_it_waits_and_starts_when_it_can(site: Site, alice: Person) -> None:
-    filler = site.slurm(
-        "sbatch", "--parsable", "-N2", "--exclusive", "-o/dev/null", "--wrap=sleep 600", user="carol"
-    )
+    filler = site.slurm("sbatch", "--parsable", "-N2", "--exclusive", "-o/dev/null", "--wrap=sleep 600", user="carol")
     wait_until(lambda: site.job_state(filler) == "RUNNING", "the filler runs")
     await alice.ask_for_server(profile="node")
     progress = alice.progress()
