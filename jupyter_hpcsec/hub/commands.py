@@ -58,6 +58,7 @@ async def run_command(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     assert process.returncode is not None, "BUG: communicate() returned before the command ended"  # noqa: S101
     return Answer(process.returncode, _text(out), _text(err))
 

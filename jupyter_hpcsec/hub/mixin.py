@@ -259,11 +259,10 @@ class HpcsecSpawnerMixin(JobPart):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The reverse. A state that is not ours, or not whole, is no session: ``poll`` then says that nothing runs."""
-        super().load_state(state)
-        ours = state.get("hpcsec", {})
-        if not isinstance(self.job_id, str) or not JOB_ID.fullmatch(self.job_id):
-            self.job_id = ""
-        if SESSION_ID.fullmatch(str(ours.get("session", ""))):
+        job_id, ours = state.get("job_id"), state.get("hpcsec")
+        known = isinstance(job_id, str) and JOB_ID.fullmatch(job_id) is not None
+        super().load_state({"job_id": job_id if known else ""})
+        if isinstance(ours, dict) and SESSION_ID.fullmatch(str(ours.get("session", ""))):
             self.session = str(ours["session"])
             self.socket = str(ours.get("socket", ""))
             self.was_ready = ours.get("was_ready") is True
