@@ -102,15 +102,15 @@ class Bench:
 
     async def _take(self, rounds: Rounds, names: list[str]) -> None:
         effort, three = self._effort, names[:3]
-        self._say(f"one stream, {effort.rounds} rounds")
+        self._say("one stream")
         await rounds.download(effort, names, 1)
-        self._say(f"eight streams, {effort.rounds} rounds")
+        self._say("eight streams")
         await rounds.download(effort, three, 8)
-        self._say(f"one stream to the node, {effort.rounds} rounds")
+        self._say("one stream to the node")
         await rounds.upload(effort, three)
-        self._say(f"small requests, {effort.small_rounds} rounds")
+        self._say("small requests")
         await rounds.small(effort, three)
-        self._say(f"keystrokes, {effort.keystroke_rounds} rounds")
+        self._say("keystrokes")
         await rounds.keystrokes(effort, three)
 
     async def _family_end(self, *names: str) -> None:
@@ -127,7 +127,7 @@ class Bench:
         ways: list[Way] = [tunnel, rival]
         self._say("starting the proxy and the ways behind it")
         await path.start(ways, self._effort.hub_size)
-        self._say(f"the browser's path, {self._effort.hub_rounds} rounds")
+        self._say("the browser's path")
         await path.measure(self._client, self._effort, self.results)
 
 
