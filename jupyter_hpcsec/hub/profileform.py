@@ -26,6 +26,7 @@ FORM = """\
 <style>
 .hpcsec-profile:has(input[type=radio]:not(:checked)) .hpcsec-numbers { display: none }
 .hpcsec-profile:has(input[type=radio]:checked) { border-color: var(--bs-primary) }
+.hpcsec-profile input[type=radio] { border-color: var(--bs-secondary-color) }
 .hpcsec-profile .card-header label { flex: 1; cursor: pointer }
 </style>
 <fieldset id="hpcsec-profiles">
@@ -126,7 +127,7 @@ def _duration(minutes: int) -> str:
 
 def _span(key: str, numbers: Range) -> str:
     """The range beside a field."""
-    hours = f" ({_duration(numbers.maximum)})" if key == "minutes" and numbers.maximum % 60 == 0 else ""
+    hours = f" ({numbers.maximum // 60} h)" if key == "minutes" and numbers.maximum % 60 == 0 else ""
     return f"{numbers.minimum} to {numbers.maximum}{hours}"
 
 
