@@ -36,10 +36,11 @@ class Part:
         """Whether it has not ended yet."""
         return self.process.poll() is None
 
-    def tail(self) -> str:
-        """The last lines of its log."""
-        with self.log.open(errors="replace") as lines:
-            return "".join(deque(lines, maxlen=TAIL_LINES))
+
+def tail(log: Path) -> str:
+    """The last lines of a log."""
+    with log.open(errors="replace") as lines:
+        return "".join(deque(lines, maxlen=TAIL_LINES))
 
 
 class Family:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool
-from jupyter_hpcsec.tunnel.connection import TlsConnection
+from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
 from jupyter_hpcsec.tunnel.frames import (
     DONE_FRAME,
     EOF_FRAME,
@@ -32,7 +32,7 @@ from jupyter_hpcsec.tunnel.frames import (
     open_frame,
     reset_frame,
 )
-from jupyter_hpcsec.tunnel.readiness import Interest, read_plain
+from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 OPEN_DELAY_S = 0.002
@@ -68,9 +68,11 @@ class Lane:
         "_is_blocked",
         "_loop",
         "_opening",
+        "_opening_timer",
         "_owner",
         "_plain",
         "_plain_interest",
+        "_poller",
         "_pool",
         "_state",
         "_tls",
@@ -97,8 +99,10 @@ class Lane:
         self._is_blocked = False
         self._plain: socket.socket | None = None
         self._plain_interest: Interest | None = None
-        self._opening: tuple[bytes, asyncio.TimerHandle] | None = None
-        self._tls_interest = Interest(loop, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
+        self._opening = b""
+        self._opening_timer: asyncio.TimerHandle | None = None
+        self._poller = Poller.of(loop)
+        self._tls_interest = Interest(self._poller, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
         self._tls_interest.read(True)
         loop.call_soon(self._on_tls_readable)  # the last message of the handshake may have brought frames with it
         self.is_closed = False
@@ -120,9 +124,11 @@ class Lane:
     def open(self, target: str, plain: socket.socket) -> None:
         """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
         self._state.send(Type.OPEN)
-        self._opening = (open_frame(target), self._loop.call_later(OPEN_DELAY_S, self._send_open))
+        self._opening = open_frame(target)
         self._adopt(plain)
         self._on_plain_readable()
+        if self._opening:
+            self._opening_timer = self._loop.call_later(OPEN_DELAY_S, self._send_open)
 
     def attach(self, plain: socket.socket) -> None:
         """Serve the stream that the peer has just opened with this connected non-blocking socket."""
@@ -215,11 +221,10 @@ class Lane:
             self._write(self._take_opening())
 
     def _take_opening(self) -> bytes:
-        if self._opening is None:
-            raise ValueError("BUG: no OPEN is waiting")
-        frame, timer = self._opening
-        timer.cancel()
-        self._opening = None
+        frame, self._opening = self._opening, b""
+        if self._opening_timer:
+            self._opening_timer.cancel()
+            self._opening_timer = None
         return frame
 
     def _write(self, data: memoryview | bytes) -> None:
@@ -255,8 +260,8 @@ class Lane:
                 self._pool.give(buffer)
                 return
             self._held_in = buffer
-            if not self._deliver():
-                return
+            if not self._deliver() or size + RECORD <= len(buffer):
+                return  # a buffer that was not filled has taken all there was
         self._loop.call_soon(self._on_tls_readable)  # what the TLS layer holds by now makes no socket readable
 
     def _deliver(self) -> bool:
@@ -292,7 +297,8 @@ class Lane:
                 self._owner.lane_opened(self, target)
             case Eof():
                 self._state.receive(Type.EOF)
-                self._end_plain()
+                if self._state.local is Side.OPEN:
+                    self._end_plain()  # else both sides are over, and the socket is closed below
             case Reset():
                 self._state.receive(Type.RESET)
                 self._reset("")
@@ -327,7 +333,7 @@ class Lane:
 
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
-        self._plain_interest = Interest(self._loop, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
+        self._plain_interest = Interest(self._poller, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
         self._plain_interest.read(not self._is_blocked)
 
     def _drop_plain(self) -> None:
@@ -351,10 +357,9 @@ class Lane:
         self._settle()
 
     def _settle(self) -> None:
-        if self.is_closed:
+        if self.is_closed or not self._state.is_over:
             return
-        if self._state.is_over:
-            self._drop_plain()
+        self._drop_plain()
         if self._state.may_say_done:
             self._state.send(Type.DONE)
             self._write(DONE_FRAME)
