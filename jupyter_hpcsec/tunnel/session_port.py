@@ -18,6 +18,7 @@ from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.sorry import sorry
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 ACCEPTS_AT_ONCE = 32
@@ -27,18 +28,6 @@ GROWN = 1 << 20
 """Bytes after which an idle lane is replaced: OpenSSL's memory buffers grow with bulk and never shrink."""
 HUB_API_STREAMS = 8
 """Streams to the Hub API that one session may have open at once; their lanes come on top of ``lanes_per_session``."""
-
-_SORRY = (
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 2\r\n"
-    "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{sentence}"
-)
-
-
-def sorry(sentence: str) -> bytes:
-    """A complete HTTP/1.1 answer (RFC 9112) that says why the session can't be reached now."""
-    body = sentence + "\n"
-    return _SORRY.format(length=len(body.encode()), sentence=body).encode()
-
 
 class SessionPort:
     """One session's socket and lanes.
@@ -139,10 +128,11 @@ class SessionPort:
 
     def _turn_away(self, plain: socket.socket, rule: str, sentence: str) -> None:
         self._counters.count(rule)
+        request = b""
         with contextlib.suppress(OSError):  # what was sent before the answer, if anything: unread, it would be a reset
-            plain.recv(64 * 1024)
+            request = plain.recv(64 * 1024)
         with contextlib.suppress(OSError):  # the reader may be gone already; it is told if it is there
-            plain.send(sorry(sentence))
+            plain.send(sorry(sentence, request))
         plain.close()
 
     # Lanes
