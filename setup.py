@@ -1,4 +1,4 @@
-"""Build hook: puts the jupyter_server configuration that enables the extension into the wheel.
+"""Build hook: puts the jupyter_server configuration that enables the extension, and the example, into the wheel.
 
 All metadata is in ``pyproject.toml``; ``data_files`` is the one thing that setuptools reads only here.
 """
@@ -10,6 +10,7 @@ setup(
         (
             "etc/jupyter/jupyter_server_config.d",
             ["jupyter_hpcsec/server/jupyter_server_config.d/jupyter_hpcsec.json"],
-        )
+        ),
+        ("share/jupyter-hpcsec/examples", ["examples/eda.ipynb"]),
     ]
 )

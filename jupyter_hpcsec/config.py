@@ -7,6 +7,7 @@ here opens a file or a socket. Defaults are the secure choice; a name that weake
 import grp
 import os
 import pwd
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,13 @@ class GatewaySettings:
     trust_domain: str
     issuer: str
     attestors: tuple[str, ...]
+    compares_node_address: bool
     token_lifetime_s: int
     certificate_lifetime_s: int
     limits: Limits
 
 
+_BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
 ATTESTORS = ("scheduler", "munge", "none")
 
 
@@ -143,6 +146,12 @@ class HpcsecGateway(Configurable):
         False, help="Must be True for attestors = ['none']: any process that holds a token could then enrol."
     ).tag(config=True)
 
+    unsafe_any_node_address = Bool(
+        False,
+        help="True does not compare where an enrolling connection comes from with its node's address: for nodes behind "
+        "address translation. A token stolen together with its MUNGE credential then works from any node.",
+    ).tag(config=True)
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -152,6 +161,13 @@ class HpcsecGateway(Configurable):
         if "none" in names and len(names) > 1:
             raise TraitError("attestor 'none' stands alone: it would hide that the others are not enough")
         return names
+
+    @validate("hub_base_url")
+    def _check_hub_base_url(self, proposal: dict[str, Any]) -> str:
+        url: str = proposal["value"]
+        if not _BASE_URL.fullmatch(url):
+            raise TraitError(f"hub_base_url {url!r} must be JupyterHub's base_url: a plain path such as / or /jupyter/")
+        return url
 
     @validate("run_directory")
     def _check_run_directory(self, proposal: dict[str, Any]) -> str:
@@ -187,6 +203,7 @@ class HpcsecGateway(Configurable):
             trust_domain=self.trust_domain,
             issuer=f"hpcsec-gateway@{self.trust_domain}",
             attestors=tuple(self.attestors),
+            compares_node_address=not self.unsafe_any_node_address,
             token_lifetime_s=self.token_lifetime_s,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),

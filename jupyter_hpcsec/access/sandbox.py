@@ -48,8 +48,8 @@ def requirements(listeners: Listeners) -> None:
         seccomp.machine()
     except Unavailable as error:
         raise Unavailable(
-            f"{error.reason} A session could open ports here, so it does not start. To accept that, set listeners to "
-            f"'{Listeners.UNSAFE_ALLOW}' for this node's profile."
+            f"{error.reason} A session could open ports here, so it does not start. To accept that, the "
+            f"admin sets c.HpcsecSpawnerMixin.listeners = '{Listeners.UNSAFE_ALLOW}' at the hub."
         ) from error
 
 

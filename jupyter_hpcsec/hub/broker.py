@@ -129,6 +129,7 @@ class IdentityBroker:
             session_id=claims.session,
             serial=issued.serial,
             node=message.node,
+            ends_at=checked.ends_at,
             token_expires=claims.expires,
             now=now,
         )

@@ -20,7 +20,14 @@ from jupyter_hpcsec import __version__
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
-from jupyter_hpcsec.identity.attestation import Attestor, MungeAttestor, SchedulerAttestor, UnsafeNoAttestor
+from jupyter_hpcsec.identity.attestation import (
+    Attestor,
+    MungeAttestor,
+    NodeAddresses,
+    SchedulerAttestor,
+    UnsafeAnyAddress,
+    UnsafeNoAttestor,
+)
 from jupyter_hpcsec.identity.enrolment import Enroller
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.slurm import SlurmScheduler
@@ -54,13 +61,14 @@ def load_settings(path: Path) -> GatewaySettings:
         raise Malformed(f"{path}: {exc}") from exc
 
 
-def make_attestors(names: tuple[str, ...]) -> list[Attestor]:
+def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> list[Attestor]:
     """The attestors of a configuration, in its order."""
     environment = {name: os.environ[name] for name in _SLURM_ENVIRONMENT if name in os.environ}
     scheduler = SlurmScheduler(env=environment)
+    addresses: NodeAddresses = scheduler if compares_node_address else UnsafeAnyAddress()
     made: dict[str, Attestor] = {
-        "scheduler": SchedulerAttestor(scheduler, scheduler),
-        "munge": MungeAttestor(scheduler),
+        "scheduler": SchedulerAttestor(scheduler, addresses),
+        "munge": MungeAttestor(addresses),
         "none": UnsafeNoAttestor(),
     }
     return [made[name] for name in names]
@@ -81,7 +89,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     store = Store(settings.state_directory / "sessions.sqlite")
     enroller = Enroller(
         keyring,
-        make_attestors(settings.attestors),
+        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
         issuer=settings.issuer,
         audience=AUDIENCE,
         trust_domain=settings.trust_domain,

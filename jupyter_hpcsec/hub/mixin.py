@@ -113,7 +113,12 @@ class HpcsecSpawnerMixin(JobPart):
     def launch(self) -> dict[str, Any]:
         """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""
         environment = {str(name): str(value) for name, value in self.get_env().items()}
-        return {"argv": [*self.cmd, *self.get_args()], "env": environment, "base_url": self.server.base_url}
+        return {
+            "argv": [*self.cmd, *self.get_args()],
+            "env": environment,
+            "base_url": self.server.base_url,
+            "listeners": self.listeners,
+        }
 
     async def wait(self, after: int, timeout_s: float) -> list[Progress]:
         """The gateway's next steps of this session; raises ``HpcsecError``."""
@@ -144,7 +149,7 @@ class HpcsecSpawnerMixin(JobPart):
     # End
 
     async def stop(self, now: bool = False) -> None:
-        """End the session, which revokes its certificate and cuts its lanes; then the job, hard after ``stop_grace``."""
+        """End the session (certificate revoked, lanes cut), then the job; hard after ``stop_grace``."""
         await self._end_session("the server was stopped")
         if not self.job_id or not (view := await self.job()).is_alive:
             return

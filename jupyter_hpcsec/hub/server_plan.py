@@ -4,6 +4,7 @@ The server listens on a unix socket, calls the Hub through another one, and talk
 it is set on the command line, which wins over every configuration file, the user's included.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import jupyter_hpcsec
 from jupyter_hpcsec.access.sandbox import Listeners
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
@@ -22,6 +24,9 @@ VALUE_LIMIT = 128 * 1024
 
 SESSION_VARIABLE = "JUPYTER_HPCSEC_SESSION"
 """Where the server extension finds the facts of the session (``server.facts``)."""
+
+EXTENSION = Path(jupyter_hpcsec.__file__).parent / "server"
+"""Holds the ``jupyter_server_config.d`` that enables the extension."""
 
 DEFAULT_PORT = 8888
 """jupyter_server calls a socket and a port 'mutually exclusive' unless the port is this, its default."""
@@ -114,6 +119,10 @@ def server_environment(base: Mapping[str, str], launch: Launch, directory: Runti
             if name in launch.env
         },
         "JUPYTER_RUNTIME_DIR": str(directory.jupyter),
+        # First on the search path: the extension is on, also where the package's data files were not installed.
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(
+            filter(None, [str(EXTENSION), {**env, **launch.env}.get("JUPYTER_CONFIG_PATH")])
+        ),
         SESSION_VARIABLE: str(directory.session_file),
     }
 

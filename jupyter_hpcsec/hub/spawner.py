@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from traitlets import Bool, Float, List, Unicode
 
 from jupyter_hpcsec.hub import account as accounts
+from jupyter_hpcsec.hub import logout
 from jupyter_hpcsec.hub.batch import batchspawner
 from jupyter_hpcsec.hub.jobstate import (
     JobView,
@@ -29,6 +30,8 @@ BatchSpawnerBase: Any = batchspawner.BatchSpawnerBase
 SlurmSpawner: Any = batchspawner.SlurmSpawner
 PBSSpawner: Any = batchspawner.PBSSpawner
 LsfSpawner: Any = batchspawner.LsfSpawner
+
+logout.install()
 
 __all__ = [
     "HpcsecLocalSpawner",

@@ -75,8 +75,11 @@ class Attestor(Protocol):
     def name(self) -> str:
         """Return the attestor's name in configuration, status and log."""
 
-    async def attest(self, claim: AttestationClaim) -> None:
-        """Return where the claim holds; raise an :class:`HpcsecError` of any kind otherwise."""
+    async def attest(self, claim: AttestationClaim) -> int | None:
+        """Return where the claim holds, raise an :class:`HpcsecError` of any kind otherwise.
+
+        The value is the job's end (Unix seconds) where the attestor knows it: no certificate outlives that.
+        """
 
 
 class SchedulerAttestor:
@@ -88,11 +91,13 @@ class SchedulerAttestor:
         self._scheduler = scheduler
         self._addresses = addresses
 
-    async def attest(self, claim: AttestationClaim) -> None:
-        """Refuse unless the job fits (:func:`check_job`) and the peer's address is the node's."""
-        check_job(await self._scheduler.job(claim.job_id), uid=claim.uid, job_id=claim.job_id, node=claim.node)
+    async def attest(self, claim: AttestationClaim) -> int | None:
+        """Refuse unless the job fits (:func:`check_job`) and the peer's address is the node's; the job's end."""
+        facts = await self._scheduler.job(claim.job_id)
+        check_job(facts, uid=claim.uid, job_id=claim.job_id, node=claim.node)
         # The agent only claims its node; where its connection comes from it can't choose.
         await _check_address(self._addresses, claim)
+        return facts.end_time if facts else None
 
 
 async def _check_address(addresses: NodeAddresses, claim: AttestationClaim) -> None:

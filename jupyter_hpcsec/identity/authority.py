@@ -74,16 +74,14 @@ def check_request(csr_der: bytes) -> ec.EllipticCurvePublicKey:
     if not isinstance(csr_der, bytes) or not csr_der or len(csr_der) > REQUEST_LIMIT:
         raise Refused("request.size", f"a certificate request must have 1 to {REQUEST_LIMIT} bytes")
     try:
-        # 2. One DER structure without a byte after it.
+        # 2. One DER structure without a byte after it: the library's parser takes no other.
         request = x509.load_der_x509_csr(csr_der)
-        if request.public_bytes(serialization.Encoding.DER) != csr_der:
-            raise Refused("request.form", "the certificate request is not in canonical DER")
         # 3. The key: EC P-256 only.
         key = request.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise Refused("request.key", "the certificate request's key is not EC P-256")
-        # 4. Whoever asks holds the key. The signature is a BIT STRING of whole bytes (X.690, 8.6): the library passes over
-        #    a wrong count of unused bits, which would make two spellings of one request.
+        # 4. Whoever asks holds the key. The signature is a BIT STRING of whole bytes (X.690, 8.6): the library passes
+        #    over a wrong count of unused bits, which would make two spellings of one request.
         if not csr_der.endswith(bytes([0x03, len(request.signature) + 1, 0]) + request.signature):
             raise Refused("request.form", "the certificate request is not in canonical DER")
         if not isinstance(request.signature_hash_algorithm, hashes.SHA256) or not request.is_signature_valid:

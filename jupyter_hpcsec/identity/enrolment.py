@@ -126,10 +126,10 @@ class Enroller:
         claim = AttestationClaim(
             session.id, session.uid, session.job_id, request.node, request.peer_address, spki, request.evidence
         )
-        for attestor in self._attestors:
-            await attestor.attest(claim)
+        ends = [await attestor.attest(claim) for attestor in self._attestors]
+        ends_at = min([session.ends_at, *(end for end in ends if end is not None)])
         subject = JobSubject(self._trust_domain, session.user, session.server, session.job_id, session.id)
-        return Checked(claims, subject, request.node, request.csr_der, session.ends_at)
+        return Checked(claims, subject, request.node, request.csr_der, ends_at)
 
     def issue(self, checked: Checked, now: int) -> Issued:
         """Step 8: a certificate that ends with the session, or after an hour."""

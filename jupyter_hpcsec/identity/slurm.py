@@ -104,7 +104,7 @@ def _nodes(line: str) -> tuple[str, str | None]:
     elif not _NODE_LIST.fullmatch(node_list):
         raise Malformed("scontrol's answer holds a node list of an unknown form")
     # BatchHost= is left out where there is none: it counts only in its own place, where no text of a user's can stand.
-    if not re.search(r"(?<![A-Za-z])NodeList=[^ ]* BatchHost=", line):
+    if not re.search(r"(?<![A-Za-z])NodeList=[^ ]* (BatchFeatures=[^ ]* )?BatchHost=", line):
         return node_list, None
     return node_list, _field(line, "BatchHost", NODE)
 

@@ -7,6 +7,7 @@ cluster: the nodes share this machine's kernel, its disk and its accounts (``doc
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -203,7 +204,8 @@ class Cluster:
         entry = system.account(user or "root")
         if entry is None:
             raise HpcsecError(f"there is no user {user}")
-        become = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}"]
+        # nsenter waits outside for its child inside: one that is ended takes the other along
+        become = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--pdeathsig=KILL"]
         become += ["--init-groups"] if user else ["--keep-groups"]
         values = {
             "HOME": entry.pw_dir,
@@ -278,12 +280,7 @@ class Cluster:
             before = None
         wanted = dict(self._wanted)
         wanted.setdefault("cgroup", choose_cgroup(system.mounts(), system.cgroup_root_controllers()))
-        known = before.environment if before else ""
-        if self._wanted_environment is None and known and environments.way_trouble(Path(known)) is None:
-            wanted["environment"] = known
-        else:
-            chosen = environments.choose(self._wanted_environment, self.state / "environments", say=say)
-            wanted["environment"] = str(chosen)
+        wanted |= self._choose_environment(before, say)
         after = Settings(**((vars(before) if before else {}) | wanted))
         Plan(self.state, socket.gethostname(), after)
         if after == before:
@@ -291,6 +288,16 @@ class Cluster:
         self._record.write_text(after.to_json(), encoding="utf-8")
         self._record.chmod(0o644)
         return ["settings: recorded"]
+
+    def _choose_environment(self, before: Settings | None, say: Say) -> dict[str, Any]:
+        """The environment asked for now, else the one asked for before, else the running one or one like it."""
+        given = self._wanted_environment
+        if given is None and before is not None:
+            stays = before.environment_given or before.environment == sys.prefix
+            if stays and environments.way_trouble(Path(before.environment)) is None:
+                return {}  # looked at in full when it was chosen
+        chosen = environments.choose(given, self.state / "environments", say=say)
+        return {"environment": str(chosen), "environment_given": given is not None}
 
     def _refuse_beside_another(self) -> None:
         """There is another cluster, and it lives: refuse. Leftovers of a dead one are cleared by mending."""

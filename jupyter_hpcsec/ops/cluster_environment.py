@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import jupyter_hpcsec
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.errors import HpcsecError, Unavailable
 from jupyter_hpcsec.ops.cluster_system import run
@@ -89,19 +90,24 @@ def writable_part(environment: Path) -> str | None:
     return None
 
 
-def source_tree() -> Path | None:
-    """Where this package is installed from when that is a directory (an editable or local install); else None."""
+def package_source() -> Path | None:
+    """The source tree that this package runs from or was installed from, or the wheel's file; None for an index's."""
+    beside = Path(jupyter_hpcsec.__file__).parents[1]
+    if (beside / "pyproject.toml").exists():
+        return beside
     try:
         text = distribution(DISTRIBUTION).read_text("direct_url.json")
     except PackageNotFoundError as exc:
         raise Unavailable(f"{DISTRIBUTION} is not installed in this environment: run `pip install .`") from exc
     url = urlsplit(json.loads(text).get("url", "")) if text else urlsplit("")
     path = Path(unquote(url.path))
-    return path if url.scheme == "file" and (path / "pyproject.toml").exists() else None
+    return path if url.scheme == "file" and path.exists() else None
 
 
 def source_digest(tree: Path) -> str:
-    """SHA-256 over names and contents of what goes into the package."""
+    """SHA-256 over names and contents of what goes into the package; of a wheel, over its bytes."""
+    if tree.is_file():
+        return hashlib.sha256(tree.read_bytes()).hexdigest()
     digest = hashlib.sha256()
     parts = [tree / "pyproject.toml", tree / "setup.py", *sorted((tree / "jupyter_hpcsec").rglob("*"))]
     for part in parts:
@@ -123,7 +129,7 @@ def build(directory: Path, *, say: Callable[[str], None]) -> Path:
     The wheels come from pip's own configuration and cache. Raises ``Unavailable`` with pip's last words.
     """
     wanted = requirements()
-    tree = source_tree()
+    tree = package_source()
     version = run([SYSTEM_PYTHON, "--version"]).stdout
     environment = directory / hashlib.sha256((version + wanted).encode()).hexdigest()[:16]
     marker = environment / ".hpcsec-complete"

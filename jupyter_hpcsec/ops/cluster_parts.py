@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import jupyter_hpcsec
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops import cluster_system as system
 from jupyter_hpcsec.ops.cluster_node import NodeConfig
 from jupyter_hpcsec.ops.cluster_plan import (
     BRIDGE,
+    BRIDGE_MAC,
     CGROUP_ROOT,
     NODE_GOOD,
     NODE_GPUS,
@@ -124,7 +126,8 @@ class Parts:
         for node in self.plan.nodes:
             self.remove_node(node)
         run(["ip", "link", "del", BRIDGE], check=False)
-        run(["ip", "link", "add", BRIDGE, "type", "bridge"])
+        # A fixed address: a bridge otherwise takes the lowest of its ports', and nodes would dial one that is gone.
+        run(["ip", "link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge"])
         run(["ip", "link", "set", BRIDGE, "alias", str(self.plan.state)])
         length = self.plan.network.prefixlen
         run(["ip", "addr", "add", f"{self.plan.head_address}/{length}", "dev", BRIDGE])
@@ -257,7 +260,8 @@ class Parts:
         mounts = () if self.plan.settings.cgroup is Cgroup.NONE else cgroup_mounts(system.mounts())
         if mounts:
             make_cgroups(node, self.plan.settings.cgroup)
-        visible = {str(self.plan.state), self.plan.settings.environment, sys.prefix, sys.base_prefix}
+        source = str(Path(jupyter_hpcsec.__file__).parents[1])  # of an editable install, outside of its environment
+        visible = {str(self.plan.state), self.plan.settings.environment, sys.prefix, sys.base_prefix, source}
         config = NodeConfig(
             name=node.name,
             netns=str(netns_path(node)),

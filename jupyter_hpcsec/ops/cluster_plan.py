@@ -22,6 +22,8 @@ DEFAULT_NETWORK = "10.77.0.0/24"
 NETWORK6 = "fd77:7063:7365:6300::/64"
 """A unique local network (RFC 4193). It exists on this machine's bridge only."""
 BRIDGE = "hpcsec0"
+BRIDGE_MAC = "02:68:70:63:73:01"
+"""Locally administered (IEEE 802, second-lowest bit of the first octet)."""
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 USERS = ("alice", "bob", "carol")
 USER_MARK = "hpcsec development cluster"
@@ -68,6 +70,8 @@ class Settings:
     gateway_port: int = 8443
     cgroup: Cgroup = Cgroup.V1
     environment: str = ""
+    environment_given: bool = False
+    """A person named the environment: a later `up` keeps it. Else it follows the environment that runs `up`."""
 
     def to_json(self) -> str:
         """Canonical text, so that an unchanged setting leaves the file unchanged."""
@@ -83,6 +87,7 @@ class Settings:
                 gateway_port=int(value["gateway_port"]),
                 cgroup=Cgroup(value["cgroup"]),
                 environment=str(value["environment"]),
+                environment_given=value["environment_given"] is True,
             )
         except (ValueError, KeyError, TypeError) as exc:
             raise Malformed("the cluster's cluster.json is damaged: run `hpcsec cluster down`, then `up`") from exc

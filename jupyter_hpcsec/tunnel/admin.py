@@ -64,6 +64,9 @@ class AdminControl(Protocol):
     async def end(self, session: str, reason: str) -> None:
         """End, revoke, cut; ending an ended session changes nothing."""
 
+    async def cut(self, session: str, reason: str) -> None:
+        """Cut what is open; the session goes on."""
+
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
 
@@ -71,7 +74,7 @@ class AdminControl(Protocol):
         """The gateway's own facts and counters."""
 
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
-        """Make a new current key of ``kind`` (``token`` or ``authority``); all keys after that."""
+        """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); all keys after that."""
 
     async def keys(self) -> list[dict[str, Any]]:
         """All keys, without what is secret of them."""
@@ -251,6 +254,10 @@ class AdminClient:
         """End the session, revoke its certificates and cut its lanes; an ended one stays as it is."""
         await self._call("end", {"session": session, "reason": reason})
 
+    async def cut(self, session: str, reason: str) -> None:
+        """Cut the session's open connections; its job, kernels and certificate stay, and it can be reached anew."""
+        await self._call("cut", {"session": session, "reason": reason})
+
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
         return list(await self._call("sessions", {}))
@@ -260,7 +267,7 @@ class AdminClient:
         return dict(await self._call("status", {}))
 
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
-        """Make a new current key of ``kind``, ``token`` or ``authority``; returns all keys."""
+        """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); returns all keys."""
         return list(await self._call("rotate", {"kind": kind}))
 
     async def keys(self) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The admin API's calls as they stand on the wire: one JSON object in, one JSON value out. Pure.
 
-A call is ``POST /v1/NAME``. Its body is checked against one closed schema, unknown and repeated keys included.
+A call is ``POST /v1/NAME``. Its body is checked against one closed type, unknown and repeated keys included.
 Sentences about what is wrong name the place and never the value: a launch specification holds secrets.
 """
 
@@ -9,16 +9,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from jsonschema import Draft202012Validator
-from jsonschema.validators import extend
+import msgspec
+from msgspec import Meta, Struct
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.session import Progress
 
-BODY_LIMIT = 1 << 20
-"""Bytes of a request."""
+BODY_LIMIT = 256 << 10
+"""Bytes of a request. A launch specification goes on to the node in one message of twice that, at most."""
 
 WAIT_LIMIT_S = 60
 """Seconds for which one ``wait`` is held open at most."""
@@ -71,37 +71,70 @@ class Registration:
         return f"Registration(session={self.session!r}, endpoints={self.endpoints!r}, socket={str(self.socket)!r})"
 
 
-# -- schemas --------------------------------------------------------------------------------------------------------
+# -- arguments ------------------------------------------------------------------------------------------------------
 
-_NAME = {"type": "string", "maxLength": 255, "pattern": r"^[^\x00-\x1f\x7f]*\Z"}
-_TEXT = {"type": "string", "maxLength": 32768, "pattern": r"^[^\x00]*\Z"}
-_SESSION = {"type": "string", "pattern": r"^[0-9a-f]{32}\Z"}
-_LAUNCH = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["argv", "env", "base_url"],
-    "properties": {
-        "argv": {"type": "array", "minItems": 1, "maxItems": 256, "items": _TEXT},
-        "env": {
-            "type": "object",
-            "maxProperties": 1024,
-            "propertyNames": {"pattern": r"^[^\x00=]+\Z", "maxLength": 255},
-            "additionalProperties": _TEXT,
-        },
-        "base_url": _NAME | {"pattern": r"^/[^\x00-\x20\x7f]*\Z", "maxLength": 2048},
-    },
-}
+_Name = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+_GivenName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+_Sentence = Annotated[str, Meta(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+_Text = Annotated[str, Meta(max_length=32768, pattern=r"^[^\x00]*\Z")]
+_Variable = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00=]+\Z")]
+_UrlPath = Annotated[str, Meta(max_length=2048, pattern=r"^/[^\x00-\x20\x7f]*\Z")]
+_SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+_Uid = Annotated[int, Meta(ge=0, le=2**32 - 2)]
 
 
-def _schema(**properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "required": sorted(properties), "properties": properties}
+class _Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base: fields that are not named are refused."""
+
+
+class _Launch(_Arguments, frozen=True, kw_only=True):
+    argv: Annotated[list[_Text], Meta(min_length=1, max_length=256)]
+    env: Annotated[dict[_Variable, _Text], Meta(max_length=1024)]
+    base_url: _UrlPath
+    listeners: Literal["none", "unsafe-udp", "unsafe-allow"] = "none"
+
+
+class _Register(_Arguments, frozen=True, kw_only=True):
+    user: _GivenName
+    server: _Name
+    uid: _Uid
+    lifetime_s: Annotated[int, Meta(ge=1, le=LIFETIME_LIMIT_S)]
+    launch: _Launch
+
+
+class _BindJob(_Arguments, frozen=True, kw_only=True):
+    session: _SessionId
+    job_id: _GivenName
+
+
+class _Show(_Arguments, frozen=True, kw_only=True):
+    session: _SessionId
+
+
+class _Wait(_Arguments, frozen=True, kw_only=True):
+    session: _SessionId
+    after: Annotated[int, Meta(ge=0, le=2**53)]
+    timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)]
+
+
+class _End(_Arguments, frozen=True, kw_only=True):
+    session: _SessionId
+    reason: _Sentence
+
+
+class _Rotate(_Arguments, frozen=True, kw_only=True):
+    kind: Literal["token", "authority", "all"]
+
+
+class _Nothing(_Arguments, frozen=True, kw_only=True):
+    pass
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the schema of its arguments, and how its result becomes JSON."""
+    """One call: the type of its arguments, and how its result becomes JSON."""
 
-    schema: Mapping[str, Any]
+    arguments: type[_Arguments]
     encode: Callable[[Any], Any]
 
 
@@ -114,43 +147,17 @@ def _steps(result: list[Progress]) -> list[dict[str, Any]]:
 
 
 CALLS: Mapping[str, Call] = {
-    "register": Call(
-        _schema(
-            user=_NAME | {"minLength": 1},
-            server=_NAME,
-            uid={"type": "integer", "minimum": 0, "maximum": 2**32 - 2},
-            lifetime_s={"type": "integer", "minimum": 1, "maximum": LIFETIME_LIMIT_S},
-            launch=_LAUNCH,
-        ),
-        Registration.to_json,
-    ),
-    "bind_job": Call(_schema(session=_SESSION, job_id=_NAME | {"minLength": 1}), _as_is),
-    "show": Call(_schema(session=_SESSION), _as_is),
-    "wait": Call(
-        _schema(
-            session=_SESSION,
-            after={"type": "integer", "minimum": 0, "maximum": 2**53},
-            timeout_s={"type": "number", "minimum": 0, "maximum": WAIT_LIMIT_S},
-        ),
-        _steps,
-    ),
-    "end": Call(_schema(session=_SESSION, reason=_NAME | {"minLength": 1, "maxLength": 400}), _as_is),
-    "sessions": Call(_schema(), _as_is),
-    "status": Call(_schema(), _as_is),
-    "rotate": Call(_schema(kind={"enum": ["token", "authority"]}), _as_is),
-    "keys": Call(_schema(), _as_is),
+    "register": Call(_Register, Registration.to_json),
+    "bind_job": Call(_BindJob, _as_is),
+    "show": Call(_Show, _as_is),
+    "wait": Call(_Wait, _steps),
+    "end": Call(_End, _as_is),
+    "cut": Call(_End, _as_is),
+    "sessions": Call(_Nothing, _as_is),
+    "status": Call(_Nothing, _as_is),
+    "rotate": Call(_Rotate, _as_is),
+    "keys": Call(_Nothing, _as_is),
 }
-
-
-def _is_integer(_checker: object, value: object) -> bool:
-    """JSON Schema takes ``1.0`` for an integer; a uid is not a float."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-_Validator = extend(
-    Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
-)
-_VALIDATORS = {name: _Validator(call.schema) for name, call in CALLS.items()}
 
 
 # -- parsing --------------------------------------------------------------------------------------------------------
@@ -179,18 +186,11 @@ def parse_arguments(name: str, body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as exc:
         raise Malformed("The request's body is no strict JSON.") from exc
     # 3. Just what the call takes.
-    error = next(iter(_VALIDATORS[name].iter_errors(value)), None)
-    if error is not None:
-        raise Malformed(f"Call {name}: {_what_is_wrong(error.json_path, str(error.validator), error)}.")
-    return dict(value)
-
-
-def _what_is_wrong(place: str, keyword: str, error: Any) -> str:
-    if keyword in ("additionalProperties", "required"):
-        known, given = set(error.schema["properties"]), set(error.instance)
-        unknown, missing = sorted(given - known), sorted(set(error.schema["required"]) - given)
-        return f"{place} has unknown keys {unknown}" if unknown else f"{place} lacks {missing}"
-    return f"{place} does not keep to `{keyword}`"
+    try:
+        arguments = msgspec.convert(value, CALLS[name].arguments)
+    except msgspec.ValidationError as exc:
+        raise Malformed(f"Call {name}: {exc}.") from exc
+    return dict(msgspec.to_builtins(arguments))
 
 
 # -- errors ---------------------------------------------------------------------------------------------------------

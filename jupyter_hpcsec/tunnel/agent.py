@@ -19,7 +19,9 @@ from typing import Any, Protocol
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
+from jupyter_hpcsec.tunnel.buffers import BufferPool
+from jupyter_hpcsec.tunnel.connection import TlsConnection
+from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
@@ -27,6 +29,9 @@ from jupyter_hpcsec.tunnel.tls import HANDSHAKE_S, MessageStream, client_context
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 """Backoff between two tries to reach the gateway, doubled from the first to the longest, with jitter."""
+TOO_EARLY = ("attest.pending", "enrol.job-unbound", "enrol.unavailable")
+"""Refusals that leave the token unused and may be over soon: the batch system starts the job, or does not answer."""
+EARLY_TRIES, EARLY_WAIT_S = 6, 3.0
 DEAD_AFTER_S = 45
 SILENT_HEARTBEATS = 3
 """Heartbeats without an answer after which the control connection counts as dead."""
@@ -78,6 +83,7 @@ class Agent:
         self._pool = BufferPool()
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._control: MessageStream | None = None
+        self._connected = asyncio.Event()
         self._lanes: set[Lane] = set()
         self._own_lanes: set[Lane] = set()
         self._dialling = self._total = 0
@@ -93,17 +99,19 @@ class Agent:
     async def enrol(self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str]) -> m.Enrolled:
         """Trade the job token for a certificate, once. ``Refused`` carries the gateway's rule and sentence.
 
-        A gateway that can't be reached is tried again until it answers; an answer is final.
+        A gateway that can't be reached is tried again until it answers. An answer is final, but for the few that say
+        that the batch system does not know yet.
         """
         request = m.Enrol(
             token=token, request=self._credentials.request(), job_id=job_id, node=node, evidence=dict(evidence)
         )
-        stream = MessageStream(await self._dial_patiently(m.ENROL))
-        try:
-            await stream.send(request)
-            answer = m.decode_from_gateway(await stream.receive(m.MAX_ENROLLED))
-        finally:
-            stream.close()
+        answer = await self._ask_to_enrol(request)
+        for _ in range(EARLY_TRIES):
+            if not isinstance(answer, m.Denied) or answer.rule not in TOO_EARLY:
+                break
+            self._log.warning("not enrolled yet, trying again: %s [%s]", answer.reason, answer.rule)
+            await asyncio.sleep(EARLY_WAIT_S * (0.5 + self._jitter()))
+            answer = await self._ask_to_enrol(request)
         if isinstance(answer, m.Denied):
             raise Refused(answer.rule, answer.reason)
         if not isinstance(answer, m.Enrolled):
@@ -112,6 +120,14 @@ class Agent:
         self._ends_at = answer.ends_at
         self._note_life(answer.not_after)
         return answer
+
+    async def _ask_to_enrol(self, request: m.Enrol) -> m.FromGateway:
+        stream = MessageStream(await self._dial_patiently(m.ENROL))
+        try:
+            await stream.send(request)
+            return m.decode_from_gateway(await stream.receive(m.MAX_ENROLLED))
+        finally:
+            stream.close()
 
     # Control
 
@@ -134,6 +150,10 @@ class Agent:
         if self._control:
             with contextlib.suppress(Unavailable):
                 await self._control.send(m.Report(state=state, message=message, facts=dict(facts or {})))
+
+    async def connected(self) -> None:
+        """Return once a report would reach the gateway; the caller limits the time."""
+        await self._connected.wait()
 
     def stop(self, reason: str) -> None:
         """End ``run`` from this side."""
@@ -184,6 +204,7 @@ class Agent:
             await stream.send(hello)
             heartbeat_s = await self._welcome(stream)
             self._control = stream
+            self._connected.set()
             self._log.info("connected to the gateway")
             heart = self._loop.create_task(self._beat(stream, heartbeat_s))
             while not self._ended.done():
@@ -194,6 +215,7 @@ class Agent:
                 heart.cancel()
             if self._control is stream:
                 self._control = None
+                self._connected.clear()
             stream.close()
 
     async def _welcome(self, stream: MessageStream) -> int:
@@ -251,7 +273,7 @@ class Agent:
 
     # Connections to the gateway
 
-    async def _dial(self, protocol: str) -> ssl.SSLSocket:
+    async def _dial(self, protocol: str) -> TlsConnection:
         """A handshaken connection to the first endpoint that takes it."""
         error: HpcsecError = Unavailable("BUG: no endpoint")
         for endpoint in self._endpoints:
@@ -267,7 +289,7 @@ class Agent:
                 error = Unavailable(f"{endpoint[0]} port {endpoint[1]}: {exc.reason}")
         raise error
 
-    async def _dial_patiently(self, protocol: str) -> ssl.SSLSocket:
+    async def _dial_patiently(self, protocol: str) -> TlsConnection:
         wait = FIRST_WAIT_S
         while True:
             try:
@@ -306,7 +328,7 @@ class Agent:
             self._dialling -= 1
         self._loop.call_later(FIRST_WAIT_S, self._fill)
 
-    def _make_lane(self, tls: ssl.SSLSocket) -> Lane:
+    def _make_lane(self, tls: TlsConnection) -> Lane:
         state = StreamState(local=Side.NEW, remote=Side.IDLE)
         return Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state)
 

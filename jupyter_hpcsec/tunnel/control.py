@@ -1,9 +1,9 @@
 """The gateway's end of one control connection: what is sent on it, and how it ends."""
 
 import asyncio
-import ssl
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.messages import MAX_MESSAGE, Denied, End, FromAgent, FromGateway, Hello, decode_from_agent
 from jupyter_hpcsec.tunnel.tls import MessageStream
 
@@ -16,7 +16,7 @@ class ControlConnection:
 
     __slots__ = ("stream",)
 
-    def __init__(self, tls: ssl.SSLSocket) -> None:
+    def __init__(self, tls: TlsConnection) -> None:
         self.stream = MessageStream(tls)
 
     async def hello(self, timeout_s: float) -> Hello:

@@ -61,6 +61,10 @@ class Desk:
         """End a session now, for whatever reason; ending it twice is no error."""
         self._registry.finish(session, reason)
 
+    async def cut(self, session: str, reason: str) -> None:
+        """Cut a session's open connections: its websockets end now, its job goes on."""
+        self._registry.cut(session, reason)
+
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
         return [self._registry.facts(row.id) for row in self._registry.store.active()]

@@ -14,6 +14,7 @@ from typing import Any
 
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.limits import Cap, Counters, RateLimit, address_key
 from jupyter_hpcsec.tunnel.messages import PROTOCOLS
 from jupyter_hpcsec.tunnel.tls import handshake, parse_endpoint, tune
@@ -22,7 +23,7 @@ ACCEPTS_AT_ONCE = 64
 PAUSE_S = 0.2
 """How long the port rests when the process has no descriptor left; the kernel's queue holds who comes meanwhile."""
 
-Handler = Callable[[str, ssl.SSLSocket, str], Coroutine[Any, Any, None]]
+Handler = Callable[[str, TlsConnection, str], Coroutine[Any, Any, None]]
 """``handler(protocol, tls, address)``: owns the socket from there on; a ``HpcsecError`` that it raises is logged."""
 
 
@@ -36,6 +37,13 @@ def listen_tcp(endpoint: str, backlog: int) -> socket.socket:
         raise Unavailable(f"the gateway can't listen on {endpoint}: {exc.strerror or exc}") from exc
     listener.setblocking(False)
     return listener
+
+
+def _checked_protocol(tls: TlsConnection) -> str:
+    protocol = tls.protocol
+    if protocol not in PROTOCOLS:
+        raise Refused("tls.protocol", "the client named no protocol of the tunnel (ALPN)")
+    return protocol
 
 
 class FrontDoor:
@@ -122,23 +130,20 @@ class FrontDoor:
             self._log.warning("refused a connection from %s: %s", address, refusal)
 
     async def _serve(self, raw: socket.socket, address: str) -> None:
-        tls: ssl.SSLSocket | None = None
         try:
             try:
                 tune(raw, self._limits.dead_after_s)
-                tls = self._context().wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+                tls = TlsConnection(raw, self._context())
                 await handshake(tls, self._limits.handshake_s)
             finally:
                 self._unfinished.release()
-            protocol = tls.selected_alpn_protocol()
-            if protocol not in PROTOCOLS:
-                raise Refused("tls.protocol", "the client named no protocol of the tunnel (ALPN)")
+            protocol = _checked_protocol(tls)
         except HpcsecError as refusal:
-            (tls or raw).close()
+            raw.close()
             self._refuse(refusal, address)
             return
-        except asyncio.CancelledError:
-            (tls or raw).close()
+        except BaseException:
+            raw.close()
             raise
         try:
             await self._handler(protocol, tls, address)

@@ -7,7 +7,6 @@ back, and the store says who they are.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.broker import Broker, Peer
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.front import FrontDoor
 from jupyter_hpcsec.tunnel.registry import Live, Registry
@@ -64,7 +64,7 @@ class Gateway:
             if count % PURGE_EVERY == 0:
                 self._registry.store.purge(self._registry.now())
 
-    async def _connected(self, protocol: str, tls: ssl.SSLSocket, address: str) -> None:
+    async def _connected(self, protocol: str, tls: TlsConnection, address: str) -> None:
         """One handshaken connection: enrolments come without a certificate, everything else with one."""
         try:
             if protocol == m.ENROL:
@@ -77,9 +77,9 @@ class Gateway:
             tls.close()
             raise
 
-    def _identified(self, tls: ssl.SSLSocket) -> tuple[Peer, Live]:
+    def _identified(self, tls: TlsConnection) -> tuple[Peer, Live]:
         """Steps: 1 a certificate; 2 of this deployment; 3 not revoked; 4 of a session that lives here."""
-        certificate = tls.getpeercert(binary_form=True)
+        certificate = tls.certificate
         if not certificate:
             raise Refused("lane.no-certificate", "a lane or control connection needs the job's certificate")
         peer = self._broker.identify(certificate, self._registry.now())
@@ -115,7 +115,7 @@ class Gateway:
         live = self._registry.get(enrolled.session)
         if live is None:
             raise Refused("enrol.session-over", "the session ended while its job enrolled")
-        live.not_after = enrolled.not_after
+        live.not_after, live.ends_at = enrolled.not_after, enrolled.ends_at
         self._registry.note(
             enrolled.session, State.ENROLLED, f"The job runs on {message.node}; its identity was checked."
         )
@@ -123,7 +123,7 @@ class Gateway:
 
     # Control connections
 
-    async def _control(self, control: ControlConnection, tls: ssl.SSLSocket) -> None:
+    async def _control(self, control: ControlConnection, tls: TlsConnection) -> None:
         try:
             peer, live = self._identified(tls)
         except Refused as refusal:

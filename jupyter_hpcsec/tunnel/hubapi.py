@@ -67,29 +67,36 @@ class HubUpstream:
     """The hub as all sessions' proxies share it.
 
     ``url`` is the hub's API URL as the gateway reaches it: ``http://127.0.0.1:8081/hub/api``, ``https://…``, or
-    ``http+unix://%2Frun%2Fhub.sock/hub/api``; ``Malformed`` where it is none. Make it inside the running event loop.
+    ``http+unix://%2Frun%2Fhub.sock/hub/api``; ``Malformed`` where it is none.
     """
 
-    def __init__(self, url: str, *, client: AsyncHTTPClient | None = None) -> None:
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https", "http+unix") or not parts.netloc or parts.query or parts.fragment:
             raise Malformed(f"The Hub API's URL has to be http, https or http+unix, without a query, not {url!r}.")
         if "@" in parts.netloc:
             raise Malformed("The Hub API's URL may hold no password.")
         self._shown = url
-        if parts.scheme == "http+unix":
-            self._url = f"http://hub{parts.path.rstrip('/')}"
-            self._client = client or unix_client(
-                Path(unquote(parts.netloc)), max_clients=HUB_CONNECTIONS, max_body_size=RESPONSE_LIMIT
+        unix = parts.scheme == "http+unix"
+        self._socket = Path(unquote(parts.netloc)) if unix else None
+        self._url = f"http://hub{parts.path.rstrip('/')}" if unix else url.rstrip("/")
+        self._made: AsyncHTTPClient | None = None
+
+    @property
+    def _client(self) -> AsyncHTTPClient:
+        # Made at the first request: tornado's client belongs to the event loop that runs then.
+        if self._made is None:
+            self._made = (
+                unix_client(self._socket, max_clients=HUB_CONNECTIONS, max_body_size=RESPONSE_LIMIT)
+                if self._socket
+                else SimpleAsyncHTTPClient(
+                    force_instance=True,
+                    max_clients=HUB_CONNECTIONS,
+                    max_buffer_size=RESPONSE_LIMIT,
+                    max_body_size=RESPONSE_LIMIT,
+                )
             )
-        else:
-            self._url = url.rstrip("/")
-            self._client = client or SimpleAsyncHTTPClient(
-                force_instance=True,
-                max_clients=HUB_CONNECTIONS,
-                max_buffer_size=RESPONSE_LIMIT,
-                max_body_size=RESPONSE_LIMIT,
-            )
+        return self._made
 
     async def fetch(self, route: Route, headers: HTTPHeaders, body: bytes) -> HTTPResponse:
         """The hub's answer, a refusal of the hub's own included; ``HubAway`` when there is none to pass back."""
@@ -118,14 +125,16 @@ class HubUpstream:
 
     def close(self) -> None:
         """Close the client; requests under way fail."""
-        self._client.close()
+        if self._made is not None:
+            self._made.close()
+            self._made = None
 
 
 class HubApiProxy(HTTPServerConnectionDelegate):
     """The Hub API for one session, on any number of connected sockets.
 
     ``user`` and ``server`` are the hub's names, ``base_path`` is the API's path as the node sees it. Refusals are
-    counted by rule in ``counters`` and logged; ``clock`` is monotonic seconds.
+    counted by rule in ``counters`` and logged; ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -136,7 +145,7 @@ class HubApiProxy(HTTPServerConnectionDelegate):
         server: str,
         base_path: str = "/hub/api",
         counters: Counters,
-        log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        log: logging.Logger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.user = user

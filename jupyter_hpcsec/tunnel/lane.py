@@ -11,16 +11,15 @@ It knows nothing of HTTP, of who the peer is, or of where a stream leads: its ow
 
 import asyncio
 import socket
-import ssl
 from collections import deque
 from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool
+from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
 from jupyter_hpcsec.tunnel.frames import (
     DONE_FRAME,
     EOF_FRAME,
-    HEADER,
-    MAX_TEXT,
     Data,
     Done,
     Eof,
@@ -33,39 +32,13 @@ from jupyter_hpcsec.tunnel.frames import (
     open_frame,
     reset_frame,
 )
+from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
-CHUNK = 256 * 1024
-"""Bytes of payload gathered before a write: system calls and callbacks are then a small part of the cost."""
-RECORD = 16 * 1024
-"""Bytes of plaintext in a full TLS record (RFC 8446, 5.1). A shorter one is the last of its burst."""
-ROUNDS = 4
-"""Chunks that one callback may move before the event loop turns to other lanes."""
 OPEN_DELAY_S = 0.002
 """How long OPEN waits for the first bytes of the stream to travel with it, at most."""
-HEADROOM = HEADER + MAX_TEXT + HEADER
-"""Space before the payload, for OPEN and the header of DATA."""
-TAILROOM = 2 * HEADER
-"""Space behind the payload, for EOF and DONE: a short answer and its end are one TLS record."""
-_KEPT = 16
-
-_BLOCKED = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
-
-
-class BufferPool:
-    """Buffers for all lanes of a process: the few that are in flight at once, used again."""
-
-    def __init__(self) -> None:
-        self._free: list[bytearray] = []
-
-    def take(self) -> bytearray:
-        """A buffer of ``HEADROOM + CHUNK + TAILROOM`` bytes, contents undefined."""
-        return self._free.pop() if self._free else bytearray(HEADROOM + CHUNK + TAILROOM)
-
-    def give(self, buffer: bytearray) -> None:
-        """Take a buffer back; no view of it may be used any more."""
-        if len(self._free) < _KEPT:
-            self._free.append(buffer)
+ROUNDS = 4
+"""Chunks that one callback may move before the event loop turns to other lanes."""
 
 
 class LaneOwner(Protocol):
@@ -81,36 +54,8 @@ class LaneOwner(Protocol):
         """The lane is gone; ``reason`` says why."""
 
 
-class _Interest:
-    """Which readiness of one descriptor the loop watches, so that nothing is registered twice."""
-
-    __slots__ = ("_fd", "_loop", "_on_read", "_on_write", "_reading", "_writing")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_read: object, on_write: object) -> None:
-        self._loop, self._fd, self._on_read, self._on_write = loop, fd, on_read, on_write
-        self._reading = self._writing = False
-
-    def read(self, wanted: bool) -> None:
-        if wanted and not self._reading:
-            self._loop.add_reader(self._fd, self._on_read)  # type: ignore[arg-type]
-        elif self._reading and not wanted:
-            self._loop.remove_reader(self._fd)
-        self._reading = wanted
-
-    def write(self, wanted: bool) -> None:
-        if wanted and not self._writing:
-            self._loop.add_writer(self._fd, self._on_write)  # type: ignore[arg-type]
-        elif self._writing and not wanted:
-            self._loop.remove_writer(self._fd)
-        self._writing = wanted
-
-    def none(self) -> None:
-        self.read(False)
-        self.write(False)
-
-
 class Lane:
-    """One lane over a handshaken, non-blocking TLS socket, which it owns from here on.
+    """One lane over a handshaken connection, which it owns from here on.
 
     ``state`` says where a new lane begins (see ``stream.py``). ``bytes_in`` and ``bytes_out`` count payload bytes since
     the lane was made; ``last_active`` is in the loop's seconds.
@@ -120,13 +65,14 @@ class Lane:
         "_decoder",
         "_events",
         "_held_in",
-        "_held_out",
+        "_is_blocked",
         "_loop",
         "_opening",
-        "_out",
+        "_opening_timer",
         "_owner",
         "_plain",
         "_plain_interest",
+        "_poller",
         "_pool",
         "_state",
         "_tls",
@@ -139,7 +85,7 @@ class Lane:
 
     def __init__(
         self,
-        tls: ssl.SSLSocket,
+        tls: TlsConnection,
         *,
         loop: asyncio.AbstractEventLoop,
         owner: LaneOwner,
@@ -149,14 +95,16 @@ class Lane:
         self._tls, self._loop, self._owner, self._pool, self._state = tls, loop, owner, pool, state
         self._decoder = FrameDecoder()
         self._events: deque[Event] = deque()
-        self._held_in: bytearray | None = None
-        self._out: deque[memoryview] = deque()
-        self._held_out: bytearray | None = None
+        self._held_in: memoryview | None = None
+        self._is_blocked = False
         self._plain: socket.socket | None = None
-        self._plain_interest: _Interest | None = None
-        self._opening: tuple[bytes, asyncio.TimerHandle] | None = None
-        self._tls_interest = _Interest(loop, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
+        self._plain_interest: Interest | None = None
+        self._opening = b""
+        self._opening_timer: asyncio.TimerHandle | None = None
+        self._poller = Poller.of(loop)
+        self._tls_interest = Interest(self._poller, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
         self._tls_interest.read(True)
+        loop.call_soon(self._on_tls_readable)  # the last message of the handshake may have brought frames with it
         self.is_closed = False
         self.bytes_in = self.bytes_out = 0
         self.last_active = loop.time()
@@ -171,14 +119,16 @@ class Lane:
     def announce(self) -> None:
         """Tell the peer that this lane is there for its streams: the first frame of the side that dialled."""
         self._state.send(Type.DONE)
-        self._queue(DONE_FRAME)
+        self._write(DONE_FRAME)
 
     def open(self, target: str, plain: socket.socket) -> None:
         """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
         self._state.send(Type.OPEN)
-        self._opening = (open_frame(target), self._loop.call_later(OPEN_DELAY_S, self._send_open))
+        self._opening = open_frame(target)
         self._adopt(plain)
         self._on_plain_readable()
+        if self._opening:
+            self._opening_timer = self._loop.call_later(OPEN_DELAY_S, self._send_open)
 
     def attach(self, plain: socket.socket) -> None:
         """Serve the stream that the peer has just opened with this connected non-blocking socket."""
@@ -198,24 +148,25 @@ class Lane:
             self._take_opening()
         self._drop_plain()
         self._events.clear()
-        self._out.clear()
-        self._held_in = self._held_out = None
+        self._held_in = None
         self._tls.close()
         self._owner.lane_closed(self, reason)
 
     # Readiness
 
     def _on_tls_readable(self) -> None:
-        if self._out:
-            self._flush()
-        self._receive()
+        if not self.is_closed:
+            self._receive()
 
     def _on_tls_writable(self) -> None:
-        self._flush()
+        try:
+            self._note_blocked(is_blocked=not self._tls.flush())
+        except OSError as exc:
+            self.close(f"the connection broke: {exc.strerror or exc}")
 
     def _on_plain_readable(self) -> None:
         for _ in range(ROUNDS):
-            if self._plain is None or self._out or self._state.local is not Side.OPEN:
+            if self._plain is None or self._is_blocked or self._state.local is not Side.OPEN:
                 return
             if not self._send_chunk(self._plain):
                 return
@@ -230,15 +181,18 @@ class Lane:
     def _send_chunk(self, plain: socket.socket) -> bool:
         """Move what is there, up to one chunk, as one write; whether more may be there."""
         buffer = self._pool.take()
-        view = memoryview(buffer)
         try:
-            size, is_end = _read_plain(plain, view[HEADROOM : HEADROOM + CHUNK])
-        except OSError:
+            return self._send_chunk_through(plain, buffer)
+        finally:
             self._pool.give(buffer)
+
+    def _send_chunk_through(self, plain: socket.socket, view: memoryview) -> bool:
+        try:
+            size, is_end = read_plain(plain, view[HEADROOM : HEADROOM + CHUNK])
+        except OSError:
             self._reset("closed by the reader")
             return False
         if not size and not is_end:
-            self._pool.give(buffer)
             return False
         start, end = HEADROOM, HEADROOM + size
         if size:
@@ -256,9 +210,7 @@ class Lane:
             if self._state.may_say_done:
                 self._state.send(Type.DONE)
                 end = _put_behind(view, end, DONE_FRAME)
-        self._held_out = buffer
-        self._out.append(view[start:end])
-        self._flush()
+        self._write(view[start:end])
         if is_end:
             self._settle()
         return size == CHUNK and not is_end
@@ -266,43 +218,29 @@ class Lane:
     def _send_open(self) -> None:
         """The wait for the first bytes is over: the peer's side may have to speak first."""
         if self._opening:
-            self._queue(self._take_opening())
+            self._write(self._take_opening())
 
     def _take_opening(self) -> bytes:
-        if self._opening is None:
-            raise ValueError("BUG: no OPEN is waiting")
-        frame, timer = self._opening
-        timer.cancel()
-        self._opening = None
+        frame, self._opening = self._opening, b""
+        if self._opening_timer:
+            self._opening_timer.cancel()
+            self._opening_timer = None
         return frame
 
-    def _queue(self, frame: bytes) -> None:
-        self._out.append(memoryview(frame))
-        self._flush()
-
-    def _flush(self) -> None:
+    def _write(self, data: memoryview | bytes) -> None:
+        """Send, and read no more of the plain socket while the peer takes no more."""
         try:
-            while self._out:
-                view = self._out[0]
-                sent = self._tls.send(view)
-                if sent < len(view):
-                    self._out[0] = view[sent:]
-                else:
-                    self._out.popleft()
-        except _BLOCKED:
-            self._tls_interest.write(True)
-            if self._plain_interest:
-                self._plain_interest.read(False)
-            return
+            self._note_blocked(is_blocked=not self._tls.write(data))
         except OSError as exc:
             self.close(f"the connection broke: {exc.strerror or exc}")
+
+    def _note_blocked(self, *, is_blocked: bool) -> None:
+        if is_blocked == self._is_blocked:
             return
-        self._tls_interest.write(False)
+        self._is_blocked = is_blocked
+        self._tls_interest.write(is_blocked)
         if self._plain_interest and self._state.local is Side.OPEN:
-            self._plain_interest.read(True)
-        if self._held_out is not None:
-            self._pool.give(self._held_out)
-            self._held_out = None
+            self._plain_interest.read(not is_blocked)
 
     # TLS -> plain
 
@@ -311,10 +249,9 @@ class Lane:
             if self._events or self.is_closed:
                 return
             buffer = self._pool.take()
-            view = memoryview(buffer)
             try:
-                size = _read_tls(self._tls, view)
-                self._events.extend(self._decoder.receive(view[:size]))
+                size = self._tls.read_into(buffer)
+                self._events.extend(self._decoder.receive(buffer[:size]))
             except (OSError, Malformed) as exc:
                 self._pool.give(buffer)
                 self.close(str(exc))
@@ -323,8 +260,9 @@ class Lane:
                 self._pool.give(buffer)
                 return
             self._held_in = buffer
-            if not self._deliver():
-                return
+            if not self._deliver() or size + RECORD <= len(buffer):
+                return  # a buffer that was not filled has taken all there was
+        self._loop.call_soon(self._on_tls_readable)  # what the TLS layer holds by now makes no socket readable
 
     def _deliver(self) -> bool:
         """Act on the events that came in; whether all are done (else the plain socket must take bytes first)."""
@@ -359,7 +297,8 @@ class Lane:
                 self._owner.lane_opened(self, target)
             case Eof():
                 self._state.receive(Type.EOF)
-                self._end_plain()
+                if self._state.local is Side.OPEN:
+                    self._end_plain()  # else both sides are over, and the socket is closed below
             case Reset():
                 self._state.receive(Type.RESET)
                 self._reset("")
@@ -394,8 +333,8 @@ class Lane:
 
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
-        self._plain_interest = _Interest(self._loop, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
-        self._plain_interest.read(not self._out)
+        self._plain_interest = Interest(self._poller, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
+        self._plain_interest.read(not self._is_blocked)
 
     def _drop_plain(self) -> None:
         if self._plain_interest:
@@ -411,20 +350,19 @@ class Lane:
         """Give the stream up at this end; the peer is told unless its side is over."""
         self._drop_plain()
         if self._opening:
-            self._queue(self._take_opening())
+            self._write(self._take_opening())
         if self._state.local is Side.OPEN or (self._state.local is Side.CLOSED and self._state.remote is Side.OPEN):
             self._state.send(Type.RESET)
-            self._queue(reset_frame(reason))
+            self._write(reset_frame(reason))
         self._settle()
 
     def _settle(self) -> None:
-        if self.is_closed:
+        if self.is_closed or not self._state.is_over:
             return
-        if self._state.is_over:
-            self._drop_plain()
+        self._drop_plain()
         if self._state.may_say_done:
             self._state.send(Type.DONE)
-            self._queue(DONE_FRAME)
+            self._write(DONE_FRAME)
         if self._state.is_idle and not self.is_closed:
             self._owner.lane_idle(self)
 
@@ -437,37 +375,3 @@ def _put_before(view: memoryview, start: int, frame: bytes) -> int:
 def _put_behind(view: memoryview, end: int, frame: bytes) -> int:
     view[end : end + len(frame)] = frame
     return end + len(frame)
-
-
-def _read_plain(plain: socket.socket, view: memoryview) -> tuple[int, bool]:
-    """Bytes read into ``view`` and whether the sender has ended; what comes in small pieces is not waited for."""
-    size = 0
-    while size < len(view):
-        try:
-            count = plain.recv_into(view[size:])
-        except BlockingIOError:
-            break
-        if count == 0:
-            return size, True
-        size += count
-        if count < RECORD:
-            break
-    return size, False
-
-
-def _read_tls(tls: ssl.SSLSocket, view: memoryview) -> int:
-    """Bytes read into ``view``: whole records only, so that nothing stays behind inside the TLS layer unseen."""
-    size = 0
-    while len(view) - size >= RECORD:
-        try:
-            count = tls.recv_into(view[size:])
-        except _BLOCKED:
-            break
-        if count == 0:
-            if size:
-                break  # the end is seen again at the next call
-            raise ConnectionResetError("the peer closed the connection")
-        size += count
-        if count < RECORD:
-            break
-    return size

@@ -15,9 +15,9 @@ from typing import Any
 
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused
+from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
-from jupyter_hpcsec.tunnel.lane import BufferPool
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Lanes
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
@@ -29,12 +29,16 @@ MAX_PROGRESS = 64
 
 
 class Live:
-    """What the running gateway holds for one session beside the store's row. ``not_after``: of its certificate."""
+    """What the running gateway holds for one session beside the store's row.
 
-    __slots__ = ("changed", "control", "hub_api", "not_after", "port", "progress", "sequence")
+    ``owner`` is (user, server); ``ends_at`` the session's end and ``not_after`` that of its certificate, Unix seconds.
+    """
 
-    def __init__(self, port: SessionPort) -> None:
+    __slots__ = ("changed", "control", "ends_at", "hub_api", "not_after", "owner", "port", "progress", "sequence")
+
+    def __init__(self, session: Session, port: SessionPort) -> None:
         self.port = port
+        self.owner, self.ends_at = (session.user, session.server), session.ends_at
         self.control: ControlConnection | None = None
         self.hub_api: HubApiProxy | None = None
         self.progress: list[Progress] = []
@@ -90,9 +94,8 @@ class Registry:
 
     def add(self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]) -> Session:
         """A new waiting session; an older one of the same server ends."""
-        for old in self.store.active():
-            if (old.user, old.server) == (user, server):
-                self.finish(old.id, "the server was started anew")
+        for old in [known for known, live in self._live.items() if live.owner == (user, server)]:
+            self.finish(old, "the server was started anew")
         now = self.now()
         session = Session(
             id=secrets.token_hex(16),
@@ -128,7 +131,7 @@ class Registry:
             demand=lambda total: self._demand(session.id, total),
             log=self._log,
         )
-        self._live[session.id] = Live(port)
+        self._live[session.id] = Live(session, port)
         port.listen(settings.socket_gid)
 
     def _serve_hub_api(self, session: Session, sock: socket.socket) -> None:
@@ -203,17 +206,25 @@ class Registry:
     def sweep(self) -> None:
         """Surplus lanes, silent streams, certificates that ran out, sessions whose time is over."""
         now = self.now()
-        for live in list(self._live.values()):
+        for session_id, live in list(self._live.items()):
+            if now > live.ends_at:
+                self.finish(session_id, "the job's time is over")
+                continue
             live.port.sweep()
             if live.not_after and now > live.not_after:
                 live.port.cut("the certificate expired")
                 if live.control:
                     live.control.close()
-        for session in self.store.active():
-            if now > session.ends_at:
-                self.finish(session.id, "the job's time is over")
 
     # End
+
+    def cut(self, session_id: str, reason: str) -> None:
+        """Cut what is open; the agent dials fresh lanes."""
+        live = self._live.get(session_id)
+        if live is None:
+            raise Refused("session.unknown", "there is no such session, or it has ended")
+        self._log.info("session %s: connections cut: %s", session_id, reason)
+        live.port.cut(reason)
 
     def finish(self, session_id: str, reason: str) -> None:
         """Revoke and cut a session; nothing of it is accepted from here on. Steps: 1 on disk; 2 sockets; 3 tell."""

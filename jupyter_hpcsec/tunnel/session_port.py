@@ -8,19 +8,22 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import Refused
-from jupyter_hpcsec.tunnel.lane import BufferPool, Lane
+from jupyter_hpcsec.tunnel.buffers import BufferPool
+from jupyter_hpcsec.tunnel.connection import TlsConnection
+from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 ACCEPTS_AT_ONCE = 32
+GROWN = 1 << 20
+"""Bytes after which an idle lane is replaced: OpenSSL's memory buffers grow with bulk and never shrink."""
 HUB_API_STREAMS = 8
 """Streams to the Hub API that one session may have open at once."""
 
@@ -133,7 +136,7 @@ class SessionPort:
 
     # Lanes
 
-    def add_lane(self, tls: ssl.SSLSocket) -> None:
+    def add_lane(self, tls: TlsConnection) -> None:
         """A checked lane of this session's agent; its first frame says whose streams it is for."""
         if len(self._lanes) >= self._limits.lanes_per_session:
             raise Refused("lane.too-many", f"the session has {len(self._lanes)} lanes, which is its limit")
@@ -207,6 +210,8 @@ class SessionPort:
         if wanted < self._asked:
             self._asked = wanted
             self._demand(wanted)
+        for lane in [lane for lane in self._idle if lane.bytes_in + lane.bytes_out > GROWN]:
+            lane.close("its buffers have grown; a fresh one takes its place")
         while self._idle and len(self._lanes) > wanted:
             self._idle[0].close("not needed now")
 

@@ -178,12 +178,13 @@ class Store:
             return self._jti_used(db, jti)
 
     def claim(
-        self, jti: str, *, session_id: str, serial: str, node: str, token_expires: int, now: int
+        self, jti: str, *, session_id: str, serial: str, node: str, ends_at: int, token_expires: int, now: int
     ) -> tuple[Session, dict[str, Any]]:
         """Use the token, enrol its session and hand out the launch specification: all of it once, or nothing.
 
         Times are Unix seconds. Of any number of callers at once, in any number of processes, one wins; the others get
-        ``Refused``. The caller owes all checks of token, job and certificate request before.
+        ``Refused``. ``ends_at`` is the job's end where it is known: the session's own end moves to it if that is
+        earlier. The caller owes all checks of token, job and certificate request before.
         """
         with self._transaction() as db:
             # 1. The token's id is new.
@@ -207,8 +208,9 @@ class Store:
             db.execute("INSERT INTO tokens (jti, session, expires) VALUES (?, ?, ?)", (jti, session_id, token_expires))
             self._record_serial(db, session, serial)
             db.execute(
-                "UPDATE sessions SET state = 'enrolled', serial = ?, node = ?, launch = NULL WHERE id = ?",
-                (serial, node, session_id),
+                "UPDATE sessions SET state = 'enrolled', serial = ?, node = ?, ends_at = min(ends_at, ?), "
+                "launch = NULL WHERE id = ?",
+                (serial, node, ends_at, session_id),
             )
             return self._live(db, session_id), launch
 

@@ -1,7 +1,7 @@
 """TLS 1.3 for the tunnel: contexts, non-blocking handshakes, and typed messages over a connection.
 
-It works on ``ssl.SSLSocket`` with readiness callbacks: an asyncio TLS transport holds a buffer of 256 KiB for each
-connection, which an idle one never needs. Keys reach OpenSSL through an anonymous file in memory, never through a disk.
+Not asyncio's TLS transports: each holds a buffer of 256 KiB, which an idle connection never needs. Keys reach OpenSSL
+through an anonymous file in memory, never through a disk.
 """
 
 import asyncio
@@ -16,10 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
 from jupyter_hpcsec.tunnel.messages import PREFIX, PROTOCOLS, FromAgent, FromGateway, body_length, encode
 
 HANDSHAKE_S = 10.0
 """Seconds that a handshake may take, by default."""
+
+_plaintext = memoryview(bytearray(4 * RECORD))
+"""Plaintext on its way into a message; never kept, so that all streams share it."""
 
 
 @contextlib.contextmanager
@@ -88,11 +92,10 @@ def tune(sock: socket.socket, dead_after_s: int) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_after_s * 1000)
 
 
-async def _ready(sock: socket.socket, *, to_write: bool, waiters: "set[asyncio.Future[None]] | None" = None) -> None:
+async def _ready(descriptor: int, *, to_write: bool, waiters: "set[asyncio.Future[None]] | None" = None) -> None:
     """Wait until the socket is ready. The future stands in ``waiters`` meanwhile, so that a close can end the wait."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
-    descriptor = sock.fileno()
 
     def wake() -> None:
         if not future.done():
@@ -105,27 +108,17 @@ async def _ready(sock: socket.socket, *, to_write: bool, waiters: "set[asyncio.F
         await future
     finally:
         waiting.discard(future)
-        if sock.fileno() == descriptor:
-            (loop.remove_writer if to_write else loop.remove_reader)(descriptor)
+        (loop.remove_writer if to_write else loop.remove_reader)(descriptor)
 
 
-def _handshake_step(tls: ssl.SSLSocket) -> bool | None:
-    """Go on with a handshake: None when it is finished, else whether it waits for room to write."""
-    try:
-        tls.do_handshake()
-    except ssl.SSLWantReadError:
-        return False
-    except ssl.SSLWantWriteError:
-        return True
-    return None
-
-
-async def handshake(tls: ssl.SSLSocket, timeout_s: float) -> None:
-    """Finish the handshake of a non-blocking socket; ``Refused`` names what was wrong, ``Unavailable`` a cut."""
+async def handshake(tls: TlsConnection, timeout_s: float) -> None:
+    """Finish the handshake; ``Refused`` names what was wrong, ``Unavailable`` a cut."""
     try:
         async with asyncio.timeout(timeout_s):
-            while (to_write := _handshake_step(tls)) is not None:
-                await _ready(tls, to_write=to_write)
+            while not tls.handshake():
+                await _ready(tls.fileno(), to_write=False)
+            while not tls.flush():
+                await _ready(tls.fileno(), to_write=True)
     except TimeoutError as exc:
         raise Refused("tls.timeout", f"the TLS handshake was not finished within {timeout_s:g} s") from exc
     except ssl.SSLCertVerificationError as exc:
@@ -138,7 +131,7 @@ async def handshake(tls: ssl.SSLSocket, timeout_s: float) -> None:
 
 async def dial(
     endpoint: tuple[str, int], context: ssl.SSLContext, server_name: str, *, timeout_s: float, dead_after_s: int
-) -> ssl.SSLSocket:
+) -> TlsConnection:
     """Connect to the gateway and finish the handshake. ``endpoint`` is a host name or IPv4/IPv6 address and a port."""
     loop = asyncio.get_running_loop()
     host, port = endpoint
@@ -151,7 +144,7 @@ async def dial(
     except OSError as exc:
         raise Unavailable(f"{host} port {port} can't be reached: {exc.strerror or exc}") from exc
     tune(raw, dead_after_s)
-    tls = context.wrap_socket(raw, server_hostname=server_name, do_handshake_on_connect=False)
+    tls = TlsConnection(raw, context, server_name=server_name)
     try:
         await handshake(tls, timeout_s)
     except BaseException:
@@ -180,9 +173,9 @@ async def _connect_any(addresses: Sequence[tuple[int, Any]]) -> socket.socket:
 
 
 class MessageStream:
-    """Typed messages over a handshaken, non-blocking TLS socket, which it owns. One reader and many writers."""
+    """Typed messages over a handshaken connection, which it owns. One reader and many writers."""
 
-    def __init__(self, tls: ssl.SSLSocket) -> None:
+    def __init__(self, tls: TlsConnection) -> None:
         self._tls = tls
         self._writing = asyncio.Lock()
         self._buffer = bytearray()
@@ -191,16 +184,17 @@ class MessageStream:
 
     async def send(self, message: FromAgent | FromGateway) -> None:
         """Send one message; ``Unavailable`` when the connection is gone."""
-        view = memoryview(encode(message))
+        data = encode(message)
         async with self._writing:
-            while view:
-                self._check_open()
-                try:
-                    view = view[self._tls.send(view) :]
-                except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                    await _ready(self._tls, to_write=True, waiters=self._waiters)
-                except OSError as exc:
-                    raise Unavailable(f"the connection broke: {exc.strerror or exc}") from exc
+            self._check_open()
+            try:
+                is_sent = self._tls.write(data)
+                while not is_sent:
+                    await _ready(self._tls.fileno(), to_write=True, waiters=self._waiters)
+                    self._check_open()
+                    is_sent = self._tls.flush()
+            except OSError as exc:
+                raise Unavailable(f"the connection broke: {exc.strerror or exc}") from exc
 
     async def receive(self, most: int) -> bytes:
         """The body of the next message, at most ``most`` bytes; ``Unavailable`` at the end of the connection."""
@@ -211,15 +205,13 @@ class MessageStream:
         while len(self._buffer) < size:
             self._check_open()
             try:
-                data = self._tls.recv(size - len(self._buffer))
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                await _ready(self._tls, to_write=False, waiters=self._waiters)
-                continue
+                count = self._tls.read_into(_plaintext)
             except OSError as exc:
                 raise Unavailable(f"the connection broke: {exc.strerror or exc}") from exc
-            if not data:
-                raise Unavailable("the peer closed the connection")
-            self._buffer += data
+            if count:
+                self._buffer += _plaintext[:count]
+            else:
+                await _ready(self._tls.fileno(), to_write=False, waiters=self._waiters)
         body = bytes(self._buffer[:size])
         del self._buffer[:size]
         return body

@@ -16,6 +16,7 @@ import pytest
 from jupyter_hpcsec.errors import HpcsecError, Unavailable
 from jupyter_hpcsec.ops import cluster_system as system
 from jupyter_hpcsec.ops.cluster import Cluster
+from tests.e2e.clusteruse import cluster_use
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -41,13 +42,14 @@ SPACES = ("net", "mnt", "pid", "uts", "ipc", "cgroup")
 def cluster() -> Iterator[Cluster]:
     """Up, and left as it was found: other tests may be using it."""
     cluster = Cluster()
-    was_up = cluster.status().is_up
-    cluster.up()
-    yield cluster
-    if was_up:
+    with cluster_use(exclusive=True):
+        was_up = cluster.status().is_up
         cluster.up()
-    else:
-        cluster.down()
+        yield cluster
+        if was_up:
+            cluster.up()
+        else:
+            cluster.down()
 
 
 def as_user(user: str, cluster: Cluster, *argv: str, timeout_s: float = 60) -> system.Completed:
@@ -154,9 +156,13 @@ def test_status_is_green_and_also_json(cluster: Cluster) -> None:
     assert "red" not in system.run(command, check=False).stdout
 
 
-def test_a_second_cluster_beside_this_one_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_second_cluster_beside_this_one_is_refused(cluster: Cluster) -> None:
+    another = Cluster(Path("/var/lib/hpcsec-another-cluster"))
     with pytest.raises(HpcsecError, match=f"hpcsec cluster down --state {cluster.state}"):
-        Cluster(Path("/var/lib/hpcsec-another-cluster")).up()
+        another.up()
+    assert not another.state.exists()
+    with pytest.raises(Unavailable, match="hpcsec cluster up"):
+        another.environment  # noqa: B018
     assert cluster.up() == ()
 
 
@@ -238,8 +244,6 @@ def test_namespaces_files_and_path_sockets_are_each_nodes_own(cluster: Cluster) 
     assert cluster.node_exec("node1", ["hostname"]).stdout.strip() == "node1"
     pids = cluster.node_exec("node1", ["sh", "-c", "echo /proc/[0-9]*"]).stdout.split()
     assert len(pids) < 20
-    with pytest.raises(Unavailable, match="hpcsec cluster up"):
-        Cluster(Path("/var/lib/hpcsec-another-cluster")).environment  # noqa: B018
 
 
 def test_munge_on_a_node_tells_the_nodes_address(cluster: Cluster) -> None:
@@ -260,6 +264,14 @@ def test_a_process_that_leaves_its_session_ends_with_its_job(cluster: Cluster) -
     assert system.wait_for(lambda: sleepers() == 2, within_s=30)
     assert as_user("alice", cluster, "scancel", job).returncode == 0
     assert system.wait_for(lambda: sleepers() == 0, within_s=30)
+
+
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_a_command_at_a_node_ends_with_the_one_who_waits_for_it(cluster: Cluster, user: str | None) -> None:
+    with subprocess.Popen(cluster.node_command("node1", ["sleep", "4322"], user=user)) as process:
+        assert system.wait_for(lambda: bool(system.processes_of("sleep", "4322")), within_s=30)
+        process.kill()
+    assert system.wait_for(lambda: not system.processes_of("sleep", "4322"), within_s=30)
 
 
 def test_a_cut_off_node_is_silent_until_it_is_healed(cluster: Cluster) -> None:
@@ -308,6 +320,23 @@ def test_a_half_dead_cluster_is_mended(cluster: Cluster, what: str) -> None:
     assert cluster.status().ok
     assert cluster.up() == ()
     assert as_user("alice", cluster, "srun", "-N2", "true").returncode == 0
+
+
+def test_only_users_that_up_created_are_removed() -> None:
+    name = "hpcsec-scratch"
+    system.run(["useradd", "--no-create-home", name])
+    try:
+        with pytest.raises(HpcsecError, match="left alone"):
+            system.remove_user(name)
+    finally:
+        system.run(["userdel", name])
+    system.create_user(name)
+    entry = system.account(name)
+    assert entry is not None
+    assert Path(entry.pw_dir).stat().st_mode & 0o077 == 0
+    system.remove_user(name)
+    assert system.account(name) is None
+    assert not Path(entry.pw_dir).exists()
 
 
 def test_the_exit_status_of_a_command_at_a_node_is_passed_on(cluster: Cluster) -> None:

@@ -82,6 +82,7 @@ class Deployment:
             trust_domain=DOMAIN,
             issuer=ISSUER,
             attestors=("none",),
+            compares_node_address=False,
             token_lifetime_s=3600,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=self.limits,

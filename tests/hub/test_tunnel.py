@@ -140,6 +140,19 @@ async def test_an_ended_session_is_cut_and_its_agent_told(deployment: Deployment
     assert refusal.value.rule.startswith("enrol.")
 
 
+async def test_a_cut_ends_open_connections_and_the_session_goes_on(deployment: Deployment) -> None:
+    registration = await deployment.register()
+    async with echo_server(deployment.server_socket(registration)), deployment.running_agent(registration):
+        await until_ready(deployment, registration.session)
+        reader, writer = await connect(registration.socket)
+        writer.write(b"GET / HTTP/1.1\r\n")  # not finished: the stream stays open
+        await asyncio.sleep(0.1)
+        await deployment.client.cut(registration.session, "logged out")
+        assert await asyncio.wait_for(reader.read(), 1.0) == b""
+        writer.close()
+        assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
+
+
 async def test_an_agent_of_a_session_that_ended_meanwhile_is_refused(deployment: Deployment) -> None:
     registration = await deployment.register()
     agent = deployment.make_agent(registration)

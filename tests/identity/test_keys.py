@@ -1,9 +1,6 @@
 """The key ring: private, rotated without ending anything, never left unreadable."""
 
-import errno
 import json
-import os
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
-from jupyter_hpcsec.identity import files
 from jupyter_hpcsec.identity.authority import CLIENT_LIFE_S
 from jupyter_hpcsec.identity.keys import KINDS, MARGIN_S, KeyRing, Kind, token_key_id
 from jupyter_hpcsec.identity.tokens import JobClaims, mint, verify
@@ -110,20 +106,29 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "public is no text": lambda i: i["keys"][0].update(public=7),
     "retired without an end": lambda i: i["keys"][0].update(retired=7),
     "created": lambda i: i["keys"][0].update(created="now"),
+    "an end without being retired": lambda i: i["keys"][0].update(expires=7),
+    "another public half": lambda i: i["keys"][1].update(public=i["keys"][0]["public"]),
+    "a retired key twice": lambda i: i["keys"].append(i["keys"][1]),
     "unknown name in a key": lambda i: i["keys"][0].update(more=1),
-    "swapped": lambda i: i["keys"][0].update(public=i["keys"][1]["public"]),
+    "swapped": lambda i: i["keys"][0].update(public=i["keys"][2]["public"]),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_index_is_refused_and_left_alone(directory: Path, damage: str) -> None:
+    KeyRing.load(directory).rotate("token", NOW)
     content = index(directory)
+    assert [(key["kind"], key["retired"]) for key in content["keys"]] == [
+        ("token", None),
+        ("token", NOW),
+        ("authority", None),
+    ]
     DAMAGES[damage](content)
     (directory / "ring.json").write_text(json.dumps(content))
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
-    ring_opened = (open_ring, KeyRing.load)
-    for opened in ring_opened:
-        with pytest.raises((Malformed, Unavailable, Refused)):
+    for opened in (open_ring, KeyRing.load):
+        # An id that is well formed but wrong names a file that is not there.
+        with pytest.raises(Unavailable if damage == "another id" else Malformed):
             opened(directory)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
@@ -337,100 +342,3 @@ def test_readers_never_see_half_a_rotation(directory: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert problems == []
-
-
-class Crash(BaseException):
-    """The power goes."""
-
-
-class Disk:
-    """Counts every call that changes the disk; lets the process fail at one of them."""
-
-    CALLS = ("open", "fsync", "unlink", "mkdir", "rename", "replace", "write")
-
-    def __init__(self, patch: pytest.MonkeyPatch, fail_at: int, error: Callable[[], BaseException]) -> None:
-        self.calls, self._fail_at, self._error = 0, fail_at, error
-        for name in self.CALLS:
-            patch.setattr(os, name, self._counted(getattr(os, name)))
-
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any, **options: Any) -> Any:
-            self.calls += 1
-            if self.calls > self._fail_at:
-                raise self._error()
-            return call(*arguments, **options)
-
-        return counted
-
-
-def no_space() -> OSError:
-    return OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("error", [Crash, no_space], ids=["crash", "full disk"])
-def test_a_rotation_that_stops_anywhere_leaves_a_ring(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, error: Callable[[], BaseException]
-) -> None:
-    before = KeyRing.load(directory)
-    old = token(before, NOW)
-    outcomes = set()
-    for fail_at in range(200):
-        copy = tmp_path / f"copy-{fail_at}"
-        shutil.copytree(directory, copy)
-        copy.chmod(0o700)
-        ring = KeyRing.load(copy)
-        with monkeypatch.context() as patch:
-            disk = Disk(patch, fail_at, error)
-            try:
-                ring.rotate(kind, NOW + 1)
-            except (Crash, Unavailable):
-                finished = False
-            else:
-                finished = True
-        after = KeyRing.load(copy)
-        assert accepts(after, old, NOW + 1)
-        assert after.authorities(NOW + 1)[-1].id == before.authority().id
-        outcomes.add(len(after.list(NOW + 1)))
-        # And the next rotation works, and removes what was left lying about.
-        after.rotate(kind, NOW + 2)
-        listed = {f"{info.kind}-{info.id}.key" for info in after.list(NOW + 2)}
-        assert names(copy) <= listed | {"ring.json", "lock"}
-        if finished:
-            assert disk.calls == fail_at
-            break
-    else:
-        pytest.fail("the rotation never came to its end")
-    # Some stopped before the index was replaced, some after.
-    assert outcomes == {2, 3}
-
-
-@pytest.mark.parametrize("error", [Crash, no_space], ids=["crash", "full disk"])
-def test_a_first_start_that_stops_anywhere_can_be_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]
-) -> None:
-    for fail_at in range(200):
-        directory = tmp_path / f"keys-{fail_at}"
-        with monkeypatch.context() as patch:
-            Disk(patch, fail_at, error)
-            try:
-                open_ring(directory)
-            except (Crash, Unavailable):
-                finished = False
-            else:
-                finished = True
-        ring = open_ring(directory)
-        assert names(directory) == {"ring.json", "lock"} | {f"{i.kind}-{i.id}.key" for i in ring.list(NOW)}
-        if finished:
-            return
-    pytest.fail("the first start never came to its end")
-
-
-def test_the_index_is_replaced_only_after_the_key_is_durable(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    write_new, replace, sweep = files.write_new, files.replace, files.sweep
-    monkeypatch.setattr(files, "write_new", lambda *a: (order.append("key"), write_new(*a)))
-    monkeypatch.setattr(files, "replace", lambda *a: (order.append("index"), replace(*a)))
-    monkeypatch.setattr(files, "sweep", lambda *a: (order.append("sweep"), sweep(*a)))
-    KeyRing.load(directory).rotate("authority", NOW)
-    assert order == ["key", "index", "sweep"]

@@ -11,7 +11,7 @@ from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.identity.jobs import check_job
 from jupyter_hpcsec.identity.slurm import TEXT_LIMIT, SlurmScheduler, parse_scontrol
 
-# As Slurm 22.05.8 prints it with --oneliner.
+# As Slurm 22.05.8 prints it with --oneliner (compared with a real one).
 RUNNING = (
     "JobId=17 JobName=hpcsec UserId=alice(1001) GroupId=alice(1001) MCS_label=N/A Priority=4294901759 Nice=0"
     " Account=(null) QOS=(null) JobState=RUNNING Reason=None Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1"
@@ -133,6 +133,12 @@ def test_a_node_list_has_one_form(nodes: str) -> None:
     malformed(RUNNING.replace(" NodeList=node1", f" NodeList={nodes}"))
 
 
+def test_an_answer_has_a_size() -> None:
+    fill = TEXT_LIMIT - len(RUNNING)
+    parse_scontrol(RUNNING.replace("Power=", "Power=" + "x" * fill))
+    malformed(RUNNING.replace("Power=", "Power=" + "x" * (fill + 1)))
+
+
 def test_several_jobs_are_none() -> None:
     malformed(RUNNING + RUNNING)
     malformed(name("a\nb"))
@@ -167,6 +173,10 @@ def test_a_pending_job_is_read() -> None:
     record = parse_scontrol(PENDING)
     assert (record.facts.state, record.facts.reason, record.facts.end_time) == ("PENDING", "Resources", None)
     assert (record.node_list, record.facts.batch_host) == ("", None)
+
+
+def test_a_job_that_asked_for_features_of_its_first_node_is_read() -> None:
+    assert parse_scontrol(RUNNING.replace("BatchHost=", "BatchFeatures=a|b BatchHost=")) == parse_scontrol(RUNNING)
 
 
 @pytest.mark.parametrize("job_name", ["my job", "a=b", "UserId", "ReqUserId=x", "x(1)", "ä", "'; rm"])
@@ -219,7 +229,8 @@ def scontrol(directory: Path, script: str) -> SlurmScheduler:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return SlurmScheduler(
-        (str(path),), {"ANSWER": RUNNING, "MANY": RUNNING.replace("NodeList=node1 ", "NodeList=node[1-2] ")}
+        (str(path),),
+        {"ANSWER": RUNNING, "PENDING": PENDING, "MANY": RUNNING.replace("NodeList=node1 ", "NodeList=node[1-2] ")},
     )
 
 
@@ -276,6 +287,14 @@ async def test_a_job_on_one_node_takes_one_command(tmp_path: Path) -> None:
     assert facts.nodes == ("node1",)
     check_job(facts, uid=1001, job_id="17", node="node1")
     assert (tmp_path / "calls").read_text() == "--all --oneliner show job 17\n"
+
+
+async def test_a_job_without_nodes_takes_one_command(tmp_path: Path) -> None:
+    slurm = scontrol(tmp_path, f'echo "$*" >> {tmp_path}/calls; printf "%s" "$PENDING"')
+    facts = await slurm.job("17")
+    assert facts is not None
+    assert (facts.state, facts.nodes) == ("PENDING", ())
+    assert (tmp_path / "calls").read_text().count("\n") == 1
 
 
 async def test_a_node_list_is_written_out(tmp_path: Path) -> None:

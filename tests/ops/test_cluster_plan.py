@@ -108,7 +108,9 @@ def test_the_firewall_drops_by_default_and_accepts_slurms_control_from_the_head_
 
 
 def test_settings_survive_their_file_and_a_damaged_file_is_refused() -> None:
-    settings = Settings(network="10.99.0.0/24", gateway_port=9443, cgroup=Cgroup.NONE, environment="/opt/e")
+    settings = Settings(
+        network="10.99.0.0/24", gateway_port=9443, cgroup=Cgroup.NONE, environment="/opt/e", environment_given=True
+    )
     assert Settings.from_json(settings.to_json()) == settings
     for text in ("", "[]", "{}", settings.to_json().replace("linuxproc", "magic"), '{"network": 1}'):
         with pytest.raises(Malformed, match="hpcsec cluster down"):

@@ -2,6 +2,7 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,15 @@ def counters() -> Counters:
     return Counters()
 
 
-def proxy_to(upstream: HubUpstream, counters: Counters, **settings: Any) -> HubApiProxy:
+def proxy_to(
+    upstream: HubUpstream,
+    counters: Counters,
+    base_path: str = "/hub/api",
+    user: str = "alice",
+    clock: Callable[[], float] = time.monotonic,
+) -> HubApiProxy:
     log = logging.getLogger("test-hub-api")
-    return HubApiProxy(upstream, **({"user": "alice", "server": "", "counters": counters, "log": log} | settings))
+    return HubApiProxy(upstream, base_path=base_path, user=user, server="", counters=counters, log=log, clock=clock)
 
 
 @pytest.fixture

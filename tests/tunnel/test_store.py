@@ -45,6 +45,7 @@ def claim(store: Store, number: int = 1, *, jti: str = "", serial: str = "", now
         session_id=f"{number:032x}",
         serial=serial or f"serial-{number}",
         node="n1",
+        ends_at=1 << 40,
         token_expires=NOW + 600,
         now=now,
     )
@@ -334,7 +335,7 @@ sys.stdin.readline()
 for number in range(int(sys.argv[2])):
     try:
         store.claim(f"jti-{number}", session_id=f"{number:032x}", serial=f"{number}-{sys.argv[3]}", node="n1",
-                    token_expires=1_800_000_600, now=1_800_000_000)
+                    ends_at=1 << 40, token_expires=1_800_000_600, now=1_800_000_000)
     except Refused as error:
         assert error.rule == "enrol.token-used", error
     else:
@@ -417,7 +418,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 full = Path(f"{path}-wal").stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
 calls = [
-    lambda: store.claim("jti-1", session_id=f"{1:032x}", serial="s", node="n", token_expires=1, now=0),
+    lambda: store.claim("jti-1", session_id=f"{1:032x}", serial="s", node="n", ends_at=1 << 40, token_expires=1, now=0),
     lambda: store.end(f"{1:032x}", "stopped", 0),
     lambda: store.bind_job(f"{1:032x}", "17"),
     lambda: store.add(Session(f"{2:032x}", "bob", "", 2, State.WAITING, "", "", 0, 9, "", ""), {"big": "x" * 100000}),
@@ -430,7 +431,8 @@ for call in calls:
         refused += 1
 print(refused, store.jti_used("jti-1"), store.get(f"{1:032x}").state, store.launch_of(f"{1:032x}") is not None)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-print(store.claim("jti-1", session_id=f"{1:032x}", serial="s", node="n", token_expires=1, now=0)[0].state)
+one = dict(session_id=f"{1:032x}", serial="s", node="n", ends_at=1 << 40, token_expires=1, now=0)
+print(store.claim("jti-1", **one)[0].state)
 """
 
 
@@ -571,3 +573,18 @@ def test_in_any_order_of_calls_the_invariants_hold(
         assert (store.launch_of(session.id) is not None) is (session.state is State.WAITING)
         assert store.is_revoked(session.serial) is (session.state in (State.WAITING, State.ENDED))
     store.close()
+
+
+def test_a_session_ends_with_its_job_if_that_is_earlier(store: Store) -> None:
+    for number, (job_end, expected) in enumerate([(NOW + 60, NOW + 60), (1 << 40, new_session().ends_at)], start=1):
+        store.add(new_session(number), LAUNCH)
+        session, _ = store.claim(
+            f"jti-{number}",
+            session_id=f"{number:032x}",
+            serial=f"serial-{number}",
+            node="n1",
+            ends_at=job_end,
+            token_expires=NOW + 600,
+            now=NOW,
+        )
+        assert session.ends_at == expected

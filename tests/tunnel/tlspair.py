@@ -2,7 +2,6 @@
 
 import datetime
 import socket
-import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -10,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.messages import LANE
 from jupyter_hpcsec.tunnel.tls import client_context, server_context
 
@@ -53,27 +53,20 @@ def self_signed(name: str = NAME) -> tuple[bytes, bytes, bytes]:
     return certificate.public_bytes(Encoding.DER), certificate.public_bytes(Encoding.PEM), private
 
 
-def shake_hands(one: ssl.SSLSocket, other: ssl.SSLSocket) -> None:
-    pending = [one, other]
+def shake_hands(one: TlsConnection, other: TlsConnection) -> None:
     for _ in range(20):
-        for tls in list(pending):
-            try:
-                tls.do_handshake()
-                pending.remove(tls)
-            except ssl.SSLWantReadError:
-                continue
-        if not pending:
+        if all([one.handshake(), other.handshake()]):
             return
     raise AssertionError("the handshake does not end")
 
 
-def tls_pair() -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+def tls_pair() -> tuple[TlsConnection, TlsConnection]:
     """(client, server) over a local stream socket pair."""
     der, pem, key = self_signed()
     left, right = socket.socketpair()
     left.setblocking(False)
     right.setblocking(False)
-    server = server_context(pem, key, [der]).wrap_socket(right, server_side=True, do_handshake_on_connect=False)
-    client = client_context(LANE, der).wrap_socket(left, server_hostname=NAME, do_handshake_on_connect=False)
+    server = TlsConnection(right, server_context(pem, key, [der]))
+    client = TlsConnection(left, client_context(LANE, der), server_name=NAME)
     shake_hands(client, server)
     return client, server

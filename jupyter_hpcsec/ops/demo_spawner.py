@@ -1,0 +1,29 @@
+"""The quickstart's spawner: ``HpcsecLocalSpawner`` for the one person who runs the hub.
+
+Every job runs as the account that runs the hub, root included, in a home directory of the demo's own. It may not be
+used where more than one person logs in: that is why it is no setting of the spawner that sites use.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from traitlets import Unicode
+
+from jupyter_hpcsec.hub import account as accounts
+from jupyter_hpcsec.hub.spawner import HpcsecLocalSpawner
+
+NO_SHELLS = frozenset({"", "nologin", "false"})
+
+
+class QuickstartSpawner(HpcsecLocalSpawner):
+    """For ``hpcsec quickstart`` only."""
+
+    demo_home = Unicode(help="Absolute path of the directory that stands in for the home directory. Required.").tag(
+        config=True
+    )
+
+    def account(self) -> accounts.Account:
+        """The hub's own account, with the demo's home directory, and a shell for terminals where it has none."""
+        own = accounts.own()
+        shell = "/bin/sh" if Path(own.shell).name in NO_SHELLS else own.shell
+        return replace(own, home=Path(self.demo_home), shell=shell)

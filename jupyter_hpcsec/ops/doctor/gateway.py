@@ -1,0 +1,77 @@
+"""Checks of the gateway's own word (its admin socket) and of the process that gave it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jupyter_hpcsec import __version__
+from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown, warn
+from jupyter_hpcsec.ops.doctor.handshake import Endpoint
+
+
+def judge_status(status: Mapping[str, Any]) -> list[Finding]:
+    """What ``AdminClient.status()`` returned: version and attestation."""
+    version = str(status.get("version", "unknown"))
+    sessions = status.get("sessions", "unknown")
+    findings = [ok("gateway", f"answers on its admin socket: version {version}, sessions: {sessions}")]
+    if version != __version__:
+        findings.append(
+            warn(
+                "gateway",
+                f"it runs version {version}, this command is {__version__}",
+                "restart the gateway after an upgrade; sessions survive that",
+            )
+        )
+    findings.append(judge_attestors(status.get("attestors")))
+    findings.append(judge_refusals(status.get("refusals")))
+    return findings
+
+
+def judge_attestors(attestors: object) -> Finding:
+    """Who says that a job is the user's."""
+    if not isinstance(attestors, Sequence) or isinstance(attestors, str):
+        return unknown("attestation", "the gateway does not say how it attests", "upgrade the gateway")
+    names = [str(name) for name in attestors]
+    if not names or "none" in names:
+        return warn(
+            "attestation",
+            "none: whoever holds a job's token first is taken for the job",
+            "set the attestors to scheduler, and munge where the site has it (right as it is for hpcsec quickstart)",
+        )
+    return ok("attestation", ", ".join(names))
+
+
+def endpoints_of(status: Mapping[str, Any]) -> list[Endpoint]:
+    """The announced endpoints; Malformed where one is not host:port."""
+    return [Endpoint.parse(str(text)) for text in status.get("endpoints") or []]
+
+
+def judge_descriptors(limits: str, open_now: int, sessions: int, idle_lanes: int) -> Finding:
+    """``limits`` is the text of /proc/PID/limits of the gateway.
+
+    An idle session holds its unix socket, its control connection and ``idle_lanes`` lanes dialled ahead.
+    """
+    found = re.search(r"^Max open files\s+(\d+)", limits, re.MULTILINE)
+    if found is None:
+        return unknown(
+            "descriptors", "the gateway's limit can't be read", "run the doctor as root or as the gateway's user"
+        )
+    limit = int(found.group(1))
+    room = max(limit - open_now, 0) // (2 + idle_lanes)
+    shown = f"{open_now} of {limit} open with {sessions} sessions; room for about {room} more idle ones"
+    fix = "raise LimitNOFILE in the gateway's systemd unit and restart it; sessions survive that"
+    if open_now > 0.9 * limit:
+        return bad("descriptors", shown, fix)
+    if room < max(sessions, 50):
+        return warn("descriptors", shown, fix)
+    return ok("descriptors", shown)
+
+
+def judge_refusals(refusals: object) -> Finding:
+    """What the gateway turned away since it started, by rule. Only one of them is a fault of the gateway's host."""
+    counts = {str(rule): int(n) for rule, n in refusals.items()} if isinstance(refusals, Mapping) else {}
+    if counts.get("port.no-descriptor"):
+        fix = "raise LimitNOFILE in the gateway's systemd unit and restart it; sessions survive that"
+        return bad("refusals", f"{counts['port.no-descriptor']} connections found no free descriptor", fix)
+    most = sorted(counts.items(), key=lambda pair: -pair[1])[:5]
+    return ok("refusals", ", ".join(f"{rule}: {n}" for rule, n in most) or "none since the gateway started")

@@ -1,0 +1,80 @@
+"""What the documentation names exists: files of the tree, and subcommands with the options that are shown."""
+
+import importlib
+import importlib.metadata
+import re
+import shlex
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from jupyter_hpcsec.cli.main import COMMANDS, build_parser
+
+TREE = Path(__file__).parent.parent
+PAGES = sorted([*(TREE / "docs").rglob("*.md"), *TREE.glob("*.md")])
+OURS = ("tests/", "hub_config/", "jupyter_hpcsec/", "docs/", "examples/", "tools/", ".ci/")
+MADE = ("docs/_build",)
+"""What is named and made by a command."""
+
+
+def named_files(text: str) -> set[str]:
+    """Paths of this tree that stand in backticks, and links to files."""
+    spans = re.findall(r"`([^`\n]+)`", text)
+    words = {word.rstrip(".,;:") for span in spans for word in span.split()}
+    return {word for word in words if word.startswith(OURS) and not word.startswith(MADE) and "*" not in word}
+
+
+def named_commands(text: str) -> Iterator[list[str]]:
+    """``hpcsec …`` lines of code blocks, and code spans that are a whole command."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    spans = re.findall(r"`(hpcsec [^`\n]+)`", text)
+    for line in [*lines, *spans]:
+        if line.strip().startswith("hpcsec "):
+            yield shlex.split(line, comments=True)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TREE)))
+def test_files_that_are_named_exist(page: Path) -> None:
+    missing = {name for name in named_files(page.read_text()) if not (TREE / name).exists()}
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TREE)))
+def test_commands_that_are_named_exist(page: Path) -> None:
+    for words in named_commands(page.read_text()):
+        command = words[0]
+        assert command in COMMANDS, f"hpcsec {command}"
+        shown = build_parser(command).format_help() + help_of(command)
+        for option in (word.split("=")[0] for word in words[1:] if word.startswith("--")):
+            assert option in shown, f"hpcsec {command} has no {option}"
+
+
+def help_of(command: str) -> str:
+    """The help of a subcommand and of its own subcommands."""
+    parser = ArgumentParser()
+    importlib.import_module(f"jupyter_hpcsec.cli.{command}").add_arguments(parser)
+    children = (action.choices.values() for action in parser._actions if isinstance(action.choices, dict))
+    return parser.format_help() + "".join(child.format_help() for group in children for child in group)
+
+
+def test_what_is_missing_is_seen() -> None:
+    assert named_files("see `tests/none.py`, `x tests/test_docs.py`") == {"tests/none.py", "tests/test_docs.py"}
+    assert list(named_commands("```sh\nhpcsec doctor --node  # here\n```\n`hpcsec keys list`")) == [
+        ["doctor", "--node"],
+        ["keys", "list"],
+    ]
+
+
+def test_every_dependency_has_its_reason() -> None:
+    page = (TREE / "docs" / "dependencies.md").read_text()
+    told = {name.strip() for row in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE) for name in row.split(",")}
+    declared = {Requirement(text).name for text in importlib.metadata.requires("jupyter-hpcsec") or []}
+    assert declared - {"jupyter_hpcsec"} <= told, declared - told
+
+
+def test_pages_are_found() -> None:
+    assert len(PAGES) > 15
