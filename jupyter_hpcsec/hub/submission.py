@@ -128,8 +128,7 @@ def job_variables(token: str, endpoints: Sequence[str], ca: bytes) -> dict[str, 
 # What follows the directives. The job itself opens the log: batch systems do not make its directory.
 BODY = """
 {% if logdir %}
-umask 077
-if mkdir -p -- {{ logdir | quote }}; then
+if (umask 077; mkdir -p -- {{ logdir | quote }}); then
   exec >>{{ logdir | quote }}/job-"${SLURM_JOB_ID:-${PBS_JOBID:-${LSB_JOBID:-local}}}".log 2>&1
 fi
 {% endif %}
