@@ -45,7 +45,7 @@ async def enrol():
     )
     try:
         got = await agent.enrol(token=asked["token"], job_id=asked["job_id"], node=asked["node"], evidence=evidence)
-        return {"enrolled": got.session, "launch": sorted(got.launch)}
+        return {"enrolled": got.session}
     except HpcsecError as error:
         return {"rule": getattr(error, "rule", type(error).__name__), "reason": error.reason}
 print(json.dumps(asyncio.run(enrol())))
@@ -75,8 +75,8 @@ def environment_loot(environment: bytes) -> dict[str, Any]:
     }
 
 
-def stolen_from_a_running_job(job_id: str) -> dict[str, Any]:
-    """Root reads the environment of the job's processes."""
+def stolen_from_a_running_job(job_id: str) -> dict[str, Any] | None:
+    """Root reads the environment of the job's processes; ``None`` while Slurm has not started one yet."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -85,7 +85,7 @@ def stolen_from_a_running_job(job_id: str) -> dict[str, Any]:
                 continue
             if f"SLURM_JOB_ID={job_id}\0".encode() in environment and b"HPCSEC_TOKEN=" in environment:
                 return environment_loot(environment)
-    raise AssertionError(f"no process of job {job_id} has a token")
+    return None
 
 
 def stolen_from_a_waiting_job(site: Site, job_id: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Scene:
         answer = self.attack(at=at, user=user, **changes)
         assert answer.get("rule") == rule, answer
         assert await self.worth() == before
-        assert self.site.log("gateway").count(f"[{rule}]") == log + 1, f"{rule} is not in the gateway's log"
+        assert self.site.log("gateway").count(f"[{rule}]") > log, f"{rule} is not in the gateway's log"
         assert self.what["token"] not in self.site.log("gateway")
 
 
@@ -150,7 +150,8 @@ async def test_a_stolen_token_is_worthless_to_all_others_and_good_for_its_job(
     facts = await alice.session()
     job = facts["job_id"]
     node = site.slurm("squeue", "--noheader", f"--jobs={job}", "--format=%B")
-    scene = Scene(site, facts["id"], stolen_from_a_running_job(job), job, node)
+    stolen = wait_until(lambda: stolen_from_a_running_job(job), f"a process of job {job} has a token")
+    scene = Scene(site, facts["id"], stolen, job, node)
     bobs = sleeping_job(site, "bob", scene.node)
 
     # bob, from a job of his own on the very node
@@ -210,10 +211,7 @@ async def test_a_job_that_waits_can_not_enrol_until_it_runs(site: Site) -> None:
     await scene.refused("enrol.other-job", at="node1", user="alice", job_id=running)
     site.slurm("scontrol", "release", job)
     wait_until(lambda: site.job_state(job) == "RUNNING", "the job runs")
-    assert scene.attack(at="node1", user="alice") == {
-        "enrolled": scene.session,
-        "launch": ["argv", "base_url", "env"],
-    }
+    assert scene.attack(at="node1", user="alice") == {"enrolled": scene.session}
     await site.gateway.end(scene.session, "the test is over")
 
 
@@ -224,8 +222,10 @@ def make_ended(site: Site, scene: Scene) -> None:
 
 def make_requeued(site: Site, scene: Scene) -> None:
     job = scene.what["job_id"]
-    site.slurm("scontrol", "requeue", job)
+    site.slurm("scontrol", "requeuehold", job)
+    wait_until(lambda: "REQUEUE" in site.job_state(job) or site.job_state(job) == "PENDING", "the job is put back")
     site.slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
+    site.slurm("scontrol", "release", job)
     wait_until(lambda: site.job_state(job) == "RUNNING", "the job runs again")
 
 
