@@ -191,8 +191,8 @@ class HpcsecGateway(Configurable):
             )
         if self.dead_after_s < 2 * self.heartbeat_s:
             raise TraitError(
-                f"dead_after_s = {self.dead_after_s} is less than two heartbeats of {self.heartbeat_s} s: agents that are "
-                "well would count as gone. Raise dead_after_s or lower heartbeat_s."
+                f"dead_after_s = {self.dead_after_s} is less than two heartbeats of {self.heartbeat_s} s: agents that "
+                "are well would count as gone. Raise dead_after_s or lower heartbeat_s."
             )
         if self.idle_lanes > self.lanes_per_session:
             raise TraitError(

@@ -47,7 +47,7 @@ class Watch:
     def new_page(self) -> Page:
         page = self.context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        page.on("websocket", lambda socket: self.sockets.append(socket))
+        page.on("websocket", self.sockets.append)
         return page
 
     def _console(self, message: ConsoleMessage) -> None:

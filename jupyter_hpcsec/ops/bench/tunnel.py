@@ -20,7 +20,7 @@ from jupyter_hpcsec.ops.bench.rounds import FULL, QUICK, Effort, Rounds, Started
 from jupyter_hpcsec.ops.bench.ssh import FAST_CIPHER, PrivilegeSeparation, Ssh
 from jupyter_hpcsec.ops.bench.statistics import Bound, Kind, Summary, Verdict
 from jupyter_hpcsec.ops.bench.ways import Direct, Tunnel, Way
-from jupyter_hpcsec.ops.family import Family
+from jupyter_hpcsec.ops.family import Family, tail
 from jupyter_hpcsec.ops.stopping import Stopping
 from jupyter_hpcsec.ops.versions import program
 
@@ -137,7 +137,7 @@ async def run(*, quick: bool, proxy: list[str] | None, say: Say) -> Report:
     stopping = Stopping(say)
     facts = machine(os.environ.get("PATH", os.defpath))
     if proxy:
-        facts["proxy"] = program((*proxy, "--version"), os.environ.get("PATH", os.defpath))
+        facts["proxy"] = program((*proxy, "--version"), os.environ)
     directory = _make_directory()
     logs = directory / "logs"
     logs.mkdir()
@@ -159,7 +159,7 @@ async def run(*, quick: bool, proxy: list[str] | None, say: Say) -> Report:
 
 def last_words(family: Family) -> str:
     """What the parts that ended by themselves had to say."""
-    return "".join(f"\n{part.name}:\n{part.tail()}" for part in family.parts.values() if not part.is_running)
+    return "".join(f"\n{part.name}:\n{tail(part.log)}" for part in family.parts.values() if not part.is_running)
 
 
 def _make_directory() -> Path:
