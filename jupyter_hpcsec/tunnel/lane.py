@@ -361,8 +361,6 @@ class Lane:
         except OSError:
             self._reset("closed by the reader")
 
-    # The stream
-
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
         self.last_active = self._loop.time()  # a lane may have been idle for longer than a stream may be silent
