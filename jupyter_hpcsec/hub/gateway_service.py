@@ -18,7 +18,7 @@ from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
-from jupyter_hpcsec.errors import Malformed, Unavailable
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
@@ -138,7 +138,10 @@ def _heed_signals(broker: IdentityBroker, log: logging.Logger) -> asyncio.Event:
 
     def reload() -> None:
         log.info("reading the keys anew")
-        broker.reload()
+        try:
+            broker.reload()
+        except HpcsecError as error:
+            log.warning("the keys in memory stay as they are: %s", error)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -83,6 +83,11 @@ async def test_it_serves_reloads_and_stops(directory: Path, caplog: pytest.LogCa
         while "reading the keys anew" not in caplog.text:
             await asyncio.sleep(0.01)
     assert (await AdminClient(settings.admin_socket).status())["ca"] == status["ca"]
+    (settings.state_directory / "keys").chmod(0o755)  # keys that others may have read are not taken over
+    os.kill(os.getpid(), signal.SIGHUP)
+    async with asyncio.timeout(5):
+        while "the keys in memory stay as they are" not in caplog.text:
+            await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, 10)
     with pytest.raises(Unavailable):
