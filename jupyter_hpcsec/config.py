@@ -195,9 +195,7 @@ class HpcsecGateway(Configurable):
                 "are well would count as gone. Raise dead_after_s or lower heartbeat_s."
             )
         if self.idle_lanes > self.lanes_per_session:
-            raise TraitError(
-                f"idle_lanes = {self.idle_lanes} is more than lanes_per_session = {self.lanes_per_session}"
-            )
+            raise TraitError(f"idle_lanes = {self.idle_lanes} is above lanes_per_session = {self.lanes_per_session}")
         limits = {name: getattr(self, name) for name in Limits.__dataclass_fields__ if self.has_trait(name)}
         return GatewaySettings(
             listen=tuple(self.listen),

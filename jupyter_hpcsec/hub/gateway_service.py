@@ -18,7 +18,7 @@ from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
-from jupyter_hpcsec.errors import Malformed, Unavailable
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
@@ -104,6 +104,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
     )
+    stop = _heed_signals(broker, log)
     registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time)
     gateway = Gateway(registry, broker, limits=settings.limits, log=log)
     desk = Desk(registry, broker, settings=settings, counters=counters, endpoints=lambda: gateway.endpoints, log=log)
@@ -120,28 +121,32 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         log.info("gateway %s listens on %s", __version__, ", ".join(gateway.endpoints))
         if "none" in settings.attestors:
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
-        await _until_told(broker, log, ready)
+        if ready:
+            ready.set()
+        await stop.wait()
+        log.info("stopping; sessions stay and are taken back by the next gateway")
     finally:
         await admin.stop()
         gateway.close()
         store.close()
 
 
-async def _until_told(broker: IdentityBroker, log: logging.Logger, ready: asyncio.Event | None) -> None:
+def _heed_signals(broker: IdentityBroker, log: logging.Logger) -> asyncio.Event:
+    """The event that SIGTERM and SIGINT set. Before the port is open: whoever sees that it is may send a signal."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
     def reload() -> None:
         log.info("reading the keys anew")
-        broker.reload()
+        try:
+            broker.reload()
+        except HpcsecError as error:
+            log.warning("the keys in memory stay as they are: %s", error)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    if ready:
-        ready.set()
-    await stop.wait()
-    log.info("stopping; sessions stay and are taken back by the next gateway")
+    return stop
 
 
 def run(config: Path) -> int:

@@ -32,6 +32,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 TOO_EARLY = ("attest.pending", "enrol.job-unbound", "enrol.unavailable")
 """Refusals that leave the token unused and may be over soon: the batch system starts the job, or does not answer."""
 EARLY_TRIES, EARLY_WAIT_S = 6, 3.0
+CONNECT_S, CONNECT_AGAIN_S = 10.0, 0.05
+"""How long a server that is too busy to accept a stream is tried, and how often."""
 DEAD_AFTER_S = 45
 SILENT_HEARTBEATS = 3
 """Heartbeats without an answer after which the control connection counts as dead."""
@@ -350,14 +352,27 @@ class Agent:
         if path is None:
             self._log.warning("refused a stream to %r: not a target of this session", target)
             lane.refuse("no such target")
+        else:
+            self._connect(lane, path, self._loop.time() + CONNECT_S)
+
+    def _connect(self, lane: Lane, path: Path, until: float) -> None:
+        """A unix socket whose queue is full says so at once instead of waiting: it is tried again for a while."""
+        if lane.is_closed:
             return
         try:
             plain = _connect_unix(path)
+        except BlockingIOError:
+            if self._loop.time() < until:
+                lane.hold()
+                self._loop.call_later(CONNECT_AGAIN_S, self._connect, lane, path, until)
+                return
+            self._log.warning("a stream was refused: the server has not accepted one for %g s", CONNECT_S)
+            lane.refuse("server busy")
         except OSError as exc:
-            self._log.warning("a stream to %s was refused by the server: %s", target, exc)
+            self._log.warning("a stream was refused by the server: %s", exc)
             lane.refuse("server not ready")
-            return
-        lane.attach(plain)
+        else:
+            lane.attach(plain)
 
     def lane_closed(self, lane: Lane, reason: str) -> None:
         """LaneOwner: forget the lane, and make up for it if it is missed."""

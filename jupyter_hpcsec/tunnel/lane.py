@@ -53,7 +53,7 @@ class LaneOwner(Protocol):
         """The lane carries nothing and may be used."""
 
     def lane_opened(self, lane: "Lane", target: str) -> None:
-        """The peer opened a stream; the owner calls ``attach`` or ``refuse`` before it returns."""
+        """The peer opened a stream; the owner calls ``attach``, ``refuse`` or ``hold`` before it returns."""
 
     def lane_closed(self, lane: "Lane", reason: str) -> None:
         """The lane is gone; ``reason`` says why."""
@@ -72,6 +72,7 @@ class Lane:
         "_events",
         "_held_in",
         "_is_blocked",
+        "_is_held",
         "_is_scheduled",
         "_loop",
         "_opening",
@@ -107,21 +108,19 @@ class Lane:
         self._events: deque[Event] = deque()
         self._held_in: memoryview | None = None
         self._undecoded: memoryview | None = None
-        self._is_blocked = self._is_scheduled = self._was_filled = False
+        self._is_blocked = self._is_held = self._is_scheduled = self._was_filled = False
         self._plain: socket.socket | None = None
         self._plain_interest: Interest | None = None
         self._edit: Edit | None = None
         self._opening = b""
         self._opening_timer: asyncio.TimerHandle | None = None
         self._poller = Poller.of(loop)
-        self._tls_interest = Interest(self._poller, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
+        self._tls_interest = Interest(self._poller, tls.fileno(), self._receive, self._on_tls_writable)
         self._tls_interest.read(True)
         self._go_on_soon()  # the last message of the handshake may have brought frames with it
         self.is_closed = self.is_faulty = False
         self.bytes_in = self.bytes_out = 0
         self.last_active = loop.time()
-
-    # What the owner does
 
     @property
     def is_idle(self) -> bool:
@@ -146,13 +145,24 @@ class Lane:
         if self._opening:
             self._opening_timer = self._loop.call_later(OPEN_DELAY_S, self._send_open)
 
+    def hold(self) -> None:
+        """Take nothing more from the peer until ``attach`` or ``refuse``: what is opened is not there yet."""
+        self._is_held = True
+
     def attach(self, plain: socket.socket) -> None:
-        """Serve the stream that the peer has just opened with this connected non-blocking socket."""
+        """Serve the stream that the peer has opened with this connected non-blocking socket."""
+        self._release()
         self._adopt(plain)
 
     def refuse(self, reason: str) -> None:
-        """Turn down the stream that the peer has just opened."""
+        """Turn down the stream that the peer has opened."""
+        self._release()
         self._reset(reason)
+
+    def _release(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._loop.call_soon(self._on_plain_writable)
 
     def close(self, reason: str) -> None:
         """Cut the lane now, with whatever it carries."""
@@ -170,10 +180,6 @@ class Lane:
 
     # Readiness
 
-    def _on_tls_readable(self) -> None:
-        if not self.is_closed:
-            self._receive()
-
     def _go_on_soon(self) -> None:
         """Go on after the other lanes: what the TLS layer or this lane holds makes no socket readable."""
         if not self._is_scheduled:
@@ -182,7 +188,7 @@ class Lane:
 
     def _go_on(self) -> None:
         self._is_scheduled = False
-        self._on_tls_readable()
+        self._receive()
 
     def _on_tls_writable(self) -> None:
         try:
@@ -313,6 +319,9 @@ class Lane:
     def _deliver(self) -> bool:
         """Act on the events that came in; whether all are done (else the plain socket must take bytes first)."""
         while self._events:
+            if self._is_held:
+                self._tls_interest.read(False)
+                return False
             event = self._events.popleft()
             try:
                 rest = self._act(event)
@@ -368,14 +377,11 @@ class Lane:
         return view[sent:] if sent < len(view) else None
 
     def _end_plain(self) -> None:
-        if self._plain is None:
-            return
         try:
-            self._plain.shutdown(socket.SHUT_WR)
+            if self._plain is not None:
+                self._plain.shutdown(socket.SHUT_WR)
         except OSError:
             self._reset("closed by the reader")
-
-    # The stream
 
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain

@@ -271,8 +271,9 @@ class Registry:
     def close(self) -> None:
         """The gateway stops; sessions stay, and the next gateway takes them back."""
         for live in self._live.values():
-            if live.control:
-                live.control.close()
+            control, live.control = live.control, None
+            if control:
+                control.close()
             live.port.close("the gateway is restarting")
         for task in self._tasks:
             task.cancel()

@@ -23,6 +23,8 @@ from jupyter_hpcsec.tunnel.sorry import sorry
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 ACCEPTS_AT_ONCE = 32
+BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted: connecting to a full unix socket fails at once."""
 PAUSE_S = 0.2
 """How long the socket rests when the process has no descriptor left: its readiness would otherwise be a busy loop."""
 GROWN = 1 << 20
@@ -68,7 +70,7 @@ class SessionPort:
 
     def listen(self, group: int | None) -> None:
         """Make the session's socket, 0600 or 0660 for a group; the proxy may connect from now on."""
-        listener = bind_unix(self.path, mode=0o600 if group is None else 0o660, group=group)
+        listener = bind_unix(self.path, mode=0o600 if group is None else 0o660, group=group, backlog=BACKLOG)
         listener.setblocking(False)
         self._listener = listener
         self._loop.add_reader(listener.fileno(), self._accept)
