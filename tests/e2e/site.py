@@ -179,6 +179,8 @@ class Site:
                 "cleanup_proxy": False,
                 "allow_named_servers": True,
                 "shutdown_on_logout": False,
+                # how often the hub looks after routes, which a proxy of its own supervisor has lost when it returns
+                "last_activity_interval": 5,
                 "tornado_settings": {"slow_spawn_timeout": 0, "slow_stop_timeout": 60},
                 "services": [{"name": "test-admin", "api_token": self._api_token}],
                 "load_roles": [
