@@ -28,6 +28,7 @@ GROWN = 1 << 20
 HUB_API_STREAMS = 8
 """Streams to the Hub API that one session may have open at once."""
 
+
 class SessionPort:
     """One session's socket and lanes.
 

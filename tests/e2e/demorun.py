@@ -88,8 +88,13 @@ class SiteWithProfiles(sites.LocalSite):
         return settings
 
 
+def choose_site(*, slurm: bool) -> sites.Site:
+    assert not slurm
+    return SiteWithProfiles()
+
+
 def run_with_profiles(arguments: Sequence[str]) -> int:
-    quickstart.choose_site = lambda *, slurm: SiteWithProfiles()
+    quickstart.choose_site = choose_site
     return main(list(arguments))
 
 
