@@ -52,6 +52,8 @@ def load_settings(path: Path) -> GatewaySettings:
         config: Config = PyFileConfigLoader(path.name, str(path.parent)).load_config()
     except ConfigFileNotFound as exc:
         raise Malformed(f"there is no configuration file {path}") from exc
+    except Exception as exc:  # the file is Python: whatever its lines raise, its admin needs the name of the file
+        raise Malformed(f"{path} can't be read: {type(exc).__name__}: {exc}") from exc
     unknown = [name for name in config.get("HpcsecGateway", {}) if not HpcsecGateway().has_trait(name)]
     if unknown:
         raise Malformed(f"{path}: HpcsecGateway has no setting {', '.join(sorted(unknown))}; see the admin guide")

@@ -38,3 +38,15 @@ class BufferPool:
         """Take a buffer back; no slice of it may be used any more."""
         if len(self._free) < _KEPT:
             self._free.append(buffer)
+
+
+def put_before(view: memoryview, start: int, frame: bytes) -> int:
+    """Write ``frame`` so that it ends where ``start`` was; the new start."""
+    view[start - len(frame) : start] = frame
+    return start - len(frame)
+
+
+def put_behind(view: memoryview, end: int, frame: bytes) -> int:
+    """Write ``frame`` from ``end`` on; the new end."""
+    view[end : end + len(frame)] = frame
+    return end + len(frame)

@@ -15,7 +15,7 @@ from collections import deque
 from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
-from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool
+from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool, put_before, put_behind
 from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
 from jupyter_hpcsec.tunnel.frames import (
     DONE_FRAME,
@@ -39,6 +39,8 @@ OPEN_DELAY_S = 0.002
 """How long OPEN waits for the first bytes of the stream to travel with it, at most."""
 ROUNDS = 4
 """Chunks that one callback may move before the event loop turns to other lanes."""
+EVENTS = 128
+"""Frames decoded at a time: a chunk of tiny frames, 40,000 of them, must not hold up the event loop."""
 
 
 class LaneOwner(Protocol):
@@ -58,7 +60,7 @@ class Lane:
     """One lane over a handshaken connection, which it owns from here on.
 
     ``state`` says where a new lane begins (see ``stream.py``). ``bytes_in`` and ``bytes_out`` count payload bytes since
-    the lane was made; ``last_active`` is in the loop's seconds.
+    the lane was made; ``last_active`` is in the loop's seconds. ``is_faulty``: the peer broke the protocol.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Lane:
         "_events",
         "_held_in",
         "_is_blocked",
+        "_is_scheduled",
         "_loop",
         "_opening",
         "_opening_timer",
@@ -77,9 +80,12 @@ class Lane:
         "_state",
         "_tls",
         "_tls_interest",
+        "_undecoded",
+        "_was_filled",
         "bytes_in",
         "bytes_out",
         "is_closed",
+        "is_faulty",
         "last_active",
     )
 
@@ -96,7 +102,8 @@ class Lane:
         self._decoder = FrameDecoder()
         self._events: deque[Event] = deque()
         self._held_in: memoryview | None = None
-        self._is_blocked = False
+        self._undecoded: memoryview | None = None
+        self._is_blocked = self._is_scheduled = self._was_filled = False
         self._plain: socket.socket | None = None
         self._plain_interest: Interest | None = None
         self._opening = b""
@@ -104,8 +111,8 @@ class Lane:
         self._poller = Poller.of(loop)
         self._tls_interest = Interest(self._poller, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
         self._tls_interest.read(True)
-        loop.call_soon(self._on_tls_readable)  # the last message of the handshake may have brought frames with it
-        self.is_closed = False
+        self._go_on_soon()  # the last message of the handshake may have brought frames with it
+        self.is_closed = self.is_faulty = False
         self.bytes_in = self.bytes_out = 0
         self.last_active = loop.time()
 
@@ -148,7 +155,7 @@ class Lane:
             self._take_opening()
         self._drop_plain()
         self._events.clear()
-        self._held_in = None
+        self._held_in = self._undecoded = None
         self._tls.close()
         self._owner.lane_closed(self, reason)
 
@@ -157,6 +164,16 @@ class Lane:
     def _on_tls_readable(self) -> None:
         if not self.is_closed:
             self._receive()
+
+    def _go_on_soon(self) -> None:
+        """Go on after the other lanes: what the TLS layer or this lane holds makes no socket readable."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_scheduled = False
+        self._on_tls_readable()
 
     def _on_tls_writable(self) -> None:
         try:
@@ -199,17 +216,17 @@ class Lane:
             self.last_active = self._loop.time()
             self.bytes_out += size
             self._state.send(Type.DATA)
-            start = _put_before(view, start, data_header(size))
+            start = put_before(view, start, data_header(size))
         if self._opening:
-            start = _put_before(view, start, self._take_opening())
+            start = put_before(view, start, self._take_opening())
         if is_end:
             self._state.send(Type.EOF)
-            end = _put_behind(view, end, EOF_FRAME)
+            end = put_behind(view, end, EOF_FRAME)
             if self._plain_interest:
                 self._plain_interest.read(False)
             if self._state.may_say_done:
                 self._state.send(Type.DONE)
-                end = _put_behind(view, end, DONE_FRAME)
+                end = put_behind(view, end, DONE_FRAME)
         self._write(view[start:end])
         if is_end:
             self._settle()
@@ -246,23 +263,40 @@ class Lane:
 
     def _receive(self) -> None:
         for _ in range(ROUNDS):
-            if self._events or self.is_closed:
+            if self._events or self.is_closed or not self._refill() or not self._deliver():
                 return
+            if self._undecoded is None and not self._was_filled:
+                return  # a buffer that was not filled has taken all there was
+        self._go_on_soon()
+
+    def _refill(self) -> bool:
+        """Decode the next events of what came in; False when there is nothing, or nothing more."""
+        if self._held_in is None:
             buffer = self._pool.take()
             try:
                 size = self._tls.read_into(buffer)
-                self._events.extend(self._decoder.receive(buffer[:size]))
-            except (OSError, Malformed) as exc:
+            except OSError as exc:
                 self._pool.give(buffer)
                 self.close(str(exc))
-                return
+                return False
             if not size:
                 self._pool.give(buffer)
-                return
-            self._held_in = buffer
-            if not self._deliver() or size + RECORD <= len(buffer):
-                return  # a buffer that was not filled has taken all there was
-        self._loop.call_soon(self._on_tls_readable)  # what the TLS layer holds by now makes no socket readable
+                return False
+            self._held_in, self._undecoded = buffer, buffer[:size]
+            self._was_filled = size + RECORD > len(buffer)
+        if self._undecoded is not None:
+            try:
+                events, taken = self._decoder.receive(self._undecoded, EVENTS)
+            except Malformed as exc:
+                self._break_off(exc)
+                return False
+            self._events.extend(events)
+            self._undecoded = self._undecoded[taken:] if taken < len(self._undecoded) else None
+        return True
+
+    def _break_off(self, error: Malformed) -> None:
+        self.is_faulty = True
+        self.close(error.reason)
 
     def _deliver(self) -> bool:
         """Act on the events that came in; whether all are done (else the plain socket must take bytes first)."""
@@ -271,7 +305,7 @@ class Lane:
             try:
                 rest = self._act(event)
             except Malformed as exc:
-                self.close(exc.reason)
+                self._break_off(exc)
                 return False
             if rest is not None:
                 self._events.appendleft(Data(rest))
@@ -281,7 +315,7 @@ class Lane:
                 return False
         if self._plain_interest:
             self._plain_interest.write(False)
-        if self._held_in is not None:
+        if self._held_in is not None and self._undecoded is None:
             self._pool.give(self._held_in)
             self._held_in = None
         return not self.is_closed
@@ -333,6 +367,7 @@ class Lane:
 
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
+        self.last_active = self._loop.time()  # a lane may have been idle for longer than a stream may be silent
         self._plain_interest = Interest(self._poller, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
         self._plain_interest.read(not self._is_blocked)
 
@@ -365,13 +400,3 @@ class Lane:
             self._write(DONE_FRAME)
         if self._state.is_idle and not self.is_closed:
             self._owner.lane_idle(self)
-
-
-def _put_before(view: memoryview, start: int, frame: bytes) -> int:
-    view[start - len(frame) : start] = frame
-    return start - len(frame)
-
-
-def _put_behind(view: memoryview, end: int, frame: bytes) -> int:
-    view[end : end + len(frame)] = frame
-    return end + len(frame)

@@ -244,7 +244,8 @@ async def test_a_template_that_would_print_the_token_is_refused(
         async def _get_batch_script(self, **subvars: Any) -> str:
             return f"#!/bin/sh\nexport HPCSEC_TOKEN={gateway.only['token']}\n"
 
-    assert (await fails(spawner := make(Leaky))).reason == "spawn.secret-in-script"
+    spawner = make(Leaky)
+    assert (await fails(spawner)).reason == "spawn.secret-in-script"
     assert slurm.read("7.script") == ""
     nothing_left(spawner, gateway, slurm)
 
@@ -336,6 +337,16 @@ async def test_jupyterhubs_time_limit_leaves_nothing(make: Make, gateway: Gatewa
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
+    nothing_left(spawner, gateway, slurm)
+
+
+async def test_a_start_that_takes_too_long_says_so_and_what_it_waited_for(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    failure = await fails(spawner := make(start_timeout=2))
+    assert failure.reason == "start-timeout"
+    assert "not ready within 2 seconds" in failure.jupyterhub_message
+    assert "Your job is queued" in failure.jupyterhub_message
     nothing_left(spawner, gateway, slurm)
 
 
