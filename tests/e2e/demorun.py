@@ -80,7 +80,11 @@ class Quickstart:
 
 
 class SiteWithProfiles(sites.LocalSite):
-    """This computer, with a choice."""
+    """This computer, with a choice, and a person whose name is not that of whoever runs the tests."""
+
+    def open(self, say: sites.Say) -> None:
+        super().open(say)
+        self.user = "ada"
 
     def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
         settings = super().spawner_settings(state, admin_socket)

@@ -144,6 +144,7 @@ def the_server_is_stopped(watch: Watch, page: Page, lab: str) -> None:
     with watch.context.expect_page() as opened:
         menu(page, "File", "Hub Control Panel")
     home = opened.value
+    home.wait_for_load_state("networkidle")  # its button does nothing before its script is there
     home.get_by_role("button", name="Stop My Server").click()
     expect(home.get_by_role("button", name="Start My Server")).to_be_visible()
     expect(page.get_by_role("dialog")).to_contain_text("is not running")

@@ -36,7 +36,7 @@ def page(site: Site, watch: Watch) -> Iterator[Page]:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.goto(f"{site.url}/hub/spawn")
-    expect(page.get_by_label("Small")).to_be_checked()
+    page.get_by_label("Small").check()
     yield page
     site.clear()
 
