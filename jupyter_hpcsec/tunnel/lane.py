@@ -12,11 +12,12 @@ It knows nothing of HTTP, of who the peer is, or of where a stream leads: its ow
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
-from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool, put_before, put_behind
-from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
+from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, RECORD, BufferPool, put_before, put_behind
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.frames import (
     DONE_FRAME,
     EOF_FRAME,
@@ -37,8 +38,10 @@ from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 OPEN_DELAY_S = 0.002
 """How long OPEN waits for the first bytes of the stream to travel with it, at most."""
-ROUNDS = 4
-"""Chunks that one callback may move before the event loop turns to other lanes."""
+ROUNDS = 1
+"""Chunks that one callback may move before the event loop turns to other lanes: a keystroke waits so long."""
+
+Edit = Callable[[memoryview, int], int]
 EVENTS = 128
 """Frames decoded at a time: a chunk of tiny frames, 40,000 of them, must not hold up the event loop."""
 
@@ -65,6 +68,7 @@ class Lane:
 
     __slots__ = (
         "_decoder",
+        "_edit",
         "_events",
         "_held_in",
         "_is_blocked",
@@ -106,6 +110,7 @@ class Lane:
         self._is_blocked = self._is_scheduled = self._was_filled = False
         self._plain: socket.socket | None = None
         self._plain_interest: Interest | None = None
+        self._edit: Edit | None = None
         self._opening = b""
         self._opening_timer: asyncio.TimerHandle | None = None
         self._poller = Poller.of(loop)
@@ -128,9 +133,13 @@ class Lane:
         self._state.send(Type.DONE)
         self._write(DONE_FRAME)
 
-    def open(self, target: str, plain: socket.socket) -> None:
-        """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
+    def open(self, target: str, plain: socket.socket, edit: Edit | None = None) -> None:
+        """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on.
+
+        ``edit(view, size)`` may change the stream's first bytes in place, before they leave; it returns their size.
+        """
         self._state.send(Type.OPEN)
+        self._edit = edit
         self._opening = open_frame(target)
         self._adopt(plain)
         self._on_plain_readable()
@@ -211,6 +220,9 @@ class Lane:
             return False
         if not size and not is_end:
             return False
+        if self._edit and size:
+            size = self._edit(view[HEADROOM : HEADROOM + CHUNK], size)
+            self._edit = None
         start, end = HEADROOM, HEADROOM + size
         if size:
             self.last_active = self._loop.time()

@@ -15,6 +15,7 @@ from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
+from jupyter_hpcsec.tunnel.hop import keep_connection
 from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
@@ -111,7 +112,7 @@ class SessionPort:
         self._last_used = self._loop.time()
         self.streams += 1
         if self._idle:
-            self._idle.pop().open("server", plain)
+            self._idle.pop().open("server", plain, keep_connection)
             self._ask()
         elif len(self._waiting) < self._limits.waiting_connections:
             self._waiting[plain] = self._loop.call_later(self._limits.wait_for_lane_s, self._give_up, plain)
@@ -153,7 +154,7 @@ class SessionPort:
         elif self._waiting:
             plain = next(iter(self._waiting))  # the one that waited longest
             self._waiting.pop(plain).cancel()
-            lane.open("server", plain)
+            lane.open("server", plain, keep_connection)
         else:
             self._idle.append(lane)
 

@@ -37,7 +37,7 @@ def machine(path: str) -> dict[str, Any]:
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
         "openssl": ssl.OPENSSL_VERSION,
-        "ssh": program(("ssh", "-V"), {"PATH": path}),
+        "ssh": program(("ssh", "-V"), path),
         "congestion_control": _read("/proc/sys/net/ipv4/tcp_congestion_control"),
         "jupyter_hpcsec": __version__,
     }

@@ -137,7 +137,7 @@ async def run(*, quick: bool, proxy: list[str] | None, say: Say) -> Report:
     stopping = Stopping(say)
     facts = machine(os.environ.get("PATH", os.defpath))
     if proxy:
-        facts["proxy"] = program((*proxy, "--version"), os.environ)
+        facts["proxy"] = program((*proxy, "--version"), os.environ.get("PATH", os.defpath))
     directory = _make_directory()
     logs = directory / "logs"
     logs.mkdir()
