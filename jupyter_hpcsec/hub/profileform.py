@@ -68,6 +68,10 @@ FORM = """\
     profile.querySelectorAll("input[type=number]").forEach((input) => { input.disabled = off; });
   });
   form.addEventListener("change", update);
+  form.addEventListener("input", ({ target }) => {
+    target.classList.remove("is-invalid");
+    target.removeAttribute("aria-invalid");
+  });
   window.addEventListener("pageshow", update);
   update();
 })();

@@ -5,7 +5,6 @@ Playwright only drives it; no browser is downloaded. Whatever a page asks anothe
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,11 @@ class Watch:
     def new_page(self) -> Page:
         page = self.context.new_page()
         page.set_default_timeout(PATIENCE_MS)
-        page.on("websocket", self.sockets.append)
+        page.on("websocket", self._opened)
         return page
+
+    def _opened(self, socket: WebSocket) -> None:  # Playwright can't call a built-in method
+        self.sockets.append(socket)
 
     def _console(self, message: ConsoleMessage) -> None:
         place = _place(message.page)
@@ -96,7 +98,3 @@ def picture(page: Page, name: str, **options: Any) -> None:
 def overflows(page: Page) -> bool:
     """Whether one must scroll sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
-
-
-def seconds(begin: float) -> str:
-    return f"{time.monotonic() - begin:.2f} s"

@@ -80,7 +80,11 @@ class Quickstart:
 
 
 class SiteWithProfiles(sites.LocalSite):
-    """This computer, with a choice."""
+    """This computer, with a choice, and a person whose name is not that of whoever runs the tests."""
+
+    def open(self, say: sites.Say) -> None:
+        super().open(say)
+        self.user = "ada"
 
     def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
         settings = super().spawner_settings(state, admin_socket)
@@ -88,8 +92,13 @@ class SiteWithProfiles(sites.LocalSite):
         return settings
 
 
+def choose_site(*, slurm: bool) -> sites.Site:
+    assert not slurm
+    return SiteWithProfiles()
+
+
 def run_with_profiles(arguments: Sequence[str]) -> int:
-    quickstart.choose_site = lambda *, slurm: SiteWithProfiles()
+    quickstart.choose_site = choose_site
     return main(list(arguments))
 
 
