@@ -33,7 +33,6 @@ HUB_API_STREAMS = 8
 """Streams to the Hub API that one session may have open at once; their lanes come on top of ``lanes_per_session``."""
 
 
-
 class SessionPort:
     """One session's socket and lanes.
 
