@@ -244,7 +244,8 @@ async def test_a_template_that_would_print_the_token_is_refused(
         async def _get_batch_script(self, **subvars: Any) -> str:
             return f"#!/bin/sh\nexport HPCSEC_TOKEN={gateway.only['token']}\n"
 
-    assert (await fails(spawner := make(Leaky))).reason == "spawn.secret-in-script"
+    spawner = make(Leaky)
+    assert (await fails(spawner)).reason == "spawn.secret-in-script"
     assert slurm.read("7.script") == ""
     nothing_left(spawner, gateway, slurm)
 
