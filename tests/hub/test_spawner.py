@@ -244,7 +244,8 @@ async def test_a_template_that_would_print_the_token_is_refused(
         async def _get_batch_script(self, **subvars: Any) -> str:
             return f"#!/bin/sh\nexport HPCSEC_TOKEN={gateway.only['token']}\n"
 
-    assert (await fails(spawner := make(Leaky))).reason == "spawn.secret-in-script"
+    spawner = make(Leaky)
+    assert (await fails(spawner)).reason == "spawn.secret-in-script"
     assert slurm.read("7.script") == ""
     nothing_left(spawner, gateway, slurm)
 
@@ -285,7 +286,7 @@ async def test_the_page_tells_what_happens(make: Make, gateway: GatewayDouble, s
     ],
 )
 async def test_how_a_job_ended_reaches_the_user(
-    make: Make, gateway: GatewayDouble, slurm: SlurmDouble, state: str, reason: str, said: str
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble, *, state: str, reason: str, said: str
 ) -> None:
     slurm.write("first", f"{state}|{reason}|N/A|node1")
     slurm.write(
@@ -345,7 +346,7 @@ async def test_a_start_cancelled_inside_sbatch_leaves_nothing(
     slurm.write("slow")
     spawner = make()
     start = asyncio.ensure_future(spawner.start())
-    await until(lambda: (slurm.directory / "taken").exists())
+    await until((slurm.directory / "taken").exists)
     start.cancel()
     await asyncio.sleep(0)
     slurm.remove("slow")
