@@ -189,6 +189,13 @@ class HpcsecGateway(Configurable):
             raise TraitError(
                 "set c.HpcsecGateway.public_endpoints to what compute nodes dial, such as ['hub.example:8443']"
             )
+        if self.dead_after_s < 2 * self.heartbeat_s:
+            raise TraitError(
+                f"dead_after_s = {self.dead_after_s} is less than two heartbeats of {self.heartbeat_s} s: agents that "
+                "are well would count as gone. Raise dead_after_s or lower heartbeat_s."
+            )
+        if self.idle_lanes > self.lanes_per_session:
+            raise TraitError(f"idle_lanes = {self.idle_lanes} is above lanes_per_session = {self.lanes_per_session}")
         limits = {name: getattr(self, name) for name in Limits.__dataclass_fields__ if self.has_trait(name)}
         return GatewaySettings(
             listen=tuple(self.listen),

@@ -8,9 +8,10 @@ REASON_LIMIT = 400
 """Characters. A reason may quote what a peer sent, so that its length is bounded here and nowhere else."""
 
 
-def _bounded(reason: str) -> str:
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason[: REASON_LIMIT + 1])
-    return printable if len(printable) <= REASON_LIMIT else printable[: REASON_LIMIT - 1] + "…"
+def printable(text: str, limit: int = REASON_LIMIT) -> str:
+    """What may stand in a log line or on a page: at most ``limit`` characters, no line end and no control character."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 class HpcsecError(Exception):
@@ -20,7 +21,7 @@ class HpcsecError(Exception):
     """
 
     def __init__(self, reason: str) -> None:
-        self.reason = _bounded(reason)
+        self.reason = printable(reason)
         super().__init__(self.reason)
 
 

@@ -56,7 +56,7 @@ class IdentityBroker:
     def context(self) -> ssl.SSLContext:
         """The context of the current authority; a client that trusts an older one gets that one's, by its SNI."""
         now = self._clock()
-        if not self._contexts or now - self._made_at > CONTEXT_LIFE_S:
+        if not self._contexts or not 0 <= now - self._made_at <= CONTEXT_LIFE_S:  # below 0: the clock was set back
             self._make_contexts(int(now))
         return self._contexts[self._current]
 
@@ -140,6 +140,7 @@ class IdentityBroker:
             user=enrolled.user,
             server=enrolled.server,
             launch=launch,
+            now=now,
             not_after=issued.not_after,
             ends_at=enrolled.ends_at,
         )

@@ -18,7 +18,7 @@ from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
-from jupyter_hpcsec.errors import Malformed, Unavailable
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
@@ -52,6 +52,8 @@ def load_settings(path: Path) -> GatewaySettings:
         config: Config = PyFileConfigLoader(path.name, str(path.parent)).load_config()
     except ConfigFileNotFound as exc:
         raise Malformed(f"there is no configuration file {path}") from exc
+    except Exception as exc:  # the file is Python: whatever its lines raise, its admin needs the name of the file
+        raise Malformed(f"{path} can't be read: {type(exc).__name__}: {exc}") from exc
     unknown = [name for name in config.get("HpcsecGateway", {}) if not HpcsecGateway().has_trait(name)]
     if unknown:
         raise Malformed(f"{path}: HpcsecGateway has no setting {', '.join(sorted(unknown))}; see the admin guide")
@@ -102,6 +104,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
     )
+    stop = _heed_signals(broker, log)
     registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time)
     gateway = Gateway(registry, broker, limits=settings.limits, log=log)
     desk = Desk(registry, broker, settings=settings, counters=counters, endpoints=lambda: gateway.endpoints, log=log)
@@ -118,28 +121,32 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         log.info("gateway %s listens on %s", __version__, ", ".join(gateway.endpoints))
         if "none" in settings.attestors:
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
-        await _until_told(broker, log, ready)
+        if ready:
+            ready.set()
+        await stop.wait()
+        log.info("stopping; sessions stay and are taken back by the next gateway")
     finally:
         await admin.stop()
         gateway.close()
         store.close()
 
 
-async def _until_told(broker: IdentityBroker, log: logging.Logger, ready: asyncio.Event | None) -> None:
+def _heed_signals(broker: IdentityBroker, log: logging.Logger) -> asyncio.Event:
+    """The event that SIGTERM and SIGINT set. Before the port is open: whoever sees that it is may send a signal."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
     def reload() -> None:
         log.info("reading the keys anew")
-        broker.reload()
+        try:
+            broker.reload()
+        except HpcsecError as error:
+            log.warning("the keys in memory stay as they are: %s", error)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    if ready:
-        ready.set()
-    await stop.wait()
-    log.info("stopping; sessions stay and are taken back by the next gateway")
+    return stop
 
 
 def run(config: Path) -> int:

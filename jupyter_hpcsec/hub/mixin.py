@@ -27,6 +27,8 @@ from jupyter_hpcsec.hub.route import UnixSocketRoute, socket_url
 from jupyter_hpcsec.hub.submission import job_variables
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Progress, State
 
+CLEAN_UP_S = 10.0
+"""Of ``start_timeout``, what is kept for ending session and job, so that it is we who say what happened."""
 LIFETIME_MARGIN_S = 300
 """Between the end of a job and the end of everything that was issued for it."""
 
@@ -61,9 +63,10 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         """
         self._starting = True
         try:
-            return await self._start()
-        except BaseException as error:  # also when JupyterHub's time limit cancels the start
-            told = failed(error) if isinstance(error, HpcsecError) else error
+            async with asyncio.timeout(self.start_timeout - min(CLEAN_UP_S, self.start_timeout / 10)):
+                return await self._start()
+        except BaseException as error:  # also when JupyterHub cancels the start
+            told = self._told(error)
             await self.clean_up(getattr(told, "jupyterhub_message", "the start was cancelled"))
             if told is error:
                 raise
@@ -71,6 +74,18 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         finally:
             self._starting = False
             self.feed.close()
+
+    def _told(self, error: BaseException) -> BaseException:
+        """What the user is told of a failed start; JupyterHub itself has no words for one that took too long."""
+        if isinstance(error, HpcsecError):
+            return failed(error)
+        if not isinstance(error, TimeoutError):
+            return error
+        return SpawnFailed(
+            f"Your server was not ready within {self.start_timeout} seconds. The last news was: {self.feed.last}. "
+            "Start it again later, or ask for less.",
+            reason="start-timeout",
+        )
 
     async def _start(self) -> str:
         verify_hub(self.user.settings)  # 1

@@ -180,7 +180,7 @@ async def checked(settings: Settings, console: Console, caller: Mapping[str, str
 
     async def work(demo: Demo) -> None:
         report.timings["start"] = round(console.elapsed(), 3)
-        report.versions = versions(demo.programs(), demo.plan.environment(caller))
+        report.versions = versions(demo.programs(), caller.get("PATH", os.defpath), demo.plan.variables)
         browser = Browser(demo.plan.url)
         try:
             await Check(demo, browser, report, demo.look).run()

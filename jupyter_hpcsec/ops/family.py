@@ -36,6 +36,10 @@ class Part:
         """Whether it has not ended yet."""
         return self.process.poll() is None
 
+    def tail(self) -> str:
+        """The last lines of its log."""
+        return tail(self.log)
+
 
 def tail(log: Path) -> str:
     """The last lines of a log."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import stat
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.demo_plan import Plan, render
 from jupyter_hpcsec.ops.family import Family, tail
+from jupyter_hpcsec.ops.listeners import listeners
 from jupyter_hpcsec.ops.notebook import find_example
 from jupyter_hpcsec.ops.ports import free_ports, public_port
 from jupyter_hpcsec.ops.protections import as_lines, protections
@@ -107,6 +109,7 @@ class Demo:
         self._plan: Plan | None = None
         self._site: Site | None = None
         self._jobs: set[str] = set()
+        self._claim: socket.socket | None = None
 
     @property
     def plan(self) -> Plan:
@@ -125,7 +128,7 @@ class Demo:
     async def start(self) -> None:
         """Start all parts; returns when the hub answers through the proxy."""
         proxy = find_proxy(self._caller.get("PATH", os.defpath))
-        port = public_port(self.settings.port, DEFAULT_PORT)
+        port, self._claim = public_port(self.settings.port, DEFAULT_PORT)
         if port != DEFAULT_PORT and self.settings.port is None:
             self.console.say("proxy", f"port {DEFAULT_PORT} is taken, so it is {port} this time")
         self._state = make_state((self._caller.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp"))  # noqa: S108 - mkdtemp
@@ -201,13 +204,17 @@ class Demo:
         return sessions
 
     async def _hub_answers(self) -> bool:
+        """Whether our hub answers through our proxy: another program may have been faster at the port."""
         if not self.plan.hub_socket.exists():
             return False
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
-                return (await client.get(f"{self.plan.url}/hub/health")).is_success
+                if not (await client.get(f"{self.plan.url}/hub/health")).is_success:
+                    return False
         except httpx.TransportError:
             return False
+        ours = listeners(self.family.parts["hub"].process.pid)
+        return any(listener.port == self.plan.public_port for listener in ours)
 
     def login_url(self) -> str:
         """The current one-time link."""
@@ -236,6 +243,8 @@ class Demo:
                 self._keep_logs(self._state)
                 remove_state(self._state)
                 self.console.say("state", f"{self._state} is removed")
+            if self._claim is not None:
+                self._claim.close()
 
     async def _stop_processes(self, family: Family, hurry: asyncio.Event) -> None:
         if "gateway" in family.parts:

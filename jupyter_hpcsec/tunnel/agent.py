@@ -21,8 +21,8 @@ from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
+from jupyter_hpcsec.tunnel.hubport import HubApiPort
 from jupyter_hpcsec.tunnel.lane import Lane
-from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 from jupyter_hpcsec.tunnel.tls import HANDSHAKE_S, MessageStream, client_context, dial, parse_endpoint
@@ -32,6 +32,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 TOO_EARLY = ("attest.pending", "enrol.job-unbound", "enrol.unavailable")
 """Refusals that leave the token unused and may be over soon: the batch system starts the job, or does not answer."""
 EARLY_TRIES, EARLY_WAIT_S = 6, 3.0
+CONNECT_S, CONNECT_AGAIN_S = 10.0, 0.05
+"""How long a server that is too busy to accept a stream is tried, and how often."""
 DEAD_AFTER_S = 45
 SILENT_HEARTBEATS = 3
 """Heartbeats without an answer after which the control connection counts as dead."""
@@ -77,7 +79,7 @@ class Agent:
         if not self._endpoints:
             raise Malformed("the job was given no gateway to dial")
         self._authority, self._credentials, self._targets = ca, credentials, dict(targets)
-        self._hub_api_socket, self._server_name, self._log = hub_api_socket, server_name, log
+        self._server_name, self._log = server_name, log
         self._clock, self._jitter = clock, jitter
         self._loop = asyncio.get_running_loop()
         self._pool = BufferPool()
@@ -85,14 +87,15 @@ class Agent:
         self._control: MessageStream | None = None
         self._connected = asyncio.Event()
         self._lanes: set[Lane] = set()
-        self._own_lanes: set[Lane] = set()
         self._dialling = self._total = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[str] = self._loop.create_future()
-        self._hub_listener: socket.socket | None = None
+        self._hub_api = HubApiPort(hub_api_socket, dial=lambda: self._dial(m.LANE), pool=self._pool, log=log)
+        self._lane_wait = FIRST_WAIT_S
         self._state, self._message = State.ENROLLED.value, ""
         self._not_after = self._ends_at = 0
-        self._skew = self._renew_at = 0.0
+        self._renew_at = 0.0
+        self._gateway_clock = clock() - self._loop.time()
 
     # Enrolment
 
@@ -118,6 +121,7 @@ class Agent:
             raise Malformed(f"the gateway answered an enrolment with {type(answer).__name__}")
         self._credentials.install(answer.certificate)
         self._ends_at = answer.ends_at
+        self._note_time(answer.now)
         self._note_life(answer.not_after)
         return answer
 
@@ -133,9 +137,7 @@ class Agent:
 
     async def run(self) -> str:
         """Hold the tunnel until the session ends; the reason of the end."""
-        self._hub_listener = bind_unix(self._hub_api_socket)
-        self._hub_listener.setblocking(False)
-        self._loop.add_reader(self._hub_listener.fileno(), self._accept_hub_api)
+        self._hub_api.listen()
         keeper = self._loop.create_task(self._keep_control())
         try:
             keeper.add_done_callback(self._keeper_stopped)
@@ -161,12 +163,10 @@ class Agent:
             self._ended.set_result(reason)
 
     def _close(self) -> None:
-        if self._hub_listener:
-            self._loop.remove_reader(self._hub_listener.fileno())
-            self._hub_listener.close()
+        self._hub_api.close()
         for task in self._tasks:
             task.cancel()
-        for lane in list(self._lanes | self._own_lanes):
+        for lane in list(self._lanes):
             lane.close("the session is over")
         if self._control:
             self._control.close()
@@ -181,9 +181,9 @@ class Agent:
     async def _keep_control(self) -> None:
         wait = FIRST_WAIT_S
         while not self._ended.done():
+            began = self._loop.time()
             try:
                 await self._hold_control()
-                wait = FIRST_WAIT_S
             except Refused as refusal:
                 self.stop(f"the gateway refused this job: {refusal}")
                 return
@@ -192,6 +192,8 @@ class Agent:
             if self._gateway_time() > self._not_after:
                 self.stop("the certificate expired while the gateway could not be reached")
                 return
+            if self._loop.time() - began > 2 * LONGEST_WAIT_S:
+                wait = FIRST_WAIT_S  # it stood for a while: this is a new trouble, not the old one going on
             await asyncio.sleep(wait * (0.5 + self._jitter()))
             wait = min(2 * wait, LONGEST_WAIT_S)
 
@@ -222,9 +224,12 @@ class Agent:
         message = await self._next(stream, HANDSHAKE_S)
         if isinstance(message, m.Denied):
             raise Refused(message.rule, message.reason)
+        if isinstance(message, m.End):
+            self.stop(message.reason)
+            raise Unavailable("the session ended")
         if not isinstance(message, m.Welcome):
             raise Malformed(f"the gateway began with {type(message).__name__}")
-        self._skew = message.now - self._clock()
+        self._note_time(message.now)
         return max(1, message.heartbeat_s)
 
     @staticmethod
@@ -250,7 +255,7 @@ class Agent:
                 self._contexts.clear()
                 self._log.info("certificate renewed")
             case m.Heartbeat():
-                self._skew = message.now - self._clock()
+                self._note_time(message.now)
             case _:
                 raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
 
@@ -268,8 +273,12 @@ class Agent:
         now = self._gateway_time()
         self._not_after, self._renew_at = not_after, now + max(0.0, not_after - now) / 2
 
+    def _note_time(self, gateway_now: int) -> None:
+        self._gateway_clock = gateway_now - self._loop.time()
+
     def _gateway_time(self) -> float:
-        return self._clock() + self._skew
+        """The gateway's clock, carried on by one that nobody sets: a step of the node's clock must not end the job."""
+        return self._loop.time() + self._gateway_clock
 
     # Connections to the gateway
 
@@ -304,7 +313,10 @@ class Agent:
             shown = None
             if protocol != m.ENROL:
                 shown = (self._credentials.certificate_pem(), self._credentials.key_pem())
-            self._contexts[protocol] = client_context(protocol, self._authority, shown)
+            try:
+                self._contexts[protocol] = client_context(protocol, self._authority, shown)
+            except OSError as exc:  # no descriptor left, say: a later try may find one
+                raise Unavailable(f"no TLS context can be made: {exc}") from exc
         return self._contexts[protocol]
 
     # Lanes
@@ -317,77 +329,71 @@ class Agent:
 
     async def _add_lane(self) -> None:
         try:
-            lane = self._make_lane(await self._dial(m.LANE))
+            tls = await self._dial(m.LANE)
         except Unavailable as error:
             self._log.warning("a lane can't be made: %s", error)
             await asyncio.sleep(LONGEST_WAIT_S * self._jitter())
         else:
+            state = StreamState(local=Side.NEW, remote=Side.IDLE)
+            lane = Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state)
             self._lanes.add(lane)
             lane.announce()
         finally:
             self._dialling -= 1
-        self._loop.call_later(FIRST_WAIT_S, self._fill)
-
-    def _make_lane(self, tls: TlsConnection) -> Lane:
-        state = StreamState(local=Side.NEW, remote=Side.IDLE)
-        return Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state)
+        self._loop.call_later(self._lane_wait, self._fill)
 
     def lane_idle(self, lane: Lane) -> None:
-        """LaneOwner: a lane of ours had its one stream; the gateway's lanes wait for the next."""
-        if lane in self._own_lanes:
-            lane.close("its one stream is over")
+        """LaneOwner: the lane waits for the gateway's next stream."""
 
     def lane_opened(self, lane: Lane, target: str) -> None:
         """LaneOwner: connect a stream to what its target's name stands for."""
+        self._lane_wait = FIRST_WAIT_S
         path = self._targets.get(target)
         if path is None:
             self._log.warning("refused a stream to %r: not a target of this session", target)
             lane.refuse("no such target")
+        else:
+            self._connect(lane, path, self._loop.time() + CONNECT_S)
+
+    def _connect(self, lane: Lane, path: Path, until: float) -> None:
+        """A unix socket whose queue is full says so at once instead of waiting: it is tried again for a while."""
+        if lane.is_closed:
             return
-        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        plain.setblocking(False)
         try:
-            plain.connect(str(path))
+            plain = _connect_unix(path)
+        except BlockingIOError:
+            if self._loop.time() < until:
+                lane.hold()
+                self._loop.call_later(CONNECT_AGAIN_S, self._connect, lane, path, until)
+                return
+            self._log.warning("a stream was refused: the server has not accepted one for %g s", CONNECT_S)
+            lane.refuse("server busy")
         except OSError as exc:
-            plain.close()
-            self._log.warning("a stream to %s was refused by the server: %s", target, exc)
+            self._log.warning("a stream was refused by the server: %s", exc)
             lane.refuse("server not ready")
-            return
-        lane.attach(plain)
+        else:
+            lane.attach(plain)
 
     def lane_closed(self, lane: Lane, reason: str) -> None:
         """LaneOwner: forget the lane, and make up for it if it is missed."""
         self._log.debug("lane closed: %s", reason)
-        self._own_lanes.discard(lane)
         if lane in self._lanes:
             self._lanes.discard(lane)
-            self._loop.call_later(FIRST_WAIT_S, self._fill)
+            self._loop.call_later(self._lane_wait, self._fill)
+            self._lane_wait = min(2 * self._lane_wait, LONGEST_WAIT_S)  # until one carries a stream
 
     def _spawn(self, coroutine: Any) -> None:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # The Hub API, for the single-user server
 
-    def _accept_hub_api(self) -> None:
-        if self._hub_listener is None:
-            return
-        with contextlib.suppress(BlockingIOError):
-            plain, _ = self._hub_listener.accept()
-            plain.setblocking(False)
-            if peer_credentials(plain).uid != peer_credentials(self._hub_listener).uid:
-                self._log.warning("refused another user's connection to the Hub API socket")
-                plain.close()
-                return
-            self._spawn(self._carry_hub_api(plain))
-
-    async def _carry_hub_api(self, plain: socket.socket) -> None:
-        try:
-            lane = self._make_lane(await self._dial(m.LANE))
-        except HpcsecError as error:
-            self._log.warning("the Hub API can't be reached: %s", error)
-            plain.close()
-            return
-        self._own_lanes.add(lane)
-        lane.open("hub-api", plain)
+def _connect_unix(path: Path) -> socket.socket:
+    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        plain.setblocking(False)
+        plain.connect(str(path))
+    except OSError:
+        plain.close()
+        raise
+    return plain

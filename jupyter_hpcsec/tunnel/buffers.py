@@ -14,8 +14,11 @@ def aligned_buffer(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, size + ALIGNMENT))[ALIGNMENT:]
 
 
-CHUNK = 256 * 1024
-"""Bytes of payload gathered before a write: system calls and callbacks are then a small part of the cost."""
+RECORD = 16 * 1024
+"""Bytes of plaintext in a full TLS record (RFC 8446, 5.1)."""
+CHUNK = 16 * RECORD - HEADER
+"""Bytes of payload gathered before a write: system calls and callbacks are then a small part of the cost, and with its
+header a chunk is whole records."""
 HEADROOM = 2 * ALIGNMENT
 """Space before the payload, for OPEN and the header of DATA; it keeps the payload where copies are fast."""
 TAILROOM = 2 * HEADER
@@ -38,3 +41,15 @@ class BufferPool:
         """Take a buffer back; no slice of it may be used any more."""
         if len(self._free) < _KEPT:
             self._free.append(buffer)
+
+
+def put_before(view: memoryview, start: int, frame: bytes) -> int:
+    """Write ``frame`` so that it ends where ``start`` was; the new start."""
+    view[start - len(frame) : start] = frame
+    return start - len(frame)
+
+
+def put_behind(view: memoryview, end: int, frame: bytes) -> int:
+    """Write ``frame`` from ``end`` on; the new end."""
+    view[end : end + len(frame)] = frame
+    return end + len(frame)

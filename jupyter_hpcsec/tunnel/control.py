@@ -4,7 +4,16 @@ import asyncio
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.connection import TlsConnection
-from jupyter_hpcsec.tunnel.messages import MAX_MESSAGE, Denied, End, FromAgent, FromGateway, Hello, decode_from_agent
+from jupyter_hpcsec.tunnel.messages import (
+    MAX_MESSAGE,
+    Denied,
+    End,
+    FromAgent,
+    FromGateway,
+    Hello,
+    Welcome,
+    decode_from_agent,
+)
 from jupyter_hpcsec.tunnel.tls import MessageStream
 
 GOODBYE_S = 0.5
@@ -12,12 +21,13 @@ GOODBYE_S = 0.5
 
 
 class ControlConnection:
-    """One agent's control connection."""
+    """One agent's control connection. ``is_welcome``: its first message, a ``Welcome``, is on its way."""
 
-    __slots__ = ("stream",)
+    __slots__ = ("is_welcome", "stream")
 
     def __init__(self, tls: TlsConnection) -> None:
         self.stream = MessageStream(tls)
+        self.is_welcome = False
 
     async def hello(self, timeout_s: float) -> Hello:
         """The first message, which must be a ``Hello``."""
@@ -25,6 +35,11 @@ class ControlConnection:
         if not isinstance(message, Hello):
             raise Malformed("a control connection begins with 'hello'")
         return message
+
+    async def welcome(self, message: Welcome) -> None:
+        """Answer the ``Hello``; from here on other messages may be sent."""
+        self.is_welcome = True  # what is sent from now on waits for its turn behind this one
+        await self.stream.send(message)
 
     async def receive(self, timeout_s: float) -> FromAgent:
         """The next message; ``Refused`` when the agent has been silent for ``timeout_s`` seconds."""

@@ -35,11 +35,16 @@ class Desk:
     ) -> Registration:
         """A new session for a job that is about to be submitted, and its job token."""
         session = self._registry.add(user=user, server=server, uid=uid, lifetime_s=lifetime_s, launch=launch)
+        try:
+            token, ca = self._broker.token(session, self._registry.now()), self._broker.authority()
+        except BaseException:
+            self._registry.finish(session.id, "no token could be made")  # nobody will ever know of it
+            raise
         self._registry.note(session.id, State.WAITING, "Registered; the job is being submitted.")
         return Registration(
             session=session.id,
-            token=self._broker.token(session, self._registry.now()),
-            ca=self._broker.authority(),
+            token=token,
+            ca=ca,
             endpoints=list(self._settings.public_endpoints),
             socket=self._registry.socket_path(session.id),
         )

@@ -126,11 +126,14 @@ class FrameDecoder:
     _data_left: int = 0
     _partial: bytearray = field(default_factory=bytearray)
 
-    def receive(self, view: memoryview) -> list[Event]:
-        """The events that ``view`` completes, in order; ``Malformed`` at the first byte that no frame can have."""
+    def receive(self, view: memoryview, most: int) -> tuple[list[Event], int]:
+        """The first ``most`` events that ``view`` completes, in order, and how many of its bytes they took.
+
+        ``Malformed`` at the first byte that no frame can have.
+        """
         events: list[Event] = []
         position, end = 0, len(view)
-        while position < end:
+        while position < end and len(events) < most:
             if self._data_left:
                 size = min(self._data_left, end - position)
                 events.append(Data(view[position : position + size]))
@@ -153,7 +156,7 @@ class FrameDecoder:
             position += len(taken)
             if len(self._partial) == wanted:
                 self._complete(events)
-        return events
+        return events, position
 
     def _bytes_wanted(self) -> int:
         """Bytes of header, or of header and small payload, that ``_partial`` has when it is complete."""

@@ -5,21 +5,25 @@ many are unfinished. What is refused is refused before any session is looked at.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from jupyter_hpcsec.config import Limits
-from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.limits import Cap, Counters, RateLimit, address_key
-from jupyter_hpcsec.tunnel.messages import PROTOCOLS
+from jupyter_hpcsec.tunnel.messages import ENROL, PROTOCOLS
 from jupyter_hpcsec.tunnel.tls import handshake, parse_endpoint, tune
 
 ACCEPTS_AT_ONCE = 64
+ONE_ADDRESS = 4
+"""One address may have this fraction of all unfinished handshakes: it can't keep everybody else out."""
 PAUSE_S = 0.2
 """How long the port rests when the process has no descriptor left; the kernel's queue holds who comes meanwhile."""
 
@@ -46,6 +50,12 @@ def _checked_protocol(tls: TlsConnection) -> str:
     return protocol
 
 
+def _rule(refusal: HpcsecError) -> str:
+    if isinstance(refusal, Refused):
+        return refusal.rule
+    return "port.malformed" if isinstance(refusal, Malformed) else "port.cut"
+
+
 class FrontDoor:
     """Accepts connections on the TLS port(s) and finishes their handshakes within the limits.
 
@@ -66,6 +76,7 @@ class FrontDoor:
         self._limits, self._counters, self._log = limits, counters, log
         self._rate = RateLimit(limits.handshakes_per_second, limits.handshake_burst)
         self._unfinished = Cap(limits.unfinished_handshakes)
+        self._by_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -111,41 +122,66 @@ class FrontDoor:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _admit(self, raw: socket.socket, address: str) -> None:
-        """Steps before a handshake may cost anything: 1 the address's rate; 2 all unfinished handshakes."""
-        if not self._rate.allow(address_key(address), self._loop.time()):
-            self._refuse(Refused("port.rate", "too many connections from one address"), address)
+        key = address_key(address)
+        rule = self._obstacle(key)
+        if rule:
+            self._counters.count(rule)  # no log line: a flood must not fill the log as well
             raw.close()
-        elif not self._unfinished.acquire():
-            self._refuse(Refused("port.unfinished", "too many unfinished handshakes"), address)
-            raw.close()
-        else:
-            task = self._loop.create_task(self._serve(raw, address))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    def _refuse(self, refusal: HpcsecError, address: str) -> None:
-        rule = refusal.rule if isinstance(refusal, Refused) else "port.cut"
-        self._counters.count(rule)
-        if rule not in ("port.rate", "port.unfinished"):  # a flood must not fill the log as well; the counters show it
-            self._log.warning("refused a connection from %s: %s", address, refusal)
-
-    async def _serve(self, raw: socket.socket, address: str) -> None:
-        try:
-            try:
-                tune(raw, self._limits.dead_after_s)
-                tls = TlsConnection(raw, self._context())
-                await handshake(tls, self._limits.handshake_s)
-            finally:
-                self._unfinished.release()
-            protocol = _checked_protocol(tls)
-        except HpcsecError as refusal:
-            raw.close()
-            self._refuse(refusal, address)
             return
+        self._by_address[key] += 1
+        place = contextlib.ExitStack()
+        place.callback(self._leave, key)
+        task = self._loop.create_task(self._serve(raw, address, place))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._served(done, raw, place))
+
+    def _obstacle(self, key: str) -> str:
+        """The rule that says no before a handshake may cost anything, or ``""`` and a place among the unfinished.
+
+        Steps: 1 the address's rate; 2 its unfinished handshakes; 3 all unfinished handshakes.
+        """
+        if not self._rate.allow(key, self._loop.time()):
+            return "port.rate"
+        if self._by_address[key] >= max(1, self._unfinished.limit // ONE_ADDRESS):
+            return "port.unfinished-address"
+        return "" if self._unfinished.acquire() else "port.unfinished"
+
+    def _leave(self, key: str) -> None:
+        self._unfinished.release()
+        self._by_address[key] -= 1
+        if not self._by_address[key]:
+            del self._by_address[key]
+
+    def _served(self, task: "asyncio.Task[None]", raw: socket.socket, place: contextlib.ExitStack) -> None:
+        self._tasks.discard(task)
+        place.close()
+        if task.cancelled():
+            raw.close()  # it may have been cancelled before its first step
+        elif error := task.exception():
+            self._counters.count("port.bug")
+            self._log.error("BUG: a connection failed in an unforeseen way", exc_info=error)
+
+    async def _serve(self, raw: socket.socket, address: str, place: contextlib.ExitStack) -> None:
+        """One connection. An enrolment keeps its place among the unfinished: a stranger can hold no more than that."""
+        try:
+            protocol, tls = await self._handshake(raw)
+            if protocol != ENROL:
+                place.close()
+            await self._handler(protocol, tls, address)
+        except HpcsecError as refusal:
+            rule = _rule(refusal)
+            self._counters.count(rule)
+            self._log.warning("refused a connection from %s: %s [%s]", address, refusal.reason, rule)
+
+    async def _handshake(self, raw: socket.socket) -> tuple[str, TlsConnection]:
+        try:
+            tune(raw, self._limits.dead_after_s)
+            tls = TlsConnection(raw, self._context())
+            await handshake(tls, self._limits.handshake_s)
+            return _checked_protocol(tls), tls
+        except OSError as exc:
+            raw.close()
+            raise Unavailable(f"no TLS connection could be made: {exc.strerror or exc}") from exc
         except BaseException:
             raw.close()
             raise
-        try:
-            await self._handler(protocol, tls, address)
-        except HpcsecError as refusal:
-            self._refuse(refusal, address)

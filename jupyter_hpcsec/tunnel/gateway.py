@@ -6,23 +6,29 @@ back, and the store says who they are.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from jupyter_hpcsec.config import Limits
-from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.broker import Broker, Peer
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.front import FrontDoor
+from jupyter_hpcsec.tunnel.limits import RateLimit
 from jupyter_hpcsec.tunnel.registry import Live, Registry
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.tls import MessageStream
 
 SWEEP_S = 5.0
+MESSAGES, MESSAGES_AT_ONCE = 5.0, 100
+"""Messages a second from one agent on the long run, and at once: a report is a transaction on disk and a log line."""
+RENEWALS, RENEWALS_AT_ONCE = 0.1, 10
+"""Renewals likewise: each is a signature and a row."""
 PURGE_EVERY = 720
 """Sweeps between two clean-ups of the store: an hour."""
 
@@ -32,6 +38,8 @@ class Gateway:
 
     def __init__(self, registry: Registry, broker: Broker, *, limits: Limits, log: logging.Logger) -> None:
         self._registry, self._broker, self._limits, self._log = registry, broker, limits, log
+        self._messages = RateLimit(MESSAGES, MESSAGES_AT_ONCE)
+        self._renewals = RateLimit(RENEWALS, RENEWALS_AT_ONCE)
         self._front: FrontDoor | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -62,7 +70,10 @@ class Gateway:
             count += 1
             self._registry.sweep()
             if count % PURGE_EVERY == 0:
-                self._registry.store.purge(self._registry.now())
+                try:
+                    self._registry.store.purge(self._registry.now())
+                except HpcsecError as error:  # a full disk, say; what is kept for too long protects no less
+                    self._log.error("the clean-up of the database failed: %s", error)
 
     async def _connected(self, protocol: str, tls: TlsConnection, address: str) -> None:
         """One handshaken connection: enrolments come without a certificate, everything else with one."""
@@ -106,8 +117,9 @@ class Gateway:
             raise Refused("enrol.timeout", "the enrolment message did not come in time") from exc
         except HpcsecError as error:
             rule = error.rule if isinstance(error, Refused) else f"enrol.{type(error).__name__.lower()}"
-            await stream.send(m.Denied(rule=rule, reason=error.reason))
-            raise
+            with contextlib.suppress(Unavailable):  # who hangs up on the answer is refused under the same rule
+                await stream.send(m.Denied(rule=rule, reason=error.reason))
+            raise Refused(rule, error.reason) from error
         finally:
             stream.close()
 
@@ -116,9 +128,7 @@ class Gateway:
         if live is None:
             raise Refused("enrol.session-over", "the session ended while its job enrolled")
         live.not_after, live.ends_at = enrolled.not_after, enrolled.ends_at
-        self._registry.note(
-            enrolled.session, State.ENROLLED, f"The job runs on {message.node}; its identity was checked."
-        )
+        self._registry.note(enrolled.session, State.ENROLLED, f"The job runs on {message.node}; it has enrolled.")
         self._log.info("session %s enrolled from %s as job %s", enrolled.session, address, message.job_id)
 
     # Control connections
@@ -134,6 +144,8 @@ class Gateway:
         live.control = control
         try:
             await self._serve_control(control, peer, live)
+        except Malformed as error:
+            raise Refused("control.malformed", error.reason) from error
         finally:
             control.close()
             if live.control is control:
@@ -142,22 +154,28 @@ class Gateway:
 
     async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live) -> None:
         hello = await control.hello(self._limits.handshake_s)
-        await control.stream.send(m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now()))
+        await control.welcome(m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now()))
         self._take_report(peer.session, hello.state, hello.message, {})
         live.port.connected()
         while True:
             message = await control.receive(self._limits.dead_after_s)
+            self._check_rate(self._messages, peer.session, "control.rate")
             match message:
                 case m.Heartbeat():
                     await control.stream.send(m.Heartbeat(now=self._registry.now()))
                 case m.Report():
                     self._take_report(peer.session, message.state, message.message, message.facts)
                 case m.Renew():
+                    self._check_rate(self._renewals, peer.session, "renew.rate")
                     renewed = self._renewed(peer, live, message.request)
                     peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
                     await control.stream.send(renewed)
                 case _:
                     raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
+
+    def _check_rate(self, limit: RateLimit, session_id: str, rule: str) -> None:
+        if not limit.allow(session_id, asyncio.get_running_loop().time()):
+            raise Refused(rule, "the agent sends more messages than an agent has reason to")
 
     def _renewed(self, peer: Peer, live: Live, request: bytes) -> m.Renewed:
         session = self._registry.store.get(peer.session)
@@ -172,6 +190,7 @@ class Gateway:
         """What the job says of itself: a state from a short list and a sentence. It can set nothing else."""
         if state not in (State.ENROLLED, State.STARTING, State.READY, State.ENDED):
             raise Malformed(f"{state!r} is not a state that an agent may report")
+        message = printable(message)
         if facts:
             self._log.info("session %s reports (trust: node): %s", session_id, dict(facts))
         if state == State.ENDED:

@@ -12,11 +12,12 @@ It knows nothing of HTTP, of who the peer is, or of where a stream leads: its ow
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
-from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool
-from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
+from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, RECORD, BufferPool, put_before, put_behind
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.frames import (
     DONE_FRAME,
     EOF_FRAME,
@@ -37,8 +38,12 @@ from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 OPEN_DELAY_S = 0.002
 """How long OPEN waits for the first bytes of the stream to travel with it, at most."""
-ROUNDS = 4
-"""Chunks that one callback may move before the event loop turns to other lanes."""
+ROUNDS = 1
+"""Chunks that one callback may move before the event loop turns to other lanes: a keystroke waits so long."""
+
+Edit = Callable[[memoryview, int], int]
+EVENTS = 128
+"""Frames decoded at a time: a chunk of tiny frames, 40,000 of them, must not hold up the event loop."""
 
 
 class LaneOwner(Protocol):
@@ -48,7 +53,7 @@ class LaneOwner(Protocol):
         """The lane carries nothing and may be used."""
 
     def lane_opened(self, lane: "Lane", target: str) -> None:
-        """The peer opened a stream; the owner calls ``attach`` or ``refuse`` before it returns."""
+        """The peer opened a stream; the owner calls ``attach``, ``refuse`` or ``hold`` before it returns."""
 
     def lane_closed(self, lane: "Lane", reason: str) -> None:
         """The lane is gone; ``reason`` says why."""
@@ -58,14 +63,17 @@ class Lane:
     """One lane over a handshaken connection, which it owns from here on.
 
     ``state`` says where a new lane begins (see ``stream.py``). ``bytes_in`` and ``bytes_out`` count payload bytes since
-    the lane was made; ``last_active`` is in the loop's seconds.
+    the lane was made; ``last_active`` is in the loop's seconds. ``is_faulty``: the peer broke the protocol.
     """
 
     __slots__ = (
         "_decoder",
+        "_edit",
         "_events",
         "_held_in",
         "_is_blocked",
+        "_is_held",
+        "_is_scheduled",
         "_loop",
         "_opening",
         "_opening_timer",
@@ -77,9 +85,12 @@ class Lane:
         "_state",
         "_tls",
         "_tls_interest",
+        "_undecoded",
+        "_was_filled",
         "bytes_in",
         "bytes_out",
         "is_closed",
+        "is_faulty",
         "last_active",
     )
 
@@ -96,20 +107,20 @@ class Lane:
         self._decoder = FrameDecoder()
         self._events: deque[Event] = deque()
         self._held_in: memoryview | None = None
-        self._is_blocked = False
+        self._undecoded: memoryview | None = None
+        self._is_blocked = self._is_held = self._is_scheduled = self._was_filled = False
         self._plain: socket.socket | None = None
         self._plain_interest: Interest | None = None
+        self._edit: Edit | None = None
         self._opening = b""
         self._opening_timer: asyncio.TimerHandle | None = None
         self._poller = Poller.of(loop)
-        self._tls_interest = Interest(self._poller, tls.fileno(), self._on_tls_readable, self._on_tls_writable)
+        self._tls_interest = Interest(self._poller, tls.fileno(), self._receive, self._on_tls_writable)
         self._tls_interest.read(True)
-        loop.call_soon(self._on_tls_readable)  # the last message of the handshake may have brought frames with it
-        self.is_closed = False
+        self._go_on_soon()  # the last message of the handshake may have brought frames with it
+        self.is_closed = self.is_faulty = False
         self.bytes_in = self.bytes_out = 0
         self.last_active = loop.time()
-
-    # What the owner does
 
     @property
     def is_idle(self) -> bool:
@@ -121,22 +132,37 @@ class Lane:
         self._state.send(Type.DONE)
         self._write(DONE_FRAME)
 
-    def open(self, target: str, plain: socket.socket) -> None:
-        """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
+    def open(self, target: str, plain: socket.socket, edit: Edit | None = None) -> None:
+        """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on.
+
+        ``edit(view, size)`` may change the stream's first bytes in place, before they leave; it returns their size.
+        """
         self._state.send(Type.OPEN)
+        self._edit = edit
         self._opening = open_frame(target)
         self._adopt(plain)
         self._on_plain_readable()
         if self._opening:
             self._opening_timer = self._loop.call_later(OPEN_DELAY_S, self._send_open)
 
+    def hold(self) -> None:
+        """Take nothing more from the peer until ``attach`` or ``refuse``: what is opened is not there yet."""
+        self._is_held = True
+
     def attach(self, plain: socket.socket) -> None:
-        """Serve the stream that the peer has just opened with this connected non-blocking socket."""
+        """Serve the stream that the peer has opened with this connected non-blocking socket."""
+        self._release()
         self._adopt(plain)
 
     def refuse(self, reason: str) -> None:
-        """Turn down the stream that the peer has just opened."""
+        """Turn down the stream that the peer has opened."""
+        self._release()
         self._reset(reason)
+
+    def _release(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._loop.call_soon(self._on_plain_writable)
 
     def close(self, reason: str) -> None:
         """Cut the lane now, with whatever it carries."""
@@ -148,15 +174,21 @@ class Lane:
             self._take_opening()
         self._drop_plain()
         self._events.clear()
-        self._held_in = None
+        self._held_in = self._undecoded = None
         self._tls.close()
         self._owner.lane_closed(self, reason)
 
     # Readiness
 
-    def _on_tls_readable(self) -> None:
-        if not self.is_closed:
-            self._receive()
+    def _go_on_soon(self) -> None:
+        """Go on after the other lanes: what the TLS layer or this lane holds makes no socket readable."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_scheduled = False
+        self._receive()
 
     def _on_tls_writable(self) -> None:
         try:
@@ -194,22 +226,25 @@ class Lane:
             return False
         if not size and not is_end:
             return False
+        if self._edit and size:
+            size = self._edit(view[HEADROOM : HEADROOM + CHUNK], size)
+            self._edit = None
         start, end = HEADROOM, HEADROOM + size
         if size:
             self.last_active = self._loop.time()
             self.bytes_out += size
             self._state.send(Type.DATA)
-            start = _put_before(view, start, data_header(size))
+            start = put_before(view, start, data_header(size))
         if self._opening:
-            start = _put_before(view, start, self._take_opening())
+            start = put_before(view, start, self._take_opening())
         if is_end:
             self._state.send(Type.EOF)
-            end = _put_behind(view, end, EOF_FRAME)
+            end = put_behind(view, end, EOF_FRAME)
             if self._plain_interest:
                 self._plain_interest.read(False)
             if self._state.may_say_done:
                 self._state.send(Type.DONE)
-                end = _put_behind(view, end, DONE_FRAME)
+                end = put_behind(view, end, DONE_FRAME)
         self._write(view[start:end])
         if is_end:
             self._settle()
@@ -246,32 +281,52 @@ class Lane:
 
     def _receive(self) -> None:
         for _ in range(ROUNDS):
-            if self._events or self.is_closed:
+            if self._events or self.is_closed or not self._refill() or not self._deliver():
                 return
+            if self._undecoded is None and not self._was_filled:
+                return  # a buffer that was not filled has taken all there was
+        self._go_on_soon()
+
+    def _refill(self) -> bool:
+        """Decode the next events of what came in; False when there is nothing, or nothing more."""
+        if self._held_in is None:
             buffer = self._pool.take()
             try:
                 size = self._tls.read_into(buffer)
-                self._events.extend(self._decoder.receive(buffer[:size]))
-            except (OSError, Malformed) as exc:
+            except OSError as exc:
                 self._pool.give(buffer)
                 self.close(str(exc))
-                return
+                return False
             if not size:
                 self._pool.give(buffer)
-                return
-            self._held_in = buffer
-            if not self._deliver() or size + RECORD <= len(buffer):
-                return  # a buffer that was not filled has taken all there was
-        self._loop.call_soon(self._on_tls_readable)  # what the TLS layer holds by now makes no socket readable
+                return False
+            self._held_in, self._undecoded = buffer, buffer[:size]
+            self._was_filled = size + RECORD > len(buffer)
+        if self._undecoded is not None:
+            try:
+                events, taken = self._decoder.receive(self._undecoded, EVENTS)
+            except Malformed as exc:
+                self._break_off(exc)
+                return False
+            self._events.extend(events)
+            self._undecoded = self._undecoded[taken:] if taken < len(self._undecoded) else None
+        return True
+
+    def _break_off(self, error: Malformed) -> None:
+        self.is_faulty = True
+        self.close(error.reason)
 
     def _deliver(self) -> bool:
         """Act on the events that came in; whether all are done (else the plain socket must take bytes first)."""
         while self._events:
+            if self._is_held:
+                self._tls_interest.read(False)
+                return False
             event = self._events.popleft()
             try:
                 rest = self._act(event)
             except Malformed as exc:
-                self.close(exc.reason)
+                self._break_off(exc)
                 return False
             if rest is not None:
                 self._events.appendleft(Data(rest))
@@ -281,7 +336,7 @@ class Lane:
                 return False
         if self._plain_interest:
             self._plain_interest.write(False)
-        if self._held_in is not None:
+        if self._held_in is not None and self._undecoded is None:
             self._pool.give(self._held_in)
             self._held_in = None
         return not self.is_closed
@@ -322,17 +377,15 @@ class Lane:
         return view[sent:] if sent < len(view) else None
 
     def _end_plain(self) -> None:
-        if self._plain is None:
-            return
         try:
-            self._plain.shutdown(socket.SHUT_WR)
+            if self._plain is not None:
+                self._plain.shutdown(socket.SHUT_WR)
         except OSError:
             self._reset("closed by the reader")
 
-    # The stream
-
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
+        self.last_active = self._loop.time()  # a lane may have been idle for longer than a stream may be silent
         self._plain_interest = Interest(self._poller, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
         self._plain_interest.read(not self._is_blocked)
 
@@ -365,13 +418,3 @@ class Lane:
             self._write(DONE_FRAME)
         if self._state.is_idle and not self.is_closed:
             self._owner.lane_idle(self)
-
-
-def _put_before(view: memoryview, start: int, frame: bytes) -> int:
-    view[start - len(frame) : start] = frame
-    return start - len(frame)
-
-
-def _put_behind(view: memoryview, end: int, frame: bytes) -> int:
-    view[end : end + len(frame)] = frame
-    return end + len(frame)

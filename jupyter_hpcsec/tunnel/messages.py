@@ -27,6 +27,7 @@ MAX_ENROLLED: Final = 512 * 1024
 
 Name = Annotated[str, Meta(max_length=255)]
 Sentence = Annotated[str, Meta(max_length=1000)]
+Fact = Annotated[str, Meta(max_length=1000)] | int | bool | None
 Der = Annotated[bytes, Meta(max_length=16 * 1024)]
 Count = Annotated[int, Meta(ge=0, le=1 << 20)]
 Time = Annotated[int, Meta(ge=0, le=1 << 40)]
@@ -47,7 +48,7 @@ class Enrol(_Message, frozen=True, kw_only=True, tag="enrol"):
 
 
 class Enrolled(_Message, frozen=True, kw_only=True, tag="enrolled"):
-    """Gateway: the certificate, what to run, and until when. Times are Unix seconds."""
+    """Gateway: the certificate, what to run, and until when. Times are Unix seconds of the gateway's clock."""
 
     certificate: Der
     authorities: list[Der]
@@ -55,6 +56,7 @@ class Enrolled(_Message, frozen=True, kw_only=True, tag="enrolled"):
     user: Name
     server: Name
     launch: dict[str, Any]
+    now: Time
     not_after: Time
     ends_at: Time
 
@@ -113,7 +115,7 @@ class Report(_Message, frozen=True, kw_only=True, tag="report"):
 
     state: Name
     message: Sentence
-    facts: dict[Name, str | int | bool | None] = {}
+    facts: Annotated[dict[Name, Fact], Meta(max_length=64)] = {}
 
 
 class End(_Message, frozen=True, kw_only=True, tag="end"):

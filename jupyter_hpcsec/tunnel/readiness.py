@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import ClassVar
 
-from jupyter_hpcsec.tunnel.connection import RECORD
+from jupyter_hpcsec.tunnel.buffers import RECORD
 
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 _TROUBLE = select.EPOLLHUP | select.EPOLLERR

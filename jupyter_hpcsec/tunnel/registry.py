@@ -5,6 +5,7 @@ here, in one place: first on disk, then at the sockets.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.config import GatewaySettings
-from jupyter_hpcsec.errors import HpcsecError, Refused
+from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
@@ -63,6 +64,7 @@ class Registry:
         self._hub = HubUpstream(settings.hub_api_url)
         self._pool = BufferPool()
         self._live: dict[str, Live] = {}
+        self._unrecorded: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -149,7 +151,7 @@ class Registry:
 
     def _demand(self, session_id: str, total: int) -> None:
         live = self._live.get(session_id)
-        if live and live.control:
+        if live and live.control and live.control.is_welcome:  # one that is not asks anew once it is
             self._spawn(live.control.send_or_close(Lanes(total=total)))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -205,16 +207,25 @@ class Registry:
 
     def sweep(self) -> None:
         """Surplus lanes, silent streams, certificates that ran out, sessions whose time is over."""
-        now = self.now()
         for session_id, live in list(self._live.items()):
-            if now > live.ends_at:
+            self._sweep_one(session_id, live)
+        for session_id, reason in list(self._unrecorded.items()):
+            with contextlib.suppress(Unavailable):  # said when it happened; the next sweep tries again
+                self._record_end(session_id, reason)
+
+    def _sweep_one(self, session_id: str, live: Live) -> None:
+        now = self.now()
+        if now > live.ends_at:
+            try:
                 self.finish(session_id, "the job's time is over")
-                continue
-            live.port.sweep()
-            if live.not_after and now > live.not_after:
-                live.port.cut("the certificate expired")
-                if live.control:
-                    live.control.close()
+            except Unavailable as error:  # it is cut; one session's trouble must not keep the others from being swept
+                self._log.error("session %s: %s", session_id, error)
+            return
+        live.port.sweep()
+        if live.not_after and now > live.not_after:
+            live.port.cut("the certificate expired")
+            if live.control:
+                live.control.close()
 
     # End
 
@@ -227,13 +238,29 @@ class Registry:
         live.port.cut(reason)
 
     def finish(self, session_id: str, reason: str) -> None:
-        """Revoke and cut a session; nothing of it is accepted from here on. Steps: 1 on disk; 2 sockets; 3 tell."""
-        ended = self.store.end(session_id, reason, self.now())
+        """Revoke and cut a session; nothing of it is accepted from here on. Steps: 1 on disk; 2 sockets; 3 tell.
+
+        ``Unavailable`` when the disk does not take it: the session is cut all the same, this gateway lets nothing of it
+        in again, and ``sweep`` tries the disk anew; only a gateway that starts before that would take it back.
+        """
+        try:
+            self._record_end(session_id, reason)
+        except Unavailable:
+            self._unrecorded.setdefault(session_id, reason)
+            self._log.error("session %s is cut, but its end is not on disk yet: %s", session_id, reason)
+            raise
+        finally:
+            self._cut_off(session_id, reason)
+
+    def _record_end(self, session_id: str, reason: str) -> None:
+        self.store.end(session_id, reason, self.now())
+        self._unrecorded.pop(session_id, None)
+
+    def _cut_off(self, session_id: str, reason: str) -> None:
         live = self._live.pop(session_id, None)
         if live is None:
             return
-        if ended:
-            self._log.info("session %s of %s ended: %s", session_id, ended.user, reason)
+        self._log.info("session %s of %s ended: %s", session_id, live.owner[0], reason)
         control, live.control = live.control, None
         live.port.close(reason)
         if control:
@@ -244,8 +271,9 @@ class Registry:
     def close(self) -> None:
         """The gateway stops; sessions stay, and the next gateway takes them back."""
         for live in self._live.values():
-            if live.control:
-                live.control.close()
+            control, live.control = live.control, None
+            if control:
+                control.close()
             live.port.close("the gateway is restarting")
         for task in self._tasks:
             task.cancel()

@@ -8,35 +8,29 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from jupyter_hpcsec.config import Limits
-from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
+from jupyter_hpcsec.tunnel.hop import keep_connection
 from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.sorry import sorry
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 ACCEPTS_AT_ONCE = 32
+BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted: connecting to a full unix socket fails at once."""
+PAUSE_S = 0.2
+"""How long the socket rests when the process has no descriptor left: its readiness would otherwise be a busy loop."""
 GROWN = 1 << 20
 """Bytes after which an idle lane is replaced: OpenSSL's memory buffers grow with bulk and never shrink."""
 HUB_API_STREAMS = 8
-"""Streams to the Hub API that one session may have open at once."""
-
-_SORRY = (
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 2\r\n"
-    "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{sentence}"
-)
-
-
-def sorry(sentence: str) -> bytes:
-    """A complete HTTP/1.1 answer (RFC 9112) that says why the session can't be reached now."""
-    body = sentence + "\n"
-    return _SORRY.format(length=len(body.encode()), sentence=body).encode()
+"""Streams to the Hub API that one session may have open at once; their lanes come on top of ``lanes_per_session``."""
 
 
 class SessionPort:
@@ -67,7 +61,7 @@ class SessionPort:
         self._idle: list[Lane] = []
         self._lanes: set[Lane] = set()
         self._dialled_by_agent: set[Lane] = set()
-        self._waiting: deque[tuple[socket.socket, asyncio.TimerHandle]] = deque()
+        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._asked = 0
         self._last_used = self._loop.time()
         self.bytes_in = self.bytes_out = self.streams = 0
@@ -76,7 +70,7 @@ class SessionPort:
 
     def listen(self, group: int | None) -> None:
         """Make the session's socket, 0600 or 0660 for a group; the proxy may connect from now on."""
-        listener = bind_unix(self.path, mode=0o600 if group is None else 0o660, group=group)
+        listener = bind_unix(self.path, mode=0o600 if group is None else 0o660, group=group, backlog=BACKLOG)
         listener.setblocking(False)
         self._listener = listener
         self._loop.add_reader(listener.fileno(), self._accept)
@@ -90,15 +84,26 @@ class SessionPort:
             except BlockingIOError:
                 return
             except OSError as exc:
-                self._log.error("session %s: can't accept a connection: %s", self.session, exc)
+                self._rest(exc)
                 return
             plain.setblocking(False)
             try:
                 self._admit(plain)
-            except Refused as refusal:
+            except HpcsecError as refusal:
                 plain.close()
-                self._counters.count(refusal.rule)
+                self._counters.count(refusal.rule if isinstance(refusal, Refused) else "socket.peer")
                 self._log.warning("session %s: refused a connection: %s", self.session, refusal)
+
+    def _rest(self, error: OSError) -> None:
+        self._counters.count("socket.accept")
+        self._log.error("session %s: can't accept a connection for now: %s", self.session, error)
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._loop.call_later(PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._listener is not None:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def _admit(self, plain: socket.socket) -> None:
         """One connection of the proxy. Steps: 1 who is it; 2 an idle lane; 3 else wait, if not too many do."""
@@ -108,19 +113,17 @@ class SessionPort:
         self._last_used = self._loop.time()
         self.streams += 1
         if self._idle:
-            self._idle.pop().open("server", plain)
+            self._idle.pop().open("server", plain, keep_connection)
             self._ask()
         elif len(self._waiting) < self._limits.waiting_connections:
-            timer = self._loop.call_later(self._limits.wait_for_lane_s, self._give_up_first)
-            self._waiting.append((plain, timer))
+            self._waiting[plain] = self._loop.call_later(self._limits.wait_for_lane_s, self._give_up, plain)
             self._ask()
         else:
             self._turn_away(plain, "socket.too-many", "too many connections wait for this session; try again soon")
 
-    def _give_up_first(self) -> None:
-        """The connection that waited longest has waited long enough (waits are equal, so it is the first)."""
-        plain, timer = self._waiting.popleft()
-        timer.cancel()
+    def _give_up(self, plain: socket.socket) -> None:
+        """The connection has waited long enough."""
+        del self._waiting[plain]
         sentence = (
             "This session's compute node is not connected now. The page will work again when it is back; running "
             "computations go on meanwhile."
@@ -129,16 +132,18 @@ class SessionPort:
 
     def _turn_away(self, plain: socket.socket, rule: str, sentence: str) -> None:
         self._counters.count(rule)
+        request = b""
+        with contextlib.suppress(OSError):  # what was sent before the answer, if anything: unread, it would be a reset
+            request = plain.recv(64 * 1024)
         with contextlib.suppress(OSError):  # the reader may be gone already; it is told if it is there
-            plain.recv(64 * 1024)
-            plain.send(sorry(sentence))
+            plain.send(sorry(sentence, request))
         plain.close()
 
     # Lanes
 
     def add_lane(self, tls: TlsConnection) -> None:
         """A checked lane of this session's agent; its first frame says whose streams it is for."""
-        if len(self._lanes) >= self._limits.lanes_per_session:
+        if len(self._lanes) >= self._limits.lanes_per_session + HUB_API_STREAMS:
             raise Refused("lane.too-many", f"the session has {len(self._lanes)} lanes, which is its limit")
         state = StreamState(local=Side.IDLE, remote=Side.NEW)
         self._lanes.add(Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state))
@@ -148,15 +153,19 @@ class SessionPort:
         if lane in self._dialled_by_agent:
             lane.close("its one stream is over")
         elif self._waiting:
-            plain, timer = self._waiting.popleft()
-            timer.cancel()
-            lane.open("server", plain)
+            plain = next(iter(self._waiting))  # the one that waited longest
+            self._waiting.pop(plain).cancel()
+            lane.open("server", plain, keep_connection)
         else:
             self._idle.append(lane)
 
     def lane_opened(self, lane: Lane, target: str) -> None:
         """LaneOwner: the agent asks for something on the hub host; there is one thing that it may have."""
-        if target != "hub-api":
+        if lane in self._idle:
+            self._counters.count("lane.direction")
+            self._log.warning("session %s: refused a stream on a lane that is ours [lane.direction]", self.session)
+            lane.close("the agent opened a stream on a lane that is there for ours")
+        elif target != "hub-api":
             self._counters.count("lane.target")
             self._log.warning("session %s: refused target %r from the node [lane.target]", self.session, target)
             lane.refuse("no such target")
@@ -164,12 +173,21 @@ class SessionPort:
             self._counters.count("lane.hub-api-streams")
             lane.refuse("too many hub-api streams")
         else:
-            self._dialled_by_agent.add(lane)
+            self._open_hub_api(lane)
+
+    def _open_hub_api(self, lane: Lane) -> None:
+        try:
             ours, theirs = socket.socketpair()
-            ours.setblocking(False)
-            theirs.setblocking(False)
-            lane.attach(ours)
-            self._serve_hub_api(theirs)
+        except OSError as exc:
+            self._counters.count("lane.no-descriptor")
+            self._log.error("session %s: no Hub API stream for now: %s [lane.no-descriptor]", self.session, exc)
+            lane.refuse("no descriptor left")
+            return
+        self._dialled_by_agent.add(lane)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        lane.attach(ours)
+        self._serve_hub_api(theirs)
 
     def lane_closed(self, lane: Lane, reason: str) -> None:
         """LaneOwner: forget the lane."""
@@ -179,11 +197,17 @@ class SessionPort:
             self._idle.remove(lane)
         self.bytes_in += lane.bytes_in
         self.bytes_out += lane.bytes_out
-        self._log.debug("session %s: lane closed: %s", self.session, reason)
+        if lane.is_faulty:
+            self._counters.count("lane.malformed")
+            self._log.warning(
+                "session %s: cut a lane that broke the protocol: %s [lane.malformed]", self.session, reason
+            )
+        else:
+            self._log.debug("session %s: lane closed: %s", self.session, reason)
 
     def _wanted(self) -> int:
-        """Lanes that the agent should hold: the busy ones, those waited for, and some ahead."""
-        busy = len(self._lanes) - len(self._idle)
+        """Lanes that the agent should hold for our streams: the busy ones, those waited for, and some ahead."""
+        busy = len(self._lanes) - len(self._idle) - len(self._dialled_by_agent)
         quiet = self._loop.time() - self._last_used > self._limits.quiet_after_s
         ahead = 1 if quiet else max(self._limits.idle_lanes, min(8, (busy + len(self._waiting)) // 2))
         return min(busy + len(self._waiting) + ahead, self._limits.lanes_per_session)
@@ -212,7 +236,7 @@ class SessionPort:
             self._demand(wanted)
         for lane in [lane for lane in self._idle if lane.bytes_in + lane.bytes_out > GROWN]:
             lane.close("its buffers have grown; a fresh one takes its place")
-        while self._idle and len(self._lanes) > wanted:
+        while self._idle and len(self._lanes) - len(self._dialled_by_agent) > wanted:
             self._idle[0].close("not needed now")
 
     # The end
@@ -235,13 +259,16 @@ class SessionPort:
 
     def close(self, reason: str) -> None:
         """Cut everything, stop listening, and take the socket away."""
+        self.cut(reason)
+        for plain, timer in self._waiting.items():
+            timer.cancel()
+            self._turn_away(plain, "socket.ended", f"This session is over: {reason}")
+        self._waiting.clear()
         if self._listener is not None:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
-            self.path.unlink(missing_ok=True)
-        self.cut(reason)
-        for plain, timer in self._waiting:
-            timer.cancel()
-            self._turn_away(plain, "socket.ended", f"This session is over: {reason}")
-        self._waiting.clear()
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as exc:  # nobody listens on it any more: an ugly name, not an open door
+                self._log.warning("session %s: can't remove %s: %s", self.session, self.path, exc)

@@ -16,11 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
-from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
+from jupyter_hpcsec.tunnel.buffers import RECORD
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.messages import PREFIX, PROTOCOLS, FromAgent, FromGateway, body_length, encode
 
 HANDSHAKE_S = 10.0
 """Seconds that a handshake may take, by default."""
+SEND_S = 20.0
+"""Seconds in which the peer has to take a message: one that reads nothing must not hold its sender for ever."""
 
 _plaintext = memoryview(bytearray(4 * RECORD))
 """Plaintext on its way into a message; never kept, so that all streams share it."""
@@ -107,8 +110,9 @@ async def _ready(descriptor: int, *, to_write: bool, waiters: "set[asyncio.Futur
     try:
         await future
     finally:
-        waiting.discard(future)
-        (loop.remove_writer if to_write else loop.remove_reader)(descriptor)
+        if future in waiting:  # else a close has done this, and the number may be another socket's by now
+            waiting.discard(future)
+            (loop.remove_writer if to_write else loop.remove_reader)(descriptor)
 
 
 async def handshake(tls: TlsConnection, timeout_s: float) -> None:
@@ -141,8 +145,8 @@ async def dial(
             raw = await _connect_any([(family, address) for family, _, _, _, address in found])
     except TimeoutError as exc:
         raise Unavailable(f"{host} port {port} did not answer within {timeout_s:g} s") from exc
-    except OSError as exc:
-        raise Unavailable(f"{host} port {port} can't be reached: {exc.strerror or exc}") from exc
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a name that no resolver can be asked for (RFC 3490)
+        raise Unavailable(f"{host} port {port} can't be reached: {getattr(exc, 'strerror', None) or exc}") from exc
     tune(raw, dead_after_s)
     tls = TlsConnection(raw, context, server_name=server_name)
     try:
@@ -182,19 +186,25 @@ class MessageStream:
         self._waiters: set[asyncio.Future[None]] = set()
         self.is_closed = False
 
-    async def send(self, message: FromAgent | FromGateway) -> None:
-        """Send one message; ``Unavailable`` when the connection is gone."""
+    async def send(self, message: FromAgent | FromGateway, timeout_s: float = SEND_S) -> None:
+        """Send one message; ``Unavailable`` when the connection is gone or its peer takes nothing, which closes it."""
         data = encode(message)
-        async with self._writing:
+        try:
+            async with asyncio.timeout(timeout_s), self._writing:
+                await self._write(data)
+        except TimeoutError as exc:
+            self.close()
+            raise Unavailable(f"the peer took no message for {timeout_s:g} s") from exc
+        except OSError as exc:
+            raise Unavailable(f"the connection broke: {exc.strerror or exc}") from exc
+
+    async def _write(self, data: bytes) -> None:
+        self._check_open()
+        is_sent = self._tls.write(data)
+        while not is_sent:
+            await _ready(self._tls.fileno(), to_write=True, waiters=self._waiters)
             self._check_open()
-            try:
-                is_sent = self._tls.write(data)
-                while not is_sent:
-                    await _ready(self._tls.fileno(), to_write=True, waiters=self._waiters)
-                    self._check_open()
-                    is_sent = self._tls.flush()
-            except OSError as exc:
-                raise Unavailable(f"the connection broke: {exc.strerror or exc}") from exc
+            is_sent = self._tls.flush()
 
     async def receive(self, most: int) -> bytes:
         """The body of the next message, at most ``most`` bytes; ``Unavailable`` at the end of the connection."""
@@ -229,7 +239,9 @@ class MessageStream:
         loop.remove_reader(self._tls.fileno())
         loop.remove_writer(self._tls.fileno())
         self._tls.close()
-        for waiter in self._waiters:
+        waiters = list(self._waiters)
+        self._waiters.clear()
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -4,8 +4,6 @@ The parts are real and run as an administrator would run them: each under a supe
 each can be killed and started again alone. People are in ``person``.
 """
 
-import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -14,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from jupyter_hpcsec.ops.child import command as until_we_end
 from jupyter_hpcsec.ops.cluster import Cluster
@@ -38,7 +36,7 @@ PROLOGUE = f'while [ -e "$HOME/{HOLD}" ]; do sleep 0.1; done; if [ -e "$HOME/{FA
 PROFILES = [
     {"name": "small", "title": "Small", "cpus": 1, "memory_gib": 1, "minutes": 30},
     {"name": "node", "title": "A whole node", "cpus": 8, "memory_gib": 8, "minutes": 30},
-    {"name": "huge", "title": "More than there is", "cpus": 64, "memory_gib": 1, "minutes": 30},
+    {"name": "huge", "title": "More than there is", "cpus": 1, "memory_gib": 64, "minutes": 30},
 ]
 
 
@@ -133,7 +131,9 @@ class Site:
         proxy = find_proxy(os.environ.get("PATH", os.defpath))
         public = ["--ip", LOOPBACK, "--port", str(self.port), "--api-ip", LOOPBACK, "--api-port", str(self._proxy_api)]
         hub_socket = f"unix+http://{self._quoted_hub_socket}"
-        self._add("gateway", [sys.executable, "-I", "-m", "jupyter_hpcsec.cli.main", "gateway", "--config", "config.py"])
+        self._add(
+            "gateway", [sys.executable, "-I", "-m", "jupyter_hpcsec.cli.main", "gateway", "--config", "config.py"]
+        )
         self._add("proxy", [*proxy, *public, "--error-target", f"{hub_socket}/hub/error"], "hub")
         self._add("hub", [sys.executable, "-I", "-m", "jupyterhub", "--config", "config.py"])
         for part in self.parts.values():
@@ -179,7 +179,8 @@ class Site:
                 "cleanup_proxy": False,
                 "allow_named_servers": True,
                 "shutdown_on_logout": False,
-                "proxy_check_interval": 2,
+                # how often the hub looks after routes, which a proxy of its own supervisor has lost when it returns
+                "last_activity_interval": 5,
                 "tornado_settings": {"slow_spawn_timeout": 0, "slow_stop_timeout": 60},
                 "services": [{"name": "test-admin", "api_token": self._api_token}],
                 "load_roles": [
@@ -192,6 +193,7 @@ class Site:
             },
             "ConfigurableHTTPProxy": {
                 "should_start": False,
+                "check_running_interval": 2,
                 "auth_token": self._proxy_token,
                 "api_url": f"http://{LOOPBACK}:{self._proxy_api}",
             },
@@ -246,13 +248,10 @@ class Site:
     def _hub_up(self) -> bool:
         return _answers(f"{self.url}/hub/health", {})
 
-    def api(self, method: str, path: str) -> Any:
-        """The Hub's REST API as its administrator; an answer that is no success raises ``HTTPError``."""
-        request = urllib.request.Request(f"{self.url}/hub/api{path}", method=method)
-        request.add_header("Authorization", f"token {self._api_token}")
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
-            text = response.read()
-        return json.loads(text) if text else None
+    def api(self, method: str, path: str) -> httpx.Response:
+        """The Hub's REST API as its administrator; what is no success is for the caller to judge."""
+        headers = {"Authorization": f"token {self._api_token}"}
+        return httpx.request(method, f"{self.url}/hub/api{path}", headers=headers, timeout=PATIENCE_S, trust_env=False)
 
     def log(self, name: str) -> str:
         return self.parts[name].text()
@@ -273,12 +272,9 @@ class Site:
         return self.slurm("squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T")
 
     def servers(self, user: str) -> dict[str, Any]:
-        try:
-            return dict(self.api("GET", f"/users/{user}")["servers"])
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return {}
-            raise
+        """The user's servers as the hub knows them, by name."""
+        answer = self.api("GET", f"/users/{user}")
+        return {} if answer.status_code == 404 else dict(answer.raise_for_status().json()["servers"])
 
     def clear(self) -> None:
         """End every server and every job of the users; returns when nothing of them is left."""
@@ -286,8 +282,7 @@ class Site:
             for name in (HOLD, FAIL):
                 (Path("/home") / user / name).unlink(missing_ok=True)
             for server in self.servers(user):
-                with contextlib.suppress(urllib.error.HTTPError):
-                    self.api("DELETE", f"/users/{user}/servers/{server}" if server else f"/users/{user}/server")
+                self.api("DELETE", f"/users/{user}/servers/{server}" if server else f"/users/{user}/server")
         for user in USERS:
             self.slurm("scancel", f"--user={user}")
         wait_until(lambda: not self.slurm("squeue", "--noheader"), "the queue is empty")
@@ -308,7 +303,6 @@ class Site:
 
 def _answers(url: str, headers: Mapping[str, str]) -> bool:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=5) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
+        return httpx.get(url, headers=dict(headers), timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
         return False

@@ -103,7 +103,7 @@ class StandInTunnel:
             raise self.refusal
         return Enrolled(
             certificate=b"", authorities=[], session=SESSION, user="alice", server="", launch=dict(self.launch),
-            not_after=2_000_000_000, ends_at=2_000_000_000,
+            now=1_000_000_000, not_after=2_000_000_000, ends_at=2_000_000_000,
         )  # fmt: skip
 
     async def run(self) -> str:

@@ -112,6 +112,14 @@ async def test_every_step_is_told_and_asked_after() -> None:
     assert any("interrupted" in message for message in said)
 
 
+async def test_a_scheduler_that_is_late_takes_no_page_back() -> None:
+    steps = [[], step(1, "enrolled"), *[[]] * 20, step(2, "starting"), step(3, "ready")]
+    script = Script([*[QUEUED] * 10, RUNNING], steps)
+    await script.follow()
+    percents = [percent for _, percent in script.told]
+    assert percents == sorted(percents) and percents[-1] == 95
+
+
 async def test_being_cancelled_cancels_both_and_leaves_no_task() -> None:
     script = Script([QUEUED], [])
     task = asyncio.ensure_future(script.follow())

@@ -22,6 +22,9 @@ PROFILES = parse_profiles(
             "cpus": 64,
             "memory_gib": {"min": 64, "max": 512, "default": 64},
             "minutes": 60,
+            "gpus": 0,
+            "gpu_type": "a100",
+            "partition": "main",
         },
     ]
 )
@@ -62,8 +65,9 @@ def browser(page: Page, profile: str, **typed: str) -> dict[str, list[str]]:
 
 def test_what_administrators_wrote_is_escaped() -> None:
     html = render_form(PROFILES)
-    assert "<script" not in html and "<b>" not in html
-    assert Page(html).tags <= {"style", "fieldset", "legend", "label", "input", "p", "div", "small"}
+    assert "alert(1)</script" not in html and "<b>" not in html and html.count("<script") == 1
+    tags = {"style", "script", "fieldset", "legend", "label", "input", "p", "br", "div", "small"}
+    assert Page(html).tags <= tags
 
 
 def test_nothing_comes_from_another_host() -> None:
@@ -84,8 +88,46 @@ def test_a_fixed_number_is_not_asked_for() -> None:
     assert names == {"profile", "cpus.small", "minutes.small", "memory_gib.big"}
 
 
+def test_what_is_not_asked_for_is_told() -> None:
+    html = render_form(PROFILES)
+    assert "8 GiB of memory</small>" in html and "64 CPU cores · 1 hour · a100 GPUs · partition main</small>" in html
+
+
 def test_no_profiles_no_form() -> None:
     assert render_form(()) == ""
+    assert render_form((), {"profile": "small"}) == ""
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        None,
+        [],
+        "small",
+        {"profile": "nobody's"},
+        {"profile": ["big"]},
+        {"profile": {"big": 1}},
+        {"cpus": "4"},
+        {"cpus": True},
+        {"cpus": -1},
+        {"cpus": 10**9},
+        {"cpus": 1.5},
+        {"cpus": '"><script>'},
+    ],
+)
+def test_options_that_nobody_typed_into_the_form_are_not_shown(last: object) -> None:
+    assert render_form(PROFILES, last) == render_form(PROFILES)
+
+
+def test_what_was_typed_last_is_shown_again_and_what_is_wrong_is_marked() -> None:
+    page = Page(render_form(PROFILES, {"profile": "big", "memory_gib": 9999, "cpus": 3}))
+    fields = {field["name"]: field for field in page.inputs if field["type"] == "number"}
+    assert [field["value"] for field in page.inputs if "checked" in field] == ["big"]
+    assert fields["memory_gib.big"]["value"] == "9999" and fields["memory_gib.big"]["aria-invalid"] == "true"
+    assert fields["cpus.small"]["value"] == "2"
+    page = Page(render_form(PROFILES, {"profile": "small", "cpus": 8}))
+    fields = {field["name"]: field for field in page.inputs if field["type"] == "number"}
+    assert fields["cpus.small"]["value"] == "8" and "aria-invalid" not in fields["cpus.small"]
 
 
 @pytest.mark.parametrize(

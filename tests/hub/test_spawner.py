@@ -340,6 +340,16 @@ async def test_jupyterhubs_time_limit_leaves_nothing(make: Make, gateway: Gatewa
     nothing_left(spawner, gateway, slurm)
 
 
+async def test_a_start_that_takes_too_long_says_so_and_what_it_waited_for(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    failure = await fails(spawner := make(start_timeout=2))
+    assert failure.reason == "start-timeout"
+    assert "not ready within 2 seconds" in failure.jupyterhub_message
+    assert "Your job is queued" in failure.jupyterhub_message
+    nothing_left(spawner, gateway, slurm)
+
+
 async def test_a_start_cancelled_inside_sbatch_leaves_nothing(
     make: Make, gateway: GatewayDouble, slurm: SlurmDouble
 ) -> None:

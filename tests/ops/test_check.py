@@ -130,10 +130,11 @@ def test_versions_say_what_is_absent(tmp_path: Path) -> None:
     for path, text in ((silent, "exit 3"), (failing, "")):
         path.write_text(f"#!/bin/sh\n{text}\n" if text else "#!/no/such/interpreter\n")
         path.chmod(0o755)
-    path = {"PATH": str(tmp_path)}
+    path = str(tmp_path)
     assert package("no-such-distribution") == ABSENT
     assert program(("no-such-program",), path) == ABSENT
     assert program(("silent",), path) == "no answer (status 3)"
     assert program(("failing",), path).startswith("no answer (FileNotFoundError")
-    found = versions({"shell": ("sh", "-c", "echo 1.0; echo more")}, {"PATH": "/usr/bin:/bin"})
+    found = versions({"shell": ("sh", "-c", "echo 1.0; echo more")}, "/usr/bin:/bin")
+    assert program(("sh", "-c", "echo $WHICH"), "/usr/bin:/bin", {"WHICH": "ours"}) == "ours"
     assert found["shell"] == "1.0" and found["jupyterhub"] != ABSENT

@@ -18,7 +18,7 @@ PRELUDE = """
 import asyncio, json, os, sys, time
 from pathlib import Path
 from jupyter_hpcsec.errors import HpcsecError
-from jupyter_hpcsec.ops.family import Family, tail
+from jupyter_hpcsec.ops.family import Family
 
 here = Path(sys.argv[1])
 family = Family(here)
@@ -67,7 +67,7 @@ def test_a_part_that_ends_by_itself_is_noticed_and_quoted(tmp_path: Path) -> Non
         try:
             family.check()
         except HpcsecError as error:
-            say(error=str(error), tail=tail(part.log))
+            say(error=str(error), tail=part.tail())
         """,
     )
     assert facts == {"error": "The hub ended by itself (status 3).", "tail": "no such trait\n"}

@@ -54,8 +54,10 @@ def test_frames_come_back_however_they_were_cut(frames: list[tuple[bytes, Event 
     decoder, events, position, number = FrameDecoder(), [], 0, 0
     while position < len(wire):
         size = cuts[number % len(cuts)]
-        events += decoder.receive(memoryview(wire)[position : position + size])
-        position, number = position + size, number + 1
+        found, taken = decoder.receive(memoryview(wire)[position : position + size], size % 3 + 1)
+        assert len(found) <= size % 3 + 1
+        events += found
+        position, number = position + taken, number + 1
     expected: list[Event | bytes] = []
     for _, event in frames:
         if isinstance(event, bytes) and expected and isinstance(expected[-1], bytes):
@@ -68,7 +70,7 @@ def test_frames_come_back_however_they_were_cut(frames: list[tuple[bytes, Event 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_malformed(wire: bytes) -> None:
     with contextlib.suppress(Malformed):
-        FrameDecoder().receive(memoryview(wire))
+        FrameDecoder().receive(memoryview(wire), 1000)
 
 
 @pytest.mark.parametrize(
@@ -90,12 +92,12 @@ def test_no_bytes_raise_anything_but_malformed(wire: bytes) -> None:
 )
 def test_malformed_frames_are_refused(wire: bytes) -> None:
     with pytest.raises(Malformed):
-        FrameDecoder().receive(memoryview(wire))
+        FrameDecoder().receive(memoryview(wire), 1000)
 
 
 def test_a_wrong_header_is_refused_before_its_payload_comes() -> None:
     with pytest.raises(Malformed):
-        FrameDecoder().receive(memoryview(b"\x01\x7f\xff\xff\xff"))
+        FrameDecoder().receive(memoryview(b"\x01\x7f\xff\xff\xff"), 1)
 
 
 @pytest.mark.parametrize(

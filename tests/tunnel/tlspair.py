@@ -2,6 +2,7 @@
 
 import datetime
 import socket
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -70,3 +71,8 @@ def tls_pair() -> tuple[TlsConnection, TlsConnection]:
     client = TlsConnection(left, client_context(LANE, der), server_name=NAME)
     shake_hands(client, server)
     return client, server
+
+
+def descriptors() -> int:
+    """How many this process holds now."""
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -19,7 +19,7 @@ from jupyter_hpcsec.hub.route import socket_url
 from jupyter_hpcsec.ops.bench.cost import cpu_seconds
 from jupyter_hpcsec.ops.bench.load import LoadClient, module, until_exists
 from jupyter_hpcsec.ops.bench.results import Results
-from jupyter_hpcsec.ops.bench.rounds import GIB, MIB, Effort
+from jupyter_hpcsec.ops.bench.rounds import GIB, MIB, Effort, in_turns
 from jupyter_hpcsec.ops.bench.statistics import percentile
 from jupyter_hpcsec.ops.bench.ways import Way
 from jupyter_hpcsec.ops.family import Family
@@ -90,13 +90,15 @@ class HubPath:
         for name in names:
             await self._small(client, name, WARM_REQUESTS // len(names), None)
             await self._download(client, name, effort.hub_size, None)
-        for number in range(effort.hub_rounds):
-            turn = number % len(names)
-            order = names[turn:] + names[:turn]
-            for name in order:
-                await self._download(client, name, effort.hub_size, results)
-            for name in order:
-                await self._small(client, name, 2 * effort.requests, results)
+
+        async def download(name: str) -> None:
+            await self._download(client, name, effort.hub_size, results)
+
+        async def small(name: str) -> None:
+            await self._small(client, name, 2 * effort.requests, results)
+
+        await in_turns(effort, names, download)
+        await in_turns(effort, names, small)
 
     async def _small(self, client: LoadClient, name: str, count: int, results: Results | None) -> None:
         answer = await client.order("keep_alive", where=self._where(), path=f"/{name}/small", count=count)
@@ -117,7 +119,7 @@ class HubPath:
         figures |= {f"cpu_s_per_gib_{part}": seconds for part, seconds in used.items()}
         if ends:
             figures["cpu_s_per_gib"] = sum(used[end] for end in ends)
-        figures["cpu_s_per_gib_client"] = answer["cpu"] * GIB / size
+        figures["cpu_s_per_gib_load"] = answer["cpu"] * GIB / size
         results.add("hub_download", name, **figures)
 
     def _where(self) -> list[Any]:

@@ -59,10 +59,12 @@ class LoadClient:
         """Give an order; the answer, with ``cpu``: the seconds that the client itself used."""
         if self._reader is None or self._writer is None:
             raise ValueError("BUG: an order before the start")
-        self._writer.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
         try:
+            self._writer.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             async with asyncio.timeout(ORDER_S):
                 line = await self._reader.readline()
+        except ConnectionError as exc:
+            raise Unavailable("the load client ended by itself") from exc
         except TimeoutError as exc:
             raise Unavailable(f"{do} did not end within {ORDER_S:g} s") from exc
         if not line:

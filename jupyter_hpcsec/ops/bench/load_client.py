@@ -49,7 +49,7 @@ def request(path: str, *, is_last: bool, method: str = "GET", size: int = 0) -> 
 
 @dataclass(frozen=True)
 class Response:
-    """One whole response: bytes of its body, when its first byte came (``perf_counter``), was it announced as the last."""
+    """One whole response: bytes of its body, when its first byte came (``perf_counter``), was it the last."""
 
     size: int
     first: float

@@ -1,5 +1,6 @@
 """The measures of the tunnel by itself, taken in turns: each round asks every way, in an order that changes."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,41 +22,52 @@ PAUSE_S = 0.002
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure. ``size`` is bytes for each bulk transfer, shared by its streams."""
+    """How much to measure. ``size`` is bytes of each bulk transfer, shared by its streams.
+
+    A measure ends after ``rounds``, or after ``measure_s`` seconds if it has ``least_rounds`` by then.
+    """
 
     rounds: int
+    least_rounds: int
+    measure_s: float
     size: int
     requests: int
-    keystroke_rounds: int
     keystrokes: int
     sessions: int
-    small_rounds: int
-    hub_rounds: int
     hub_size: int
 
 
 FULL = Effort(
     rounds=9,
-    size=512 * MIB,
+    least_rounds=5,
+    measure_s=25.0,
+    size=384 * MIB,
     requests=150,
-    keystroke_rounds=7,
     keystrokes=300,
     sessions=200,
-    small_rounds=7,
-    hub_rounds=7,
-    hub_size=256 * MIB,
+    hub_size=192 * MIB,
 )
 QUICK = Effort(
     rounds=3,
-    size=192 * MIB,
+    least_rounds=3,
+    measure_s=4.0,
+    size=128 * MIB,
     requests=80,
-    keystroke_rounds=3,
     keystrokes=200,
-    sessions=60,
-    small_rounds=3,
-    hub_rounds=3,
+    sessions=40,
     hub_size=64 * MIB,
 )
+
+
+async def in_turns(effort: Effort, names: Sequence[str], ask: Callable[[str], Awaitable[None]]) -> None:
+    """Ask all names in each round, beginning with another one each time."""
+    begin = time.monotonic()
+    for number in range(effort.rounds):
+        if number >= effort.least_rounds and time.monotonic() - begin > effort.measure_s:
+            break
+        turn = number % len(names)
+        for name in (*names[turn:], *names[:turn]):
+            await ask(name)
 
 
 @dataclass(frozen=True)
@@ -82,12 +94,9 @@ class Rounds:
         self._ways, self._client, self._other, self._server_pid = list(ways), client, other, server_pid
         self._results = results
 
-    async def _each(self, rounds: int, names: Sequence[str], ask: Callable[[Started], Awaitable[None]]) -> None:
-        chosen = [way for way in self._ways if way.name in names]
-        for number in range(rounds):
-            turn = number % len(chosen)
-            for way in chosen[turn:] + chosen[:turn]:
-                await ask(way)
+    async def _each(self, effort: Effort, names: Sequence[str], ask: Callable[[Started], Awaitable[None]]) -> None:
+        ways = {way.name: way for way in self._ways}
+        await in_turns(effort, names, lambda name: ask(ways[name]))
 
     async def warm_up(self) -> None:
         """Buffers grown, lanes dialled, windows opened: none of it is to fall on the first round."""
@@ -103,7 +112,7 @@ class Rounds:
             order = {"path": f"/bytes/{each}", "size": each, "streams": streams}
             await self._bulk(measure, way, each * streams, "download", order)
 
-        await self._each(effort.rounds, names, ask)
+        await self._each(effort, names, ask)
 
     async def upload(self, effort: Effort, names: Sequence[str]) -> None:
         """Bytes from the hub to the node."""
@@ -111,7 +120,7 @@ class Rounds:
         async def ask(way: Started) -> None:
             await self._bulk("upload", way, effort.size, "upload", {"size": effort.size, "streams": 1})
 
-        await self._each(effort.rounds, names, ask)
+        await self._each(effort, names, ask)
 
     async def _bulk(self, measure: str, way: Started, size: int, do: str, order: Mapping[str, Any]) -> None:
         parts = {**way.ends, "server": self._server_pid}
@@ -138,7 +147,7 @@ class Rounds:
             answer = await self._client.order("keep_alive", where=way.entrance, path="/small", count=2 * count)
             self._add_latencies("keep_alive", way.name, answer["total"])
 
-        await self._each(effort.small_rounds, names, ask)
+        await self._each(effort, names, ask)
 
     async def keystrokes(self, effort: Effort, names: Sequence[str]) -> None:
         """A person types while a download of the same session takes all that it can get."""
@@ -156,7 +165,7 @@ class Rounds:
             self._add_latencies("keystroke", way.name, answer["total"])
             self._results.add("keystroke", way.name, gib_per_s=beside["bytes"] / GIB / beside["seconds"])
 
-        await self._each(effort.keystroke_rounds, names, ask)
+        await self._each(effort, names, ask)
 
     def _add_latencies(self, measure: str, way: str, seconds: Sequence[float]) -> None:
         self._results.add(measure, way, p50_s=percentile(seconds, 50), p99_s=percentile(seconds, 99))

@@ -96,7 +96,7 @@ class Ssh:
         await self._until_listening(port)
         entrance = self._directory / "in.sock"
         self._start(
-            "client",
+            "ssh",
             client_command(ssh, self._directory, port=port, cipher=self._cipher, entrance=entrance, server=server),
         )
         await until_exists(entrance, self._family, "ssh -R")
