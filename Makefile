@@ -8,6 +8,7 @@ PROXY := .tools/node_modules/.bin/configurable-http-proxy
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade
 PYTEST := $(BIN)/python -m pytest
 PYTEST_OPTIONS ?=
+export PATH := $(CURDIR)/.tools/node_modules/.bin:$(PATH)
 
 .PHONY: help demo test cluster check docs clean
 help:

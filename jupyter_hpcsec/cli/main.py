@@ -39,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0 when it held, 1 when it did not, 2 for wrong arguments (as argparse does)."""
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if word in COMMANDS), None)
-    args = build_parser(command).parse_args(words)
     try:
+        args = build_parser(command).parse_args(words)
         return int(importlib.import_module(f"jupyter_hpcsec.cli.{args.command}").run(args))
     except HpcsecError as error:
-        print(f"hpcsec {args.command}: {error}", file=sys.stderr)
+        print(f"hpcsec {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

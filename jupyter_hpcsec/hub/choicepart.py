@@ -35,7 +35,7 @@ class ChoicePart(SpawnerTraits):
 
     @default("options_form")
     def _default_options_form(self) -> Callable[[Any], str]:
-        return lambda spawner: render_form(spawner.offered())
+        return lambda spawner: render_form(spawner.offered(), spawner.user_options)
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Callable[[Mapping[str, Any]], dict[str, str | int]]:

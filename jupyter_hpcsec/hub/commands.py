@@ -51,13 +51,16 @@ async def run_command(
             f"The batch command {argv[0]!r} can't be run: {error}. Check PATH and its permissions."
         ) from error
     try:
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), timeout_s)
+        # not wait_for(), which in Python 3.11 loses a cancellation that comes in the same turn as the result
+        async with asyncio.timeout(timeout_s):
+            out, err = await process.communicate(stdin.encode())
     except TimeoutError:
         raise Unavailable(f"The batch command {argv[0]!r} did not answer in {timeout_s:.0f} seconds.") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     assert process.returncode is not None, "BUG: communicate() returned before the command ended"  # noqa: S101
     return Answer(process.returncode, _text(out), _text(err))
 

@@ -78,9 +78,10 @@ async def until_ready(
     last: float,
 ) -> None:
     """Return when the gateway says that the server is ready; raise ``SpawnFailed`` when it can't become so any more."""
+    has_enrolled = asyncio.Event()
     tasks = {
-        asyncio.ensure_future(_follow_gateway(sources, tell, sleep)),
-        asyncio.ensure_future(_follow_scheduler(sources, tell, sleep, pauses(first, last))),
+        asyncio.ensure_future(_follow_gateway(sources, tell, sleep, has_enrolled)),
+        asyncio.ensure_future(_follow_scheduler(sources, tell, sleep, pauses(first, last), has_enrolled)),
     }
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -97,6 +98,7 @@ async def _follow_scheduler(
     tell: Callable[[str, int], None],
     sleep: Callable[[float], Awaitable[Any]],
     between: Iterator[float],
+    has_enrolled: asyncio.Event,
 ) -> None:
     gone = 0
     for pause in between:
@@ -106,13 +108,16 @@ async def _follow_scheduler(
             said = await sources.reason()
             sentence = final_sentence(await sources.final())
             raise SpawnFailed(f"{sentence} The job reported: {said}" if said else sentence, reason="job-ended")
-        if view.phase is not Phase.GONE:
+        if view.phase is not Phase.GONE and not has_enrolled.is_set():  # of an enrolled job the gateway knows more
             tell(progress_sentence(view), RUNNING_PERCENT if view.phase is Phase.RUNNING else QUEUED_PERCENT)
         await sleep(pause)
 
 
 async def _follow_gateway(
-    sources: Sources, tell: Callable[[str, int], None], sleep: Callable[[float], Awaitable[Any]]
+    sources: Sources,
+    tell: Callable[[str, int], None],
+    sleep: Callable[[float], Awaitable[Any]],
+    has_enrolled: asyncio.Event,
 ) -> None:
     after = 0
     for _ in itertools.count():
@@ -131,6 +136,8 @@ async def _follow_gateway(
                 said = printable(step.message) or await sources.reason() or "no reason given"
                 raise SpawnFailed(f"The session was ended: {said}", reason="session-ended")
             _tell_step(step, tell)
+            if step.state in PERCENT:
+                has_enrolled.set()
             if step.state == State.READY:
                 return
 

@@ -35,6 +35,8 @@ from jupyter_hpcsec.tunnel.session import State
 STOP_GRACE_S = 10.0
 """Seconds for the server to shut its kernels down. Slurm's own patience (KillWait) is 30 s by default."""
 KILL_PATIENCE_S = 10.0
+LAST_WORD_S = 5.0
+"""Seconds to wait for the gateway, when it is away at the moment, to tell it why the job ends."""
 
 SERVER_FAILED = 70
 """EX_SOFTWARE of sysexits(3): the server ended by itself and not with 0."""
@@ -59,6 +61,9 @@ class Tunnel(Protocol):
 
     async def report(self, state: str, message: str, facts: Mapping[str, Any] | None = None) -> None:
         """Tell the gateway where the server is."""
+
+    async def connected(self) -> None:
+        """Return once a report would arrive."""
 
     def stop(self, reason: str) -> None:
         """End ``run``."""
@@ -129,9 +134,9 @@ class Job:
             try:
                 outcome = await self._serve(tunnel, enrolled, directory)
             except HpcsecError as error:
-                await tunnel.report(State.ENDED, error.reason)
+                await last_word(tunnel, error.reason)
                 raise
-            await tunnel.report(State.ENDED, outcome.sentence)
+            await last_word(tunnel, outcome.sentence)
             return outcome
 
     @contextlib.asynccontextmanager
@@ -155,7 +160,7 @@ class Job:
             yield
         except asyncio.CancelledError:
             if self._over.done() and not running.done():
-                await tunnel.report(State.ENDED, self._over.result().sentence)
+                await last_word(tunnel, self._over.result().sentence)
             raise
         finally:
             running.remove_done_callback(stopped)
@@ -208,6 +213,14 @@ class Job:
     def _kill_the_rest(self) -> None:
         if not kill_descendants(patience_s=KILL_PATIENCE_S):
             self.log.error("processes of this job could not be ended; the batch system has to")
+
+
+async def last_word(tunnel: Tunnel, sentence: str) -> None:
+    """Tell the gateway why the job ends, so that the user reads it; a gateway that stays away is not waited for."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WORD_S):
+            await tunnel.connected()
+    await tunnel.report(State.ENDED, sentence)
 
 
 def describe_end(status: int) -> Outcome:

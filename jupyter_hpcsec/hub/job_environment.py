@@ -4,7 +4,6 @@ Nothing here connects to anything. The variables of ours are deleted as they are
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -87,7 +86,7 @@ def parse_ca(text: str) -> bytes:
     """Canonical base64 (RFC 4648, section 4) of the authority's DER: one spelling for each value."""
     try:
         ca = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise Malformed("HPCSEC_CA is not base64.") from error
     if base64.b64encode(ca).decode("ascii") != text:
         raise Malformed("HPCSEC_CA is not in canonical base64.")

@@ -203,6 +203,7 @@ PENDING_HINTS = {
     "JobHeldAdmin": "it is held by an administrator",
     "PartitionDown": "the partition is down",
     "PartitionInactive": "the partition is inactive",
+    "PartitionConfig": "the partition has no node for what it asks for; stop it and choose something else",
     "PartitionTimeLimit": "it asks for more time than the partition allows; stop it and ask for less",
     "PartitionNodeLimit": "it asks for more than the partition has; stop it and ask for less",
     "ReqNodeNotAvail": "the nodes it needs are not available",

@@ -27,6 +27,8 @@ from jupyter_hpcsec.hub.route import SCHEME, socket_url
 from jupyter_hpcsec.hub.submission import job_variables
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Progress, State
 
+CLEAN_UP_S = 10.0
+"""Of ``start_timeout``, what is kept for ending session and job, so that it is we who say what happened."""
 LIFETIME_MARGIN_S = 300
 """Between the end of a job and the end of everything that was issued for it."""
 
@@ -63,9 +65,10 @@ class HpcsecSpawnerMixin(JobPart):
         """
         self._starting = True
         try:
-            return await self._start()
-        except BaseException as error:  # also when JupyterHub's time limit cancels the start
-            told = failed(error) if isinstance(error, HpcsecError) else error
+            async with asyncio.timeout(self.start_timeout - min(CLEAN_UP_S, self.start_timeout / 10)):
+                return await self._start()
+        except BaseException as error:  # also when JupyterHub cancels the start
+            told = self._told(error)
             await self.clean_up(getattr(told, "jupyterhub_message", "the start was cancelled"))
             if told is error:
                 raise
@@ -73,6 +76,18 @@ class HpcsecSpawnerMixin(JobPart):
         finally:
             self._starting = False
             self.feed.close()
+
+    def _told(self, error: BaseException) -> BaseException:
+        """What the user is told of a failed start; JupyterHub itself has no words for one that took too long."""
+        if isinstance(error, HpcsecError):
+            return failed(error)
+        if not isinstance(error, TimeoutError):
+            return error
+        return SpawnFailed(
+            f"Your server was not ready within {self.start_timeout} seconds. The last news was: {self.feed.last}. "
+            "Start it again later, or ask for less.",
+            reason="start-timeout",
+        )
 
     async def _start(self) -> str:
         verify_hub(self.user.settings)  # 1
@@ -259,11 +274,10 @@ class HpcsecSpawnerMixin(JobPart):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The reverse. A state that is not ours, or not whole, is no session: ``poll`` then says that nothing runs."""
-        super().load_state(state)
-        ours = state.get("hpcsec", {})
-        if not isinstance(self.job_id, str) or not JOB_ID.fullmatch(self.job_id):
-            self.job_id = ""
-        if SESSION_ID.fullmatch(str(ours.get("session", ""))):
+        job_id, ours = state.get("job_id"), state.get("hpcsec")
+        known = isinstance(job_id, str) and JOB_ID.fullmatch(job_id) is not None
+        super().load_state({"job_id": job_id if known else ""})
+        if isinstance(ours, dict) and SESSION_ID.fullmatch(str(ours.get("session", ""))):
             self.session = str(ours["session"])
             self.socket = str(ours.get("socket", ""))
             self.was_ready = ours.get("was_ready") is True

@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +26,7 @@ CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 USED = "This link has been used already or was never valid. The terminal that runs hpcsec shows the current one."
 CLOSED = "Open the one-time link that the terminal that runs hpcsec shows."
+GOES_ON = "After each use it shows the next one. A notebook server that runs goes on, and its kernels with it."
 
 
 def new_code() -> str:
@@ -89,8 +89,28 @@ def publish_to(path: Path) -> Callable[[str], None]:
     return publish
 
 
+PAGE = """\
+{% extends "page.html" %}
+{% block title %}{{ heading }}{% endblock %}
+{% block login_widget %}{% if user %}{{ super() }}{% endif %}{% endblock %}
+{% block main %}
+<div class="container text-center" id="hpcsec-sentence">
+<h1>{{ heading }}</h1>
+{% for sentence in sentences %}
+<p>{{ sentence }}</p>
+{% endfor %}
+{% if user %}
+<p>In this browser you are logged in already.</p>
+<a role="button" class="btn btn-lg btn-primary" href="{{ base_url }}home">Go on</a>
+{% endif %}
+</div>
+{% endblock %}
+"""
+"""In JupyterHub's own frame, without its *Login* button, which would lead back to this page."""
+
+
 class SentenceHandler(BaseHandler):
-    """A page that is one sentence, never cached, never named to another site."""
+    """A page of one or two sentences, never cached, never named to another site."""
 
     def set_default_headers(self) -> None:
         """The hub's headers, and those that keep the code of the address bar here."""
@@ -98,10 +118,16 @@ class SentenceHandler(BaseHandler):
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cache-Control", "no-store")
 
-    def say(self, status: int, sentence: str) -> None:
-        """Finish with ``sentence`` as the whole page."""
+    def get_template(self, name: str, sync: bool = False) -> Any:
+        """JupyterHub's own templates by name, and ours, which is found nowhere else."""
+        if name != PAGE:
+            return super().get_template(name, sync)
+        return self.settings["jinja2_env_sync" if sync else "jinja2_env"].from_string(PAGE)
+
+    async def say(self, status: int, heading: str, *sentences: str) -> None:
+        """Finish with a page that says these words."""
         self.set_status(status)
-        self.finish(f"<!doctype html><meta charset=utf-8><title>hpcsec</title><p>{escape(sentence)}</p>")
+        self.finish(await self.render_template(PAGE, heading=heading, sentences=sentences))
 
 
 class OneTimeHandler(SentenceHandler):
@@ -116,7 +142,7 @@ class OneTimeHandler(SentenceHandler):
             user = await self.login_user({"code": codes[0]})
         except HpcsecError as error:
             self.log.warning("One-time login refused: %s", error)
-            self.say(403 if isinstance(error, Refused) else 503, error.reason)
+            await self.say(403 if isinstance(error, Refused) else 503, "This link lets nobody in", error.reason)
             return
         if user is None:
             raise AssertionError("BUG: the code was good but JupyterHub let nobody in")
@@ -134,7 +160,7 @@ class ClosedLoginHandler(SentenceHandler):
         """JupyterHub's own login page does the same for people with a cookie."""
         user = self.current_user
         if user is None:
-            self.say(403, CLOSED)
+            await self.say(403, "You are not logged in", CLOSED, GOES_ON)
             return
         self.set_login_cookie(user)
         self.redirect(self.get_next_url(user), permanent=False)

@@ -44,6 +44,11 @@ class ProgressFeed:
         """The progress reached so far, 0..100."""
         return int(self._events[-1]["progress"]) if self._events else 0
 
+    @property
+    def last(self) -> str:
+        """The latest message; empty when there is none."""
+        return str(self._events[-1]["message"]) if self._events else ""
+
     def close(self) -> None:
         """End every reader after the last message."""
         self._closed = True

@@ -5,6 +5,7 @@ node sees the files, and some refuse sockets.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -20,6 +21,8 @@ SOCKET_PATH_LIMIT = 107
 
 LONGEST_SOCKET = "/hpcsec-12345678/j/kernel-12345678-1234-1234-1234-123456789012-ipc-99999"
 """The longest path that a kernel's ipc transport makes below the directory in which ours is."""
+
+PREFIX, LOCK = "hpcsec-", "agent.lock"
 
 SHARED = frozenset(
     ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs", "panfs")
@@ -98,21 +101,53 @@ def file_system(path: Path, mounts: Mapping[Path, str]) -> str:
 def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirectory]:
     """Make the directory (0700, a name of its own), and remove it with all that is in it at the end.
 
-    ``Unavailable`` when no place on this node will do, with the reason for each.
+    What agents of this user left that were killed is removed first. ``Unavailable`` when no place on this node will
+    do, with the reason for each.
     """
     mounts = mount_table(Path("/proc/self/mountinfo").read_text())
     reasons = []
     for base in candidates(environment):
         reason = why_not(base, mounts, uid=os.geteuid())
         if reason is None:
-            directory = RuntimeDirectory(Path(tempfile.mkdtemp(prefix="hpcsec-", dir=base)))
+            sweep(base)
+            directory = RuntimeDirectory(Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)))
+            held = hold(directory.path)
             try:
                 directory.jupyter.mkdir(mode=0o700)
                 yield directory
             finally:
                 shutil.rmtree(directory.path, ignore_errors=True)
+                os.close(held)
             return
         reasons.append(f"{base}: {reason}")
     raise Unavailable(
         f"No place for sockets on this node. {'; '.join(reasons)}. Set TMPDIR to a short local directory."
     )
+
+
+def hold(directory: Path) -> int:
+    """Mark a directory as in use for as long as this process lives: a lock that the kernel lets go of at its end."""
+    descriptor = os.open(directory / "new", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    (directory / "new").rename(directory / LOCK)  # nobody ever sees the lock's file without the lock
+    return descriptor
+
+
+def sweep(base: Path) -> None:
+    """Remove the directories of this user's killed agents: ours by owner and mode, and no longer held."""
+    for path in base.glob(f"{PREFIX}*"):
+        try:
+            facts = path.lstat()
+            if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) != 0o700:
+                continue
+            descriptor = os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # not one of them, or removed meanwhile
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)

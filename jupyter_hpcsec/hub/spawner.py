@@ -49,7 +49,7 @@ class HpcsecSlurmSpawner(HpcsecSpawnerMixin, SlurmSpawner):
         config=True
     )
     batch_submit_cmd = Unicode("sbatch --parsable").tag(config=True)
-    batch_query_cmd = Unicode("squeue --noheader --states=all --jobs={job_id} --format=%T|%r|%S|%B").tag(config=True)
+    batch_query_cmd = Unicode("squeue --noheader --states=all --jobs={job_id} --format='%T|%r|%S|%B'").tag(config=True)
     batch_detail_cmd = Unicode("scontrol show job -o {job_id}").tag(config=True)
     # --full: also the processes that the batch script started; a queued job is ended by the hard one at once
     batch_cancel_cmd = Unicode("scancel --full --signal=TERM {job_id}").tag(config=True)

@@ -32,7 +32,7 @@ ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 NEVER_KEPT = re.compile(r".*(TOKEN|SECRET|PASSW|KEY|COOKIE|CREDENTIAL).*")
 """Names that an administrator may not add to the list of kept ones."""
 MULTI_LINE = frozenset({"prologue", "epilogue"})
-SHELL_SYNTAX = re.compile(r"[|&;<>`$()\n]")
+SHELL_OPERATORS = frozenset("();<>|&")
 SCRIPT_LIMIT = 256 * 1024
 
 _ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
@@ -72,9 +72,9 @@ def render_command(template: str, variables: Mapping[str, str | int]) -> list[st
     Raises ``Malformed`` when the template needs a shell or does not render.
     """
     check_lines(variables)
-    if SHELL_SYNTAX.search(template):
+    if _needs_shell(template):
         raise Malformed(
-            f"The batch command {template!r} needs a shell, and none is used; put it in a script of its own."
+            f"The batch command {template!r} needs a shell, but none is used; put it in a script of its own."
         )
     quoted: dict[str, Any] = {
         name: shlex.quote(value) if isinstance(value, str) else value for name, value in variables.items()
@@ -83,6 +83,18 @@ def render_command(template: str, variables: Mapping[str, str | int]) -> list[st
         return shlex.split(template.format_map(quoted))
     except (KeyError, IndexError, ValueError) as error:
         raise Malformed(f"The batch command {template!r} does not render: {error!r}.") from error
+
+
+def _needs_shell(template: str) -> bool:
+    """Whether an administrator expects expansion, or an operator that stands outside of quotes."""
+    if any(c in template for c in "$`\n"):
+        return True
+    lexer = shlex.shlex(template, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    try:
+        return any(SHELL_OPERATORS.issuperset(word) for word in lexer if word)
+    except ValueError:
+        return False  # an open quotation mark, which the rendering refuses
 
 
 def check_keep(names: Iterable[str]) -> None:
@@ -116,8 +128,7 @@ def job_variables(token: str, endpoints: Sequence[str], ca: bytes) -> dict[str, 
 # What follows the directives. The job itself opens the log: batch systems do not make its directory.
 BODY = """
 {% if logdir %}
-umask 077
-if mkdir -p -- {{ logdir | quote }}; then
+if (umask 077; mkdir -p -- {{ logdir | quote }}); then
   exec >>{{ logdir | quote }}/job-"${SLURM_JOB_ID:-${PBS_JOBID:-${LSB_JOBID:-local}}}".log 2>&1
 fi
 {% endif %}

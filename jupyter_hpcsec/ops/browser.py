@@ -221,4 +221,4 @@ def _sentence(response: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError):
         parser = _ErrorText()
         parser.feed(response.text)
-        return " ".join("".join(parser.text).split()) or response.reason_phrase or f"status {response.status_code}"
+        return " ".join(" ".join(parser.text).split()) or response.reason_phrase or f"status {response.status_code}"

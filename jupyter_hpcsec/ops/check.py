@@ -4,6 +4,7 @@ The steps are those of ``Check``; each is timed and the first that fails ends th
 report. Nothing is forgiven: a listener of the session, a hash that differs, or a process that is left is a failure.
 """
 
+import asyncio
 import os
 import secrets
 import time
@@ -14,12 +15,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from jupyter_hpcsec.errors import HpcsecError, Refused
+from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.ops.browser import Browser
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.notebook import KernelSocket, Output, code_cells, find_example, judge
 from jupyter_hpcsec.ops.protections import as_facts, protections
 from jupyter_hpcsec.ops.quickstart import Demo, Settings, run_demo
+from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.stopping import Interrupted
 from jupyter_hpcsec.ops.transfer import CHUNK, compare, download, upload
 from jupyter_hpcsec.ops.versions import versions
@@ -27,6 +29,11 @@ from jupyter_hpcsec.ops.versions import versions
 TRANSFER_CHUNKS = 64
 """Of 1 MiB: the 64 MiB file."""
 KERNEL = "python3"
+STOP_PATIENCE_S = 40.0
+"""JupyterHub answers after 10 s even if the stop takes longer."""
+TICK_S = 0.2
+LEAST_PROCESSES = 4
+"""Agent, server, kernel, terminal."""
 
 
 @dataclass
@@ -67,11 +74,9 @@ class Report:
 
 
 class Check:
-    """One check of a running demo. ``look`` lists the open ports of the session's processes."""
+    """One check of a running demo. ``look`` sees the session's processes and their open ports."""
 
-    def __init__(
-        self, demo: Demo, browser: Browser, report: Report, look: Callable[[], Awaitable[list[dict[str, Any]]]]
-    ) -> None:
+    def __init__(self, demo: Demo, browser: Browser, report: Report, look: Callable[[], Awaitable[View]]) -> None:
         self._demo = demo
         self._browser = browser
         self._report = report
@@ -135,7 +140,10 @@ class Check:
 
     async def _look_at_listeners(self) -> None:
         """Now: the kernel and the terminal run."""
-        self._report.listeners = await self._look()
+        seen = await self._look()
+        if seen.agents != 1 or seen.processes < LEAST_PROCESSES:
+            raise Unavailable(f"Agent, server, kernel and terminal should be seen, but it is {seen}.")
+        self._report.listeners = seen.ports
         if self._report.listeners:
             first = self._report.listeners[0]
             raise Refused("listeners.open", f"The session listens on {len(self._report.listeners)} port(s): {first}.")
@@ -154,6 +162,11 @@ class Check:
         server = f"/hub/api/users/{quote(self._user)}/server"
         await self._browser.page("/hub/home")
         await self._browser.fetch("DELETE", server)
+        end = time.monotonic() + STOP_PATIENCE_S
+        while (seen := await self._look()).processes:
+            if time.monotonic() > end:
+                raise Refused("stop.processes", f"The server was stopped, but {seen.processes} of its processes live.")
+            await asyncio.sleep(TICK_S)
 
 
 def random_blocks(count: int) -> Iterator[bytes]:
@@ -163,15 +176,14 @@ def random_blocks(count: int) -> Iterator[bytes]:
 
 async def checked(settings: Settings, console: Console, caller: Mapping[str, str]) -> Report:
     """Run a demo, check it, stop it; never raises an ``HpcsecError``: it is in the report."""
-    report = Report(protections=as_facts(protections(slurm=settings.slurm)))
+    report = Report(protections=as_facts(protections(slurm=settings.slurm, root=os.geteuid() == 0)))
 
     async def work(demo: Demo) -> None:
         report.timings["start"] = round(console.elapsed(), 3)
-        programs = {"configurable-http-proxy": (*demo.plan.proxy_command, "--version"), "node": ("node", "--version")}
-        report.versions = versions(programs, caller.get("PATH", os.defpath))
+        report.versions = versions(demo.programs(), caller.get("PATH", os.defpath), demo.plan.variables)
         browser = Browser(demo.plan.url)
         try:
-            await Check(demo, browser, report, demo.session_ports).run()
+            await Check(demo, browser, report, demo.look).run()
         finally:
             await browser.close()
 

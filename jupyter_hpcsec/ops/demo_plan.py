@@ -27,6 +27,9 @@ DROPPED = (
 )
 """Beginnings of names that would let the caller's surroundings steer the demo, or its state out of its directory."""
 
+OWN_DIRECTORIES = {"HOME": "home", "TMPDIR": "tmp", "HPCSEC_LOCALJOB_DIR": "jobs"}
+"""Variables that name a place for files, and the directory below the state that each gets."""
+
 Config = dict[str, dict[str, Any]]
 Literal = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -82,7 +85,7 @@ class Plan:
     @property
     def directories(self) -> tuple[Path, ...]:
         """To be made, mode 0700."""
-        return tuple(self.state / name for name in ("hub", "gateway", "run", "log", "home", "tmp"))
+        return tuple(self.state / name for name in ("hub", "gateway", "run", "log", *OWN_DIRECTORIES.values()))
 
     def hub_config(self) -> Config:
         """JupyterHub's configuration, class by class."""
@@ -124,7 +127,8 @@ class Plan:
         """The caller's environment without what would steer the demo; home and temporary files are the demo's own."""
         kept = {name: value for name, value in caller.items() if not name.startswith(DROPPED)}
         kept["PATH"] = os.pathsep.join([self.programs, kept.get("PATH", os.defpath)])
-        return kept | {"HOME": str(self.state / "home"), "TMPDIR": str(self.state / "tmp"), **self.variables}
+        own = {name: str(self.state / where) for name, where in OWN_DIRECTORIES.items()}
+        return kept | own | dict(self.variables)
 
 
 def render(config: Mapping[str, Mapping[str, Literal]]) -> str:

@@ -12,6 +12,8 @@ from traitlets import Unicode
 from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub.spawner import HpcsecLocalSpawner
 
+NO_SHELLS = frozenset({"", "nologin", "false"})
+
 
 class QuickstartSpawner(HpcsecLocalSpawner):
     """For ``hpcsec quickstart`` only."""
@@ -21,5 +23,7 @@ class QuickstartSpawner(HpcsecLocalSpawner):
     )
 
     def account(self) -> accounts.Account:
-        """The hub's own account, with the demo's home directory."""
-        return replace(accounts.own(), home=Path(self.demo_home))
+        """The hub's own account, with the demo's home directory, and a shell for terminals where it has none."""
+        own = accounts.own()
+        shell = "/bin/sh" if Path(own.shell).name in NO_SHELLS else own.shell
+        return replace(own, home=Path(self.demo_home), shell=shell)

@@ -38,8 +38,13 @@ class Part:
 
     def tail(self) -> str:
         """The last lines of its log."""
-        with self.log.open(errors="replace") as lines:
-            return "".join(deque(lines, maxlen=TAIL_LINES))
+        return tail(self.log)
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log."""
+    with log.open(errors="replace") as lines:
+        return "".join(deque(lines, maxlen=TAIL_LINES))
 
 
 class Family:

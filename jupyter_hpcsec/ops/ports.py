@@ -1,4 +1,4 @@
-"""Free TCP ports of this computer's loopback address. Picking one holds nothing: use it at once."""
+"""Free TCP ports of the loopback address. What picks one holds it against other quickstarts, and no more."""
 
 import errno
 import socket
@@ -6,6 +6,8 @@ import socket
 from jupyter_hpcsec.errors import Refused
 
 LOOPBACK = "127.0.0.1"
+CANDIDATES = 8
+"""Ports that are tried when the default is taken."""
 
 
 def is_free(port: int) -> bool:
@@ -33,10 +35,29 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def public_port(wanted: int | None, default: int) -> int:
-    """``wanted``, or ``Refused`` when it is taken. When none is wanted: ``default`` if free, else any free one."""
-    if wanted is None:
-        return default if is_free(default) else free_ports(1)[0]
-    if not is_free(wanted):
-        raise Refused("port.taken", f"Port {wanted} is in use or not allowed: choose another, or leave --port out.")
-    return wanted
+def claim(port: int) -> socket.socket | None:
+    """A claim on ``port`` until it is closed, or ``None`` when another quickstart has one.
+
+    Seconds pass before the proxy listens; two quickstarts that start together would both find the port free. The claim
+    is an abstract unix socket (unix(7)): it is gone with its process and leaves no file.
+    """
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0hpcsec-quickstart-port-{port}")
+    except OSError as exc:
+        name.close()
+        if exc.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return name
+
+
+def public_port(wanted: int | None, default: int) -> tuple[int, socket.socket]:
+    """A port and the claim on it: ``wanted``, or ``Refused`` when taken; else ``default`` if free, or any free one."""
+    for port in [wanted] if wanted is not None else [default, *free_ports(CANDIDATES)]:
+        held = claim(port)
+        if held is not None and is_free(port):
+            return port, held
+        if held is not None:
+            held.close()
+    raise Refused("port.taken", f"Port {wanted or default} is in use or not allowed: choose another with --port.")

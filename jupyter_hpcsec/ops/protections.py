@@ -13,8 +13,9 @@ class Protection:
 
 
 ALWAYS_ON = (
+    Protection("tunnel", True, "the job dials out over TLS 1.3 to a pinned gateway; no port of the node is used"),
     Protection(
-        "tunnel", True, "the job dials out over TLS 1.3 to a pinned gateway; nothing of your session listens on a port"
+        "no-listeners", True, "the kernel refuses your notebook's processes any listening socket (Landlock, seccomp)"
     ),
     Protection("job-token", True, "the job's token is good for one enrolment, and never on a command line"),
     Protection(
@@ -27,12 +28,14 @@ ALWAYS_ON = (
 
 NEVER_ON = (
     Protection("browser-tls", False, "no TLS between browser and proxy: fine on this computer, not beyond it"),
-    Protection(
-        "durable-state", False, "keys, sessions and your files live in a temporary directory that is removed at the end"
-    ),
+    Protection("file-policy", False, "no policy of files yet: a notebook may read and write what its user may"),
+    Protection("audit", False, "no audit trail yet"),
 )
 
 LOCAL_ONLY = (
+    Protection(
+        "durable-state", False, "keys, sessions and your files are in a temporary directory, removed at the end"
+    ),
     Protection(
         "attestation", False, "no batch system vouches for the job: whoever holds its token could enrol in its place"
     ),
@@ -43,15 +46,22 @@ LOCAL_ONLY = (
 )
 
 CLUSTER_ONLY = (
+    Protection("durable-state", False, "keys and sessions are in a temporary directory, removed at the end"),
+    Protection("unprivileged", False, "hub and gateway run as root, to start jobs as their users"),
     Protection("attestation", True, "Slurm and MUNGE vouch for user, node and key of each job that enrols"),
     Protection("separate-users", True, "the job runs as the user who asked for it, hub and gateway do not"),
     Protection("separate-machines", False, "the nodes are namespaces of this one computer, with its kernel"),
 )
 
 
-def protections(*, slurm: bool) -> tuple[Protection, ...]:
-    """All of them, those that are on first."""
-    found = ALWAYS_ON + NEVER_ON + (CLUSTER_ONLY if slurm else LOCAL_ONLY)
+AS_ROOT = Protection("unprivileged", False, "you are root, and so is your notebook: try it as an ordinary user")
+AS_USER = Protection("unprivileged", True, "nothing runs as root")
+
+
+def protections(*, slurm: bool, root: bool) -> tuple[Protection, ...]:
+    """All of them, those that are on first. ``root``: whether the quickstart itself runs as root."""
+    site = CLUSTER_ONLY if slurm else (*LOCAL_ONLY, AS_ROOT if root else AS_USER)
+    found = ALWAYS_ON + NEVER_ON + site
     return tuple(sorted(found, key=lambda protection: not protection.is_on))
 
 

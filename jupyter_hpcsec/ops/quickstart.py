@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +22,12 @@ import httpx
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.demo_plan import Plan, render
-from jupyter_hpcsec.ops.family import Family
+from jupyter_hpcsec.ops.family import Family, tail
+from jupyter_hpcsec.ops.listeners import listeners
 from jupyter_hpcsec.ops.notebook import find_example
 from jupyter_hpcsec.ops.ports import free_ports, public_port
 from jupyter_hpcsec.ops.protections import as_lines, protections
+from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.sites import Site, choose_site
 from jupyter_hpcsec.ops.stopping import Stopping
 from jupyter_hpcsec.tunnel.admin import AdminClient
@@ -35,6 +38,7 @@ HUB_PATIENCE_S = 20.0
 PART_PATIENCE_S = 5.0
 ADMIN_TIMEOUT_S = 5.0
 TICK_S = 0.1
+WATCH_S = 0.5
 STATE_PATH_LIMIT = 15
 """Bytes of the directory that gets ours: unix sockets have at most 107 (unix(7)), and a kernel's below it are long."""
 
@@ -65,11 +69,12 @@ def find_proxy(path: str) -> tuple[str, ...]:
 
 
 def make_state(candidates: tuple[str, ...]) -> Path:
-    """A fresh directory of mode 0700 below the first candidate with a short, lower-case path."""
+    """A fresh directory of mode 0700 below the first candidate that has a short, lower-case path and takes it."""
     for candidate in candidates:
         path = str(Path(candidate).resolve())
-        if path == path.lower() and len(os.fsencode(path)) <= STATE_PATH_LIMIT and os.access(path, os.W_OK):
-            return Path(tempfile.mkdtemp(prefix="hpcsec-", dir=path))
+        if path == path.lower() and len(os.fsencode(path)) <= STATE_PATH_LIMIT:
+            with contextlib.suppress(OSError):
+                return Path(tempfile.mkdtemp(prefix="hpcsec-", dir=path))
     raise Unavailable(f"No directory for temporary files with a short, lower-case path among {', '.join(candidates)}.")
 
 
@@ -87,6 +92,11 @@ def remove_state(state: Path) -> None:
         raise Unavailable(f"{state} could not be removed; remove it by hand.")
 
 
+def log_files(state: Path) -> list[Path]:
+    """The logs of the parts and of the jobs."""
+    return sorted([*(state / "log").glob("*.log"), *(state / "home" / ".hpcsec").glob("*.log")])
+
+
 class Demo:
     """The parts of one quickstart. ``start`` may be cancelled at any point; ``stop`` undoes whatever it had done."""
 
@@ -99,6 +109,7 @@ class Demo:
         self._plan: Plan | None = None
         self._site: Site | None = None
         self._jobs: set[str] = set()
+        self._claim: socket.socket | None = None
 
     @property
     def plan(self) -> Plan:
@@ -117,7 +128,7 @@ class Demo:
     async def start(self) -> None:
         """Start all parts; returns when the hub answers through the proxy."""
         proxy = find_proxy(self._caller.get("PATH", os.defpath))
-        port = public_port(self.settings.port, DEFAULT_PORT)
+        port, self._claim = public_port(self.settings.port, DEFAULT_PORT)
         if port != DEFAULT_PORT and self.settings.port is None:
             self.console.say("proxy", f"port {DEFAULT_PORT} is taken, so it is {port} this time")
         self._state = make_state((self._caller.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp"))  # noqa: S108 - mkdtemp
@@ -193,22 +204,34 @@ class Demo:
         return sessions
 
     async def _hub_answers(self) -> bool:
+        """Whether our hub answers through our proxy: another program may have been faster at the port."""
+        if not self.plan.hub_socket.exists():
+            return False
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
-                return (await client.get(f"{self.plan.url}/hub/health")).is_success
+                if not (await client.get(f"{self.plan.url}/hub/health")).is_success:
+                    return False
         except httpx.TransportError:
             return False
+        ours = listeners(self.family.parts["hub"].process.pid)
+        return any(listener.port == self.plan.public_port for listener in ours)
 
     def login_url(self) -> str:
         """The current one-time link."""
         code = self.plan.code_file.read_text().strip()
         return f"{self.plan.url}/hub/onetime?code={code}"
 
-    async def session_ports(self) -> list[dict[str, Any]]:
-        """The open TCP and UDP ports of the sessions' processes: the jobs' and all below them."""
+    def programs(self) -> dict[str, tuple[str, ...]]:
+        """What to ask for its version, and how."""
+        proxy = {"configurable-http-proxy": (*self.plan.proxy_command, "--version"), "node": ("node", "--version")}
+        return proxy | dict(self._site.programs if self._site else {})
+
+    async def look(self) -> View:
+        """The processes of this demo's sessions, and their open TCP and UDP ports."""
         if self._site is None:
-            raise AssertionError("BUG: ports are asked for before the start")
-        return self._site.ports(await self.sessions(), self.family.living())
+            raise AssertionError("BUG: asked for before the start")
+        await self.sessions()
+        return self._site.look(self._jobs, self.family.living())
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Undo ``start`` in order: servers and jobs, hub and proxy, gateway, whatever is left, the files."""
@@ -220,6 +243,8 @@ class Demo:
                 self._keep_logs(self._state)
                 remove_state(self._state)
                 self.console.say("state", f"{self._state} is removed")
+            if self._claim is not None:
+                self._claim.close()
 
     async def _stop_processes(self, family: Family, hurry: asyncio.Event) -> None:
         if "gateway" in family.parts:
@@ -242,13 +267,15 @@ class Demo:
 
     def _keep_logs(self, state: Path) -> None:
         if self.settings.keep_logs is not None and (state / "log").is_dir():
-            shutil.copytree(state / "log", self.settings.keep_logs, dirs_exist_ok=True)
+            self.settings.keep_logs.mkdir(parents=True, exist_ok=True)
+            for log in log_files(state):
+                shutil.copy(log, self.settings.keep_logs)
             self.console.say("logs", f"kept in {self.settings.keep_logs}")
 
     def show_last_words(self) -> None:
-        """Print the end of each part's log."""
-        for part in self._family.parts.values() if self._family else ():
-            self.console.write(f"--- last lines of {part.log.name} ---\n{part.tail()}")
+        """Print the end of each log."""
+        for log in log_files(self._state) if self._state else ():
+            self.console.write(f"--- last lines of {log.name} ---\n{tail(log)}")
 
 
 async def _to_its_end(work: Callable[..., None], *arguments: Any) -> None:
@@ -283,12 +310,23 @@ async def run_demo(
         await demo.stop(stopping.hurry)
 
 
+def news(before: Mapping[str, str], sessions: Iterable[Mapping[str, Any]]) -> tuple[dict[str, str], list[str]]:
+    """What each session does now, by id, and a line for each that does something else than ``before``."""
+    now = {str(s["id"]): f"{s['user']}: {s['state']}{' on ' + s['node'] if s['node'] else ''}" for s in sessions}
+    gone = [f"{text.partition(':')[0]}: ended" for session, text in before.items() if session not in now]
+    return now, gone + [text for session, text in now.items() if before.get(session) != text]
+
+
 async def serve(demo: Demo) -> None:
     """A person's session: shows the link, and a new one each time it was used, until a signal comes."""
-    for line in ("", *as_lines(protections(slurm=demo.settings.slurm)), ""):
+    for line in ("", *as_lines(protections(slurm=demo.settings.slurm, root=os.geteuid() == 0)), ""):
         demo.console.write(line)
     shown = ""
+    states: dict[str, str] = {}
     while True:
+        states, lines = news(states, await demo.sessions())
+        for line in lines:
+            demo.console.say("session", line)
         link = demo.login_url()
         if link != shown:
             text = "used; the next one, should you need it" if shown else "open this in a browser of this computer"
@@ -298,4 +336,4 @@ async def serve(demo: Demo) -> None:
             shown = link
         demo.family.check()
         demo.family.reap_orphans()
-        await asyncio.sleep(TICK_S)
+        await asyncio.sleep(WATCH_S)

@@ -8,7 +8,7 @@ import json
 import os
 import pwd
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.cluster import Cluster
 from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
-from jupyter_hpcsec.ops.session_ports import agents, open_ports
+from jupyter_hpcsec.ops.session_ports import NOTHING, View, agents, look
 
 Say = Callable[[str], None]
 STOP_GRACE_S = 5
@@ -33,6 +33,8 @@ class Site(Protocol):
     attestors: tuple[str, ...]
     spawner: str
     variables: Mapping[str, str]
+    programs: Mapping[str, tuple[str, ...]]
+    """Name and command line of what says its version."""
 
     def open(self, say: Say) -> None:
         """Make it ready; the attributes are valid after that."""
@@ -40,8 +42,8 @@ class Site(Protocol):
     def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
         """Configuration sections for JupyterHub."""
 
-    def ports(self, sessions: Iterable[Mapping[str, Any]], ours: Iterable[int]) -> list[dict[str, Any]]:
-        """The open ports of the sessions (as the gateway lists them); ``ours`` are the demo's own processes."""
+    def look(self, jobs: Collection[str], ours: Collection[int]) -> View:
+        """The processes of the demo's jobs and their open ports; ``ours`` are the demo's own processes."""
 
     def cancel(self, jobs: Iterable[str]) -> None:
         """End jobs that the hub left behind."""
@@ -59,6 +61,7 @@ class LocalSite:
     attestors: tuple[str, ...] = ("none",)
     spawner: str = "jupyter_hpcsec.ops.demo_spawner.QuickstartSpawner"
     variables: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def open(self, say: Say) -> None:
         """Only an address is needed."""
@@ -70,15 +73,15 @@ class LocalSite:
             "QuickstartSpawner": {
                 "admin_socket": str(admin_socket),
                 "demo_home": str(state / "home"),
-                "batch_env_keep": ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"],
+                "batch_env_keep": ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "HPCSEC_LOCALJOB_DIR"],
                 "start_timeout": START_TIMEOUT_S,
                 "stop_grace": STOP_GRACE_S,
             }
         }
 
-    def ports(self, sessions: Iterable[Mapping[str, Any]], ours: Iterable[int]) -> list[dict[str, Any]]:
-        """Looked at from here."""
-        return open_ports(set(agents()) & set(ours))
+    def look(self, jobs: Collection[str], ours: Collection[int]) -> View:
+        """From here: the agents among our descendants."""
+        return look(sorted(set(agents()) & set(ours)))
 
     def cancel(self, jobs: Iterable[str]) -> None:
         """They are our descendants, and are ended as such."""
@@ -97,6 +100,9 @@ class ClusterSite:
     attestors: tuple[str, ...] = ("scheduler", "munge")
     spawner: str = "jupyter_hpcsec.hub.spawner.HpcsecSlurmSpawner"
     variables: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"slurm": ("sinfo", "--version"), "munge": ("munge", "--version")}
+    )
     _is_ours: bool = False
 
     def open(self, say: Say) -> None:
@@ -117,19 +123,17 @@ class ClusterSite:
             }
         }
 
-    def ports(self, sessions: Iterable[Mapping[str, Any]], ours: Iterable[int]) -> list[dict[str, Any]]:
-        """Looked at inside each session's node, as root."""
-        nodes = sorted({str(session["node"]) for session in sessions if session["node"]})
-        if not nodes:
-            raise Unavailable("No session has a node, so that its ports can't be looked at.")
+    def look(self, jobs: Collection[str], ours: Collection[int]) -> View:
+        """From inside each node, as root."""
         python = str(self.cluster.environment / "bin" / "python")
-        found: list[dict[str, Any]] = []
-        for node in nodes:
-            done = self.cluster.node_exec(node, [python, "-I", "-m", "jupyter_hpcsec.ops.session_ports"])
+        seen = NOTHING
+        for node in self.cluster.nodes:
+            done = self.cluster.node_exec(node, [python, "-I", "-m", "jupyter_hpcsec.ops.session_ports", *sorted(jobs)])
             if done.returncode != 0:
-                raise Unavailable(f"The ports on {node} can't be looked at: {done.stderr.strip()[-200:]}")
-            found += [{"node": node, **port} for port in json.loads(done.stdout)]
-        return found
+                raise Unavailable(f"The processes on {node} can't be looked at: {done.stderr.strip()[-200:]}")
+            found = View(**json.loads(done.stdout))
+            seen += View(found.agents, found.processes, [{"node": node, **port} for port in found.ports])
+        return seen
 
     def cancel(self, jobs: Iterable[str]) -> None:
         """``scancel`` of a job that has ended changes nothing."""

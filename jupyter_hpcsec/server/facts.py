@@ -17,7 +17,10 @@ Fact = str | int | bool | None
 
 @dataclass(frozen=True)
 class SessionFacts:
-    """One session. ``ends_at`` is in Unix seconds; ``protections`` is the sandbox's receipt."""
+    """One session. ``ends_at`` is in Unix seconds; ``protections`` is the sandbox's receipt.
+
+    ``endpoints`` and ``ca_pin`` (SHA-256 of the gateway's authority) are for ``hpcsec doctor`` on the node.
+    """
 
     user: str
     server: str
@@ -25,11 +28,13 @@ class SessionFacts:
     job: str
     node: str
     ends_at: int
+    endpoints: list[str]
+    ca_pin: str
     protections: Mapping[str, Fact]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    def for_browser(self) -> dict[str, Any]:
+        """For JSON: what its user is shown. How the node reaches the gateway is not among it."""
+        return {name: value for name, value in asdict(self).items() if name not in {"endpoints", "ca_pin"}}
 
 
 def read_facts(environment: Mapping[str, str]) -> SessionFacts | None:
@@ -53,7 +58,9 @@ def parse_facts(content: bytes) -> SessionFacts:
         facts = SessionFacts(**json.loads(content))
     except (ValueError, TypeError, RecursionError) as error:
         raise Malformed("The session's facts are not in the form that this version of hpcsec writes.") from error
-    words = (facts.user, facts.server, facts.session, facts.job, facts.node)
+    if not isinstance(facts.endpoints, list):
+        raise Malformed("The session's endpoints are not a list.")
+    words = (facts.user, facts.server, facts.session, facts.job, facts.node, facts.ca_pin, *facts.endpoints)
     if not all(isinstance(word, str) for word in words) or type(facts.ends_at) is not int:
         raise Malformed("The session's facts hold a value of the wrong type.")
     if not isinstance(facts.protections, dict) or not all(

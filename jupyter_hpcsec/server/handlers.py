@@ -35,7 +35,7 @@ class SessionHandler(APIHandler):
             raise web.HTTPError(500, reason="the facts of the session can't be read", log_message=str(error)) from error
         if facts is None:
             raise web.HTTPError(404, reason="not a session")
-        await self.finish(json.dumps(facts.as_dict()))
+        await self.finish(json.dumps(facts.for_browser()))
 
 
 def add_handlers(web_app: "ServerWebApplication") -> None:

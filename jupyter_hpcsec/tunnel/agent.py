@@ -85,6 +85,7 @@ class Agent:
         self._pool = BufferPool()
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._control: MessageStream | None = None
+        self._connected = asyncio.Event()
         self._lanes: set[Lane] = set()
         self._dialling = self._total = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,6 +153,10 @@ class Agent:
             with contextlib.suppress(Unavailable):
                 await self._control.send(m.Report(state=state, message=message, facts=dict(facts or {})))
 
+    async def connected(self) -> None:
+        """Return once a report would reach the gateway; the caller limits the time."""
+        await self._connected.wait()
+
     def stop(self, reason: str) -> None:
         """End ``run`` from this side."""
         if not self._ended.done():
@@ -201,6 +206,7 @@ class Agent:
             await stream.send(hello)
             heartbeat_s = await self._welcome(stream)
             self._control = stream
+            self._connected.set()
             self._log.info("connected to the gateway")
             heart = self._loop.create_task(self._beat(stream, heartbeat_s))
             while not self._ended.done():
@@ -211,6 +217,7 @@ class Agent:
                 heart.cancel()
             if self._control is stream:
                 self._control = None
+                self._connected.clear()
             stream.close()
 
     async def _welcome(self, stream: MessageStream) -> int:

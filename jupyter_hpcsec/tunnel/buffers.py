@@ -14,8 +14,11 @@ def aligned_buffer(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, size + ALIGNMENT))[ALIGNMENT:]
 
 
-CHUNK = 256 * 1024
-"""Bytes of payload gathered before a write: system calls and callbacks are then a small part of the cost."""
+RECORD = 16 * 1024
+"""Bytes of plaintext in a full TLS record (RFC 8446, 5.1)."""
+CHUNK = 16 * RECORD - HEADER
+"""Bytes of payload gathered before a write: system calls and callbacks are then a small part of the cost, and with its
+header a chunk is whole records."""
 HEADROOM = 2 * ALIGNMENT
 """Space before the payload, for OPEN and the header of DATA; it keeps the payload where copies are fast."""
 TAILROOM = 2 * HEADER

@@ -8,10 +8,7 @@ socket (``tls.py`` for handshakes and messages, ``lane.py`` for streams).
 import socket
 import ssl
 
-from jupyter_hpcsec.tunnel.buffers import aligned_buffer
-
-RECORD = 16 * 1024
-"""Bytes of plaintext in a full TLS record (RFC 8446, 5.1)."""
+from jupyter_hpcsec.tunnel.buffers import RECORD, aligned_buffer
 
 _received = aligned_buffer(256 * 1024 + 8192)
 """Ciphertext on its way from a socket into its TLS engine; never kept, so that all connections share it."""

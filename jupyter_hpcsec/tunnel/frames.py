@@ -17,8 +17,10 @@ Anything else is :class:`~jupyter_hpcsec.errors.Malformed` and ends the lane: a 
 """
 
 import re
+import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from jupyter_hpcsec.errors import Malformed
 
@@ -43,6 +45,8 @@ class Type(IntEnum):
     DONE = 5
 
 
+_HEADER = struct.Struct(">BI")
+_KINDS = {int(kind): kind for kind in Type}
 _LENGTHS = {
     Type.OPEN: (1, MAX_TEXT),
     Type.DATA: (1, MAX_DATA),
@@ -52,15 +56,13 @@ _LENGTHS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """The peer begins a stream to ``target``."""
 
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """Bytes of the stream: a view into the caller's buffer, valid until the caller fills that buffer again."""
 
     view: memoryview
@@ -71,8 +73,7 @@ class Eof:
     """The peer sends no more bytes of this stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(NamedTuple):
     """The peer gave the stream up."""
 
     reason: str
@@ -84,6 +85,8 @@ class Done:
 
 
 Event = Open | Data | Eof | Reset | Done
+
+_EOF, _DONE = Eof(), Done()
 
 EOF_FRAME = bytes([Type.EOF, 0, 0, 0, 0])
 DONE_FRAME = bytes([Type.DONE, 0, 0, 0, 0])
@@ -137,6 +140,16 @@ class FrameDecoder:
                 self._data_left -= size
                 position += size
                 continue
+            if not self._partial and end - position >= HEADER:
+                kind, length = _checked_header(*_HEADER.unpack_from(view, position))
+                if kind is Type.DATA:
+                    self._data_left = length
+                    position += HEADER
+                    continue
+                if length <= end - position - HEADER:
+                    position += HEADER + length
+                    events.append(_small_event(kind, bytes(view[position - length : position])))
+                    continue
             wanted = self._bytes_wanted()
             taken = view[position : position + wanted - len(self._partial)]
             self._partial += taken
@@ -152,38 +165,37 @@ class FrameDecoder:
         return HEADER + int.from_bytes(self._partial[1:HEADER], "big")
 
     def _complete(self, events: list[Event]) -> None:
-        kind, length = self._checked_header()
+        kind, length = _checked_header(*_HEADER.unpack_from(self._partial))
         if kind is Type.DATA:
             self._data_left = length
         elif len(self._partial) == HEADER and length:
             return  # the small payload is still to come
         else:
-            events.append(self._small_event(kind, bytes(self._partial[HEADER:])))
+            events.append(_small_event(kind, bytes(self._partial[HEADER:])))
         self._partial.clear()
 
-    def _checked_header(self) -> tuple[Type, int]:
-        number, length = self._partial[0], int.from_bytes(self._partial[1:HEADER], "big")
-        try:
-            kind = Type(number)
-        except ValueError as exc:
-            raise Malformed(f"frame type {number} is not one of 1 to 5") from exc
-        least, most = _LENGTHS[kind]
-        if not least <= length <= most:
-            raise Malformed(f"a frame {kind.name} of {length} bytes is outside {least} to {most}")
-        return kind, length
 
-    @staticmethod
-    def _small_event(kind: Type, payload: bytes) -> Event:
-        if kind is Type.EOF:
-            return Eof()
-        if kind is Type.DONE:
-            return Done()
-        try:
-            text = payload.decode("ascii")
-        except UnicodeDecodeError as exc:
-            raise Malformed(f"a frame {kind.name} holds bytes that are not ASCII") from exc
-        if kind is Type.OPEN:
-            return Open(check_target(text))
-        if not _REASON.fullmatch(text):
-            raise Malformed("the reason of a RESET holds characters that no reason has")
-        return Reset(text)
+def _checked_header(number: int, length: int) -> tuple[Type, int]:
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise Malformed(f"frame type {number} is not one of 1 to 5")
+    least, most = _LENGTHS[kind]
+    if not least <= length <= most:
+        raise Malformed(f"a frame {kind.name} of {length} bytes is outside {least} to {most}")
+    return kind, length
+
+
+def _small_event(kind: Type, payload: bytes) -> Event:
+    if kind is Type.EOF:
+        return _EOF
+    if kind is Type.DONE:
+        return _DONE
+    try:
+        text = payload.decode("ascii")
+    except UnicodeDecodeError as exc:
+        raise Malformed(f"a frame {kind.name} holds bytes that are not ASCII") from exc
+    if kind is Type.OPEN:
+        return Open(check_target(text))
+    if not _REASON.fullmatch(text):
+        raise Malformed("the reason of a RESET holds characters that no reason has")
+    return Reset(text)

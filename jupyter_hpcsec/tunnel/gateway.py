@@ -128,9 +128,7 @@ class Gateway:
         if live is None:
             raise Refused("enrol.session-over", "the session ended while its job enrolled")
         live.not_after, live.ends_at = enrolled.not_after, enrolled.ends_at
-        self._registry.note(
-            enrolled.session, State.ENROLLED, f"The job runs on {message.node}; its identity was checked."
-        )
+        self._registry.note(enrolled.session, State.ENROLLED, f"The job runs on {message.node}; it has enrolled.")
         self._log.info("session %s enrolled from %s as job %s", enrolled.session, address, message.job_id)
 
     # Control connections

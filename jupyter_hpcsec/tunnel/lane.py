@@ -12,10 +12,11 @@ It knows nothing of HTTP, of who the peer is, or of where a stream leads: its ow
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
-from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, BufferPool, put_before, put_behind
+from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, RECORD, BufferPool, put_before, put_behind
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.frames import (
     DONE_FRAME,
@@ -32,13 +33,15 @@ from jupyter_hpcsec.tunnel.frames import (
     open_frame,
     reset_frame,
 )
-from jupyter_hpcsec.tunnel.readiness import Interest, read_plain
+from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 OPEN_DELAY_S = 0.002
 """How long OPEN waits for the first bytes of the stream to travel with it, at most."""
-ROUNDS = 4
-"""Chunks that one callback may move before the event loop turns to other lanes."""
+ROUNDS = 1
+"""Chunks that one callback may move before the event loop turns to other lanes: a keystroke waits so long."""
+
+Edit = Callable[[memoryview, int], int]
 EVENTS = 128
 """Frames decoded at a time: a chunk of tiny frames, 40,000 of them, must not hold up the event loop."""
 
@@ -65,6 +68,7 @@ class Lane:
 
     __slots__ = (
         "_decoder",
+        "_edit",
         "_events",
         "_held_in",
         "_is_blocked",
@@ -72,14 +76,17 @@ class Lane:
         "_is_scheduled",
         "_loop",
         "_opening",
+        "_opening_timer",
         "_owner",
         "_plain",
         "_plain_interest",
+        "_poller",
         "_pool",
         "_state",
         "_tls",
         "_tls_interest",
         "_undecoded",
+        "_was_filled",
         "bytes_in",
         "bytes_out",
         "is_closed",
@@ -101,11 +108,14 @@ class Lane:
         self._events: deque[Event] = deque()
         self._held_in: memoryview | None = None
         self._undecoded: memoryview | None = None
-        self._is_blocked = self._is_held = self._is_scheduled = False
+        self._is_blocked = self._is_held = self._is_scheduled = self._was_filled = False
         self._plain: socket.socket | None = None
         self._plain_interest: Interest | None = None
-        self._opening: tuple[bytes, asyncio.TimerHandle] | None = None
-        self._tls_interest = Interest(loop, tls.fileno(), self._receive, self._on_tls_writable)
+        self._edit: Edit | None = None
+        self._opening = b""
+        self._opening_timer: asyncio.TimerHandle | None = None
+        self._poller = Poller.of(loop)
+        self._tls_interest = Interest(self._poller, tls.fileno(), self._receive, self._on_tls_writable)
         self._tls_interest.read(True)
         self._go_on_soon()  # the last message of the handshake may have brought frames with it
         self.is_closed = self.is_faulty = False
@@ -122,12 +132,18 @@ class Lane:
         self._state.send(Type.DONE)
         self._write(DONE_FRAME)
 
-    def open(self, target: str, plain: socket.socket) -> None:
-        """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on."""
+    def open(self, target: str, plain: socket.socket, edit: Edit | None = None) -> None:
+        """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on.
+
+        ``edit(view, size)`` may change the stream's first bytes in place, before they leave; it returns their size.
+        """
         self._state.send(Type.OPEN)
-        self._opening = (open_frame(target), self._loop.call_later(OPEN_DELAY_S, self._send_open))
+        self._edit = edit
+        self._opening = open_frame(target)
         self._adopt(plain)
         self._on_plain_readable()
+        if self._opening:
+            self._opening_timer = self._loop.call_later(OPEN_DELAY_S, self._send_open)
 
     def hold(self) -> None:
         """Take nothing more from the peer until ``attach`` or ``refuse``: what is opened is not there yet."""
@@ -210,6 +226,9 @@ class Lane:
             return False
         if not size and not is_end:
             return False
+        if self._edit and size:
+            size = self._edit(view[HEADROOM : HEADROOM + CHUNK], size)
+            self._edit = None
         start, end = HEADROOM, HEADROOM + size
         if size:
             self.last_active = self._loop.time()
@@ -237,11 +256,10 @@ class Lane:
             self._write(self._take_opening())
 
     def _take_opening(self) -> bytes:
-        if self._opening is None:
-            raise ValueError("BUG: no OPEN is waiting")
-        frame, timer = self._opening
-        timer.cancel()
-        self._opening = None
+        frame, self._opening = self._opening, b""
+        if self._opening_timer:
+            self._opening_timer.cancel()
+            self._opening_timer = None
         return frame
 
     def _write(self, data: memoryview | bytes) -> None:
@@ -265,6 +283,8 @@ class Lane:
         for _ in range(ROUNDS):
             if self._events or self.is_closed or not self._refill() or not self._deliver():
                 return
+            if self._undecoded is None and not self._was_filled:
+                return  # a buffer that was not filled has taken all there was
         self._go_on_soon()
 
     def _refill(self) -> bool:
@@ -281,6 +301,7 @@ class Lane:
                 self._pool.give(buffer)
                 return False
             self._held_in, self._undecoded = buffer, buffer[:size]
+            self._was_filled = size + RECORD > len(buffer)
         if self._undecoded is not None:
             try:
                 events, taken = self._decoder.receive(self._undecoded, EVENTS)
@@ -331,7 +352,8 @@ class Lane:
                 self._owner.lane_opened(self, target)
             case Eof():
                 self._state.receive(Type.EOF)
-                self._end_plain()
+                if self._state.local is Side.OPEN:
+                    self._end_plain()  # else both sides are over, and the socket is closed below
             case Reset():
                 self._state.receive(Type.RESET)
                 self._reset("")
@@ -364,7 +386,7 @@ class Lane:
     def _adopt(self, plain: socket.socket) -> None:
         self._plain = plain
         self.last_active = self._loop.time()  # a lane may have been idle for longer than a stream may be silent
-        self._plain_interest = Interest(self._loop, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
+        self._plain_interest = Interest(self._poller, plain.fileno(), self._on_plain_readable, self._on_plain_writable)
         self._plain_interest.read(not self._is_blocked)
 
     def _drop_plain(self) -> None:
@@ -388,10 +410,9 @@ class Lane:
         self._settle()
 
     def _settle(self) -> None:
-        if self.is_closed:
+        if self.is_closed or not self._state.is_over:
             return
-        if self._state.is_over:
-            self._drop_plain()
+        self._drop_plain()
         if self._state.may_say_done:
             self._state.send(Type.DONE)
             self._write(DONE_FRAME)

@@ -15,9 +15,11 @@ from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
+from jupyter_hpcsec.tunnel.hop import keep_connection
 from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.sorry import sorry
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 ACCEPTS_AT_ONCE = 32
@@ -29,17 +31,6 @@ GROWN = 1 << 20
 """Bytes after which an idle lane is replaced: OpenSSL's memory buffers grow with bulk and never shrink."""
 HUB_API_STREAMS = 8
 """Streams to the Hub API that one session may have open at once; their lanes come on top of ``lanes_per_session``."""
-
-_SORRY = (
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 2\r\n"
-    "Cache-Control: no-store\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{sentence}"
-)
-
-
-def sorry(sentence: str) -> bytes:
-    """A complete HTTP/1.1 answer (RFC 9112) that says why the session can't be reached now."""
-    body = sentence + "\n"
-    return _SORRY.format(length=len(body.encode()), sentence=body).encode()
 
 
 class SessionPort:
@@ -122,7 +113,7 @@ class SessionPort:
         self._last_used = self._loop.time()
         self.streams += 1
         if self._idle:
-            self._idle.pop().open("server", plain)
+            self._idle.pop().open("server", plain, keep_connection)
             self._ask()
         elif len(self._waiting) < self._limits.waiting_connections:
             self._waiting[plain] = self._loop.call_later(self._limits.wait_for_lane_s, self._give_up, plain)
@@ -141,10 +132,11 @@ class SessionPort:
 
     def _turn_away(self, plain: socket.socket, rule: str, sentence: str) -> None:
         self._counters.count(rule)
+        request = b""
         with contextlib.suppress(OSError):  # what was sent before the answer, if anything: unread, it would be a reset
-            plain.recv(64 * 1024)
+            request = plain.recv(64 * 1024)
         with contextlib.suppress(OSError):  # the reader may be gone already; it is told if it is there
-            plain.send(sorry(sentence))
+            plain.send(sorry(sentence, request))
         plain.close()
 
     # Lanes
@@ -163,7 +155,7 @@ class SessionPort:
         elif self._waiting:
             plain = next(iter(self._waiting))  # the one that waited longest
             self._waiting.pop(plain).cancel()
-            lane.open("server", plain)
+            lane.open("server", plain, keep_connection)
         else:
             self._idle.append(lane)
 

@@ -8,19 +8,19 @@ next one.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.tunnel.frames import Type
 
 
-class Side(Enum):
+class Side(IntEnum):
     """Where one side of the stream is."""
 
-    NEW = "new"
-    IDLE = "idle"
-    OPEN = "open"
-    CLOSED = "closed"
+    NEW = 0
+    IDLE = 1
+    OPEN = 2
+    CLOSED = 3
 
 
 # (state of the sender, state of the other side, frame) -> (new state of the sender, new state of the other side)
@@ -55,7 +55,7 @@ class StreamState:
     @property
     def is_over(self) -> bool:
         """Whether no more bytes of the stream can pass in either direction."""
-        return Side.OPEN not in (self.local, self.remote)
+        return self.local is not Side.OPEN and self.remote is not Side.OPEN
 
     @property
     def may_say_done(self) -> bool:
@@ -67,7 +67,7 @@ class StreamState:
         try:
             self.local, self.remote = _TABLE[self.local, self.remote, kind]
         except KeyError as exc:
-            raise ValueError(f"BUG: {kind.name} sent while {self.local.value}/{self.remote.value}") from exc
+            raise ValueError(f"BUG: {kind.name} sent while {self.local.name}/{self.remote.name}") from exc
 
     def receive(self, kind: Type) -> None:
         """Note a frame of the peer; ``Malformed`` for one that can't follow."""
@@ -75,5 +75,5 @@ class StreamState:
             self.remote, self.local = _TABLE[self.remote, self.local, kind]
         except KeyError as exc:
             raise Malformed(
-                f"a frame {kind.name} can't follow while the stream is {self.remote.value}/{self.local.value}"
+                f"a frame {kind.name} can't follow while the stream is {self.remote.name}/{self.local.name}"
             ) from exc

@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
-from jupyter_hpcsec.tunnel.connection import RECORD, TlsConnection
+from jupyter_hpcsec.tunnel.buffers import RECORD
+from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.messages import PREFIX, PROTOCOLS, FromAgent, FromGateway, body_length, encode
 
 HANDSHAKE_S = 10.0

@@ -115,6 +115,9 @@ class StandInTunnel:
         self.reports.append((str(state), message, dict(facts or {})))
         self.changed.set()
 
+    async def connected(self) -> None:
+        pass
+
     def stop(self, reason: str) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)

@@ -26,12 +26,13 @@ def test_a_line_says_when_which_part_and_what() -> None:
     assert out.getvalue().split() == ["1.2", "s", "hub", "starts"]
 
 
-@pytest.mark.parametrize("slurm", [False, True])
-def test_each_protection_is_said_once_and_the_demo_hides_nothing(slurm: bool) -> None:
-    found = protections(slurm=slurm)
+@pytest.mark.parametrize(("slurm", "root"), [(False, False), (False, True), (True, True)])
+def test_each_protection_is_said_once_and_the_demo_hides_nothing(slurm: bool, root: bool) -> None:
+    found = protections(slurm=slurm, root=root)
     facts = as_facts(found)
     assert len({one.name for one in found}) == len(found) == len(facts["on"]) + len(facts["off"])
     assert {"browser-tls", "durable-state"} <= facts["off"].keys()
+    assert ("unprivileged" in facts["on"]) == (not root)
     assert ("attestation" in facts["on"]) == slurm == ("separate-users" in facts["on"])
     lines = as_lines(found)
     assert sum("OFF" in line for line in lines) == len(facts["off"]) and len(lines) == len(found)

@@ -20,7 +20,12 @@ from jupyter_hpcsec.tunnel.session import Progress
 
 SESSION = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
-LAUNCH = {"argv": ["jupyterhub-singleuser"], "env": {"JUPYTERHUB_API_TOKEN": "s3cret"}, "base_url": "/user/alice/"}
+LAUNCH = {
+    "argv": ["jupyterhub-singleuser"],
+    "env": {"JUPYTERHUB_API_TOKEN": "s3cret"},
+    "base_url": "/user/alice/",
+    "listeners": "none",
+}
 REGISTRATION = Registration(SESSION, "t0ken", b"\x30\x00der", ["hub:8444"], Path("/run/hpcsec/s.sock"))
 
 

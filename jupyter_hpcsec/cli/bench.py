@@ -1,0 +1,43 @@
+"""``hpcsec bench``: measure, as ratios within one run."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from jupyter_hpcsec.ops.bench import report, tunnel
+from jupyter_hpcsec.ops.quickstart import find_proxy
+from jupyter_hpcsec.ops.stopping import Interrupted
+
+HELP = "measure, as ratios within one run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be measured, and how."""
+    subjects = parser.add_subparsers(dest="subject", metavar="WHAT", required=True)
+    help_text = "the tunnel beside OpenSSH -R and beside no tunnel at all"
+    subject = subjects.add_parser("tunnel", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--hub", action="store_true", help="the browser's path through JupyterHub's proxy as well")
+    subject.add_argument("--quick", action="store_true", help="fewer rounds: for a look, not for a report")
+    subject.add_argument("--proxy", type=Path, help="configurable-http-proxy (default: found as `quickstart` does)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
+    proxy = None
+    if args.hub:
+        found = [str(args.proxy)] if args.proxy else list(find_proxy(os.environ.get("PATH", os.defpath)))
+        proxy = found
+    try:
+        made = asyncio.run(tunnel.run(quick=args.quick, proxy=proxy, say=_say))
+    except Interrupted:
+        return 130
+    print(json.dumps(report.as_json(made), indent=1) if args.json else report.as_text(made))
+    return 0
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

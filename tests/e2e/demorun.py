@@ -1,0 +1,106 @@
+"""``hpcsec quickstart`` as a person starts it: a process whose terminal shows one-time links.
+
+Run as a program it is the same command with resource profiles, which the quickstart itself does not offer.
+"""
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jupyter_hpcsec.cli.main import main
+from jupyter_hpcsec.ops import quickstart, sites
+from jupyter_hpcsec.ops.ports import free_ports
+
+LINK = re.compile(r"http://127\.0\.0\.1:[0-9]+/hub/onetime\?code=[A-Za-z0-9_-]{43}")
+PATIENCE_S = 90.0
+PROFILES = [
+    {
+        "name": "small",
+        "title": "Small",
+        "description": "For a first look at data.",
+        "cpus": {"min": 1, "max": 8, "default": 2},
+        "memory_gib": {"min": 1, "max": 32, "default": 8},
+        "minutes": {"min": 30, "max": 480, "default": 120},
+    },
+    {
+        "name": "gpu",
+        "title": "One node with GPUs",
+        "description": "For training. Expect to wait in the queue.",
+        "partition": "gpu",
+        "gpu_type": "a100",
+        "cpus": {"min": 1, "max": 64, "default": 8},
+        "memory_gib": 128,
+        "gpus": {"min": 1, "max": 4, "default": 1},
+        "minutes": {"min": 30, "max": 240, "default": 60},
+    },
+]
+
+
+class Quickstart:
+    """One run. ``stop`` is Ctrl-C, and demands a clean end."""
+
+    def __init__(self, *, profiles: bool = False) -> None:
+        program = [__file__] if profiles else ["-m", "jupyter_hpcsec.cli.main"]
+        argv = [sys.executable, *program, "quickstart", "--port", str(free_ports(1)[0])]
+        self._links: queue.Queue[str] = queue.Queue()
+        self.lines: list[str] = []
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line)
+            if found := LINK.search(line):
+                self._links.put(found[0])
+
+    def link(self) -> str:
+        """The next link that the terminal shows."""
+        try:
+            return self._links.get(timeout=PATIENCE_S)
+        except queue.Empty:
+            raise AssertionError("no link was shown:\n" + "".join(self.lines)) from None
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        try:
+            assert self._process.wait(PATIENCE_S) == 0, "".join(self.lines)
+        finally:
+            self._process.kill()
+            self._reader.join()
+
+
+class SiteWithProfiles(sites.LocalSite):
+    """This computer, with a choice, and a person whose name is not that of whoever runs the tests."""
+
+    def open(self, say: sites.Say) -> None:
+        super().open(say)
+        self.user = "ada"
+
+    def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
+        settings = super().spawner_settings(state, admin_socket)
+        settings["QuickstartSpawner"]["profiles"] = PROFILES
+        return settings
+
+
+def choose_site(*, slurm: bool) -> sites.Site:
+    assert not slurm
+    return SiteWithProfiles()
+
+
+def run_with_profiles(arguments: Sequence[str]) -> int:
+    quickstart.choose_site = choose_site
+    return main(list(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(run_with_profiles(sys.argv[1:]))
