@@ -297,7 +297,7 @@ class Site:
                 self.parts[name].end()
             keep = os.environ.get("HPCSEC_TEST_LOGS")
             if keep:
-                shutil.copytree(self.state / "log", keep, dirs_exist_ok=True)
+                shutil.copytree(self.state / "log", Path(keep) / self.state.name)
             shutil.rmtree(self.state)
 
 

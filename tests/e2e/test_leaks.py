@@ -19,7 +19,7 @@ from tests.e2e.site import USERS, Site, wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(600)]
 
 ROUNDS = 10
-WARM_UP = 2
+WARM_UP = 1
 """Rounds before the first look: caches fill, and databases make their journals."""
 MIB = 1024 * 1024
 
