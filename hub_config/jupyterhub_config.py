@@ -8,6 +8,8 @@ another directory. The end-to-end tests load this very file.
 import os
 from pathlib import Path
 
+from jupyter_hpcsec.hub.pages import TEMPLATES
+
 c = get_config()  # noqa: F821  # given by traitlets
 
 # The spawner ---------------------------------------------------------------------------------------------------------
@@ -67,6 +69,9 @@ c.Spawner.default_url = "/lab"
 c.JupyterHub.authenticator_class = "pam"
 c.LocalAuthenticator.allowed_groups = {"jupyter"}  # the same Unix group as in sudoers
 c.Authenticator.admin_users = set()
+
+# The page that people see while a node is away says so, instead of telling them to restart their server.
+c.JupyterHub.template_paths = [TEMPLATES]
 
 # What survives what --------------------------------------------------------------------------------------------------
 
