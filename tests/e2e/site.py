@@ -118,13 +118,14 @@ class Site:
             "PATH": path,
             "LANG": "C.UTF-8",
             "HOME": str(self.state),
+            "TMPDIR": str(self.state / "tmp"),
             "SLURM_CONF": str(self.cluster.slurm_conf),
             "CONFIGPROXY_AUTH_TOKEN": self._proxy_token,
             "PYTHONUNBUFFERED": "1",
         }
 
     def start(self) -> None:
-        for name in ("hub", "gateway", "log"):
+        for name in ("hub", "gateway", "log", "tmp"):
             (self.state / name).mkdir(mode=0o700)
         self.run.mkdir(mode=0o755)
         (self.state / "gateway" / "config.py").write_text(self._gateway_config())
