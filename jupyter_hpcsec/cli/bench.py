@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import report, tunnel
+from jupyter_hpcsec.ops.bench import report, start, tunnel
+from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
 
@@ -23,10 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--hub", action="store_true", help="the browser's path through JupyterHub's proxy as well")
     subject.add_argument("--quick", action="store_true", help="fewer rounds: for a look, not for a report")
     subject.add_argument("--proxy", type=Path, help="configurable-http-proxy (default: found as `quickstart` does)")
+    help_text = "a server's start beside plain batchspawner with an open port"
+    subject = subjects.add_parser("start", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--rounds", type=int, default=5, help="starts of each way (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
+    return _run_start(args) if args.subject == "start" else _run_tunnel(args)
+
+
+def _run_start(args: argparse.Namespace) -> int:
+    console = Console(sys.stderr)
+    try:
+        made = asyncio.run(start.run(rounds=max(1, args.rounds), console=console, caller=os.environ, say=_say))
+    except Interrupted:
+        return 130
+    print(json.dumps(made.as_json(), indent=1) if args.json else made.as_text())
+    return 0
+
+
+def _run_tunnel(args: argparse.Namespace) -> int:
     proxy = None
     if args.hub:
         found = [str(args.proxy)] if args.proxy else list(find_proxy(os.environ.get("PATH", os.defpath)))

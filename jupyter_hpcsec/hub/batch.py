@@ -16,10 +16,7 @@ from jupyter_hpcsec.errors import Refused
 
 CALLBACK_PATH = "/api/batchspawner"
 CALLBACK_MODULE = "batchspawner.api"
-FIX = (
-    "Import no batchspawner class in jupyterhub_config.py before an hpcsec spawner, "
-    "and let no hub mix hpcsec spawners with plain batchspawner ones."
-)
+FIX = "Take `import batchspawner.api` out of jupyterhub_config.py: one hub has hpcsec's spawners or batchspawner's own."
 
 
 def is_callback(route: Any) -> bool:
@@ -47,18 +44,23 @@ def verify_callback_absent(routes: Iterable[Any]) -> None:
 
 
 def load_batchspawner() -> ModuleType:
-    """batchspawner, imported so that its callback is never mounted; an earlier import by the admin's config is undone.
+    """batchspawner, imported so that its callback is not mounted; an earlier import is undone.
 
     1. Put an empty module in the place of ``batchspawner.api`` before the package imports it.
     2. Import the package.
     3. Take the route out of the list, for the case that somebody had imported the real one earlier.
     4. Verify.
+    5. Take the empty module away: JupyterHub imports every spawner that is installed, ours also where it is not used.
+       A hub with plain batchspawner says ``import batchspawner.api`` in its configuration, and has the callback back.
     """
-    sys.modules.setdefault(CALLBACK_MODULE, ModuleType(CALLBACK_MODULE, "Left empty by jupyter_hpcsec.hub.batch."))
+    stand_in = sys.modules.setdefault(CALLBACK_MODULE, ModuleType(CALLBACK_MODULE))
     module = importlib.import_module("batchspawner")
     handlers = importlib.import_module("jupyterhub.apihandlers").default_handlers
     remove_callback(handlers)
     verify_callback_absent(handlers)
+    if getattr(stand_in, "__spec__", None) is None:
+        del sys.modules[CALLBACK_MODULE]
+        vars(module).pop("api", None)
     return module
 
 

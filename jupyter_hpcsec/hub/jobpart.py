@@ -7,6 +7,7 @@ template.
 import asyncio
 import os
 import shlex
+import sys
 from typing import Any
 
 from traitlets import default
@@ -94,7 +95,7 @@ class JobPart(ChoicePart):
             **{name[4:]: getattr(self, name) for name in settings},
             "username": account.name,
             "homedir": home,
-            "python": self.node_python,
+            "python": sys.executable,  # for commands on this host; the job's is in "cmd"
             "logdir": f"{home}/{self.job_log_directory}" if self.job_log_directory else "",
             "keepvars": "",
             "srun": "",

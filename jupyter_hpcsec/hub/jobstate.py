@@ -264,6 +264,15 @@ FINAL = {
     "COMPLETING": ("Your job ended before the notebook server was ready", f"{_LOOK}. Start it again."),
 }
 """What happened, and what to do next."""
+WHILE_COMPLETING = {
+    "TimeLimit": "TIMEOUT",
+    "NonZeroExitCode": "FAILED",
+    "OutOfMemory": "OUT_OF_MEMORY",
+    "NodeDown": "NODE_FAIL",
+    "DeadLine": "DEADLINE",
+    "JobLaunchFailure": "LAUNCH_FAILED",
+}
+"""What a job will be whose last processes are being ended; Slurm gives its reason already, its state only then."""
 _WITH_CODE = {"FAILED", "COMPLETED", "COMPLETING"}
 
 
@@ -271,6 +280,8 @@ def final_sentence(view: JobView) -> str:
     """What happened to a job that ended: the scheduler's own reason, and what to do next."""
     if view.phase is Phase.GONE:
         return f"The batch system does not know your job any more: it ended early. {_LOOK}. Start it again."
+    if view.state == "COMPLETING":
+        view = replace(view, state=WHILE_COMPLETING.get(view.reason, view.state))
     happened, advice = FINAL.get(view.state, ("Your job ended", f"{_LOOK}. Start it again."))
     if view.state not in FINAL and view.state:
         happened += f" ({view.state})"

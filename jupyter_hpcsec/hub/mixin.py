@@ -23,7 +23,7 @@ from jupyter_hpcsec.hub.jobpart import JobPart
 from jupyter_hpcsec.hub.jobstate import Phase
 from jupyter_hpcsec.hub.profiles import Choice
 from jupyter_hpcsec.hub.progress import ProgressFeed, printable
-from jupyter_hpcsec.hub.route import SCHEME, socket_url
+from jupyter_hpcsec.hub.route import UnixSocketRoute, socket_url
 from jupyter_hpcsec.hub.submission import job_variables
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Progress, State
 
@@ -33,15 +33,13 @@ LIFETIME_MARGIN_S = 300
 """Between the end of a job and the end of everything that was issued for it."""
 
 
-class HpcsecSpawnerMixin(JobPart):
+class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
     """Put it before a batchspawner class: ``class Mine(HpcsecSpawnerMixin, batchspawner.SlurmSpawner)``."""
 
     feed = Instance(ProgressFeed, args=())
     """What the spawn page shows of this start."""
     session = ""
     """The session's id; empty when there is none."""
-    socket = ""
-    """Path of the session's unix socket on the hub host."""
     was_ready = False
     _starting = False
     _token_hash = ""
@@ -292,25 +290,3 @@ class HpcsecSpawnerMixin(JobPart):
 
     def _save(self) -> None:
         hubtoken.save_state(self.orm_spawner, self.get_state())
-
-    # The route: docs/decisions/0001-unix-socket-route.md
-
-    @property
-    def server(self) -> Any:
-        """JupyterHub's own object, with the session's socket as the address to connect to.
-
-        The database keeps only host and port of a URL, so that the object that a restarted hub makes of it has a wrong
-        address; setting it here makes it right whenever and by whomever it is asked for.
-        """
-        server = super().server
-        if server is not None and self.socket:
-            server.proto = SCHEME
-            server.connect_url = socket_url(Path(self.socket)) + server.base_url
-        return server
-
-    @server.setter
-    def server(self, server: Any) -> None:
-        SERVER.__set__(self, server)
-
-
-SERVER: Any = JobPart.server

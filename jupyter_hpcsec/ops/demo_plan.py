@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jupyter_hpcsec.hub.pages import TEMPLATES
 from jupyter_hpcsec.ops.ports import LOOPBACK
 
 DROPPED = (
@@ -97,6 +98,7 @@ class Plan:
                 "cookie_secret_file": f"{self.state}/hub/cookie_secret",
                 "authenticator_class": "jupyter_hpcsec.hub.onetime.OneTimeAuthenticator",
                 "spawner_class": self.spawner,
+                "template_paths": [TEMPLATES],
                 "cleanup_servers": True,
                 "cleanup_proxy": True,
             },

@@ -12,8 +12,6 @@ It knows nothing of HTTP, of who the peer is, or of where a stream leads: its ow
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
 
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.tunnel.buffers import CHUNK, HEADROOM, RECORD, BufferPool, put_before, put_behind
@@ -33,30 +31,14 @@ from jupyter_hpcsec.tunnel.frames import (
     open_frame,
     reset_frame,
 )
+from jupyter_hpcsec.tunnel.owner import Edit, LaneOwner
 from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 
 OPEN_DELAY_S = 0.002
 """How long OPEN waits for the first bytes of the stream to travel with it, at most."""
-ROUNDS = 1
-"""Chunks that one callback may move before the event loop turns to other lanes: a keystroke waits so long."""
-
-Edit = Callable[[memoryview, int], int]
 EVENTS = 128
 """Frames decoded at a time: a chunk of tiny frames, 40,000 of them, must not hold up the event loop."""
-
-
-class LaneOwner(Protocol):
-    """What a lane tells the one who made it. Calls come from the event loop and must not block."""
-
-    def lane_idle(self, lane: "Lane") -> None:
-        """The lane carries nothing and may be used."""
-
-    def lane_opened(self, lane: "Lane", target: str) -> None:
-        """The peer opened a stream; the owner calls ``attach``, ``refuse`` or ``hold`` before it returns."""
-
-    def lane_closed(self, lane: "Lane", reason: str) -> None:
-        """The lane is gone; ``reason`` says why."""
 
 
 class Lane:
@@ -197,11 +179,8 @@ class Lane:
             self.close(f"the connection broke: {exc.strerror or exc}")
 
     def _on_plain_readable(self) -> None:
-        for _ in range(ROUNDS):
-            if self._plain is None or self._is_blocked or self._state.local is not Side.OPEN:
-                return
-            if not self._send_chunk(self._plain):
-                return
+        if self._plain is not None and not self._is_blocked and self._state.local is Side.OPEN:
+            self._send_chunk(self._plain)
 
     def _on_plain_writable(self) -> None:
         if self._deliver():
@@ -210,22 +189,22 @@ class Lane:
 
     # Plain -> TLS
 
-    def _send_chunk(self, plain: socket.socket) -> bool:
-        """Move what is there, up to one chunk, as one write; whether more may be there."""
+    def _send_chunk(self, plain: socket.socket) -> None:
+        """Move what is there, up to one chunk, as one write."""
         buffer = self._pool.take()
         try:
-            return self._send_chunk_through(plain, buffer)
+            self._send_chunk_through(plain, buffer)
         finally:
             self._pool.give(buffer)
 
-    def _send_chunk_through(self, plain: socket.socket, view: memoryview) -> bool:
+    def _send_chunk_through(self, plain: socket.socket, view: memoryview) -> None:
         try:
             size, is_end = read_plain(plain, view[HEADROOM : HEADROOM + CHUNK])
         except OSError:
             self._reset("closed by the reader")
-            return False
+            return
         if not size and not is_end:
-            return False
+            return
         if self._edit and size:
             size = self._edit(view[HEADROOM : HEADROOM + CHUNK], size)
             self._edit = None
@@ -248,7 +227,6 @@ class Lane:
         self._write(view[start:end])
         if is_end:
             self._settle()
-        return size == CHUNK and not is_end
 
     def _send_open(self) -> None:
         """The wait for the first bytes is over: the peer's side may have to speak first."""
@@ -280,12 +258,11 @@ class Lane:
     # TLS -> plain
 
     def _receive(self) -> None:
-        for _ in range(ROUNDS):
-            if self._events or self.is_closed or not self._refill() or not self._deliver():
-                return
-            if self._undecoded is None and not self._was_filled:
-                return  # a buffer that was not filled has taken all there was
-        self._go_on_soon()
+        """Move one buffer's worth, then let the other lanes have their turn: a keystroke waits no longer than that."""
+        if self._events or self.is_closed or not self._refill() or not self._deliver():
+            return
+        if self._undecoded is not None or self._was_filled:
+            self._go_on_soon()  # a buffer that was not filled has taken all there was
 
     def _refill(self) -> bool:
         """Decode the next events of what came in; False when there is nothing, or nothing more."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from jupyter_hpcsec.hub.pages import TEMPLATES
 from jupyter_hpcsec.ops.child import command as until_we_end
 from jupyter_hpcsec.ops.cluster import Cluster
 from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
@@ -171,6 +172,7 @@ class Site:
         sections: dict[str, dict[str, Any]] = {
             "JupyterHub": {
                 "spawner_class": "hpcsec-slurm",
+                "template_paths": [TEMPLATES],
                 "authenticator_class": "dummy",
                 "bind_url": self.url,
                 "hub_bind_url": f"http+unix://{self._quoted_hub_socket}",

@@ -1,4 +1,4 @@
-"""Slurm's commands as five small scripts over a directory: what was submitted stays there, states are files."""
+"""Slurm's commands as small scripts over a directory: what was submitted can be looked at, states are files."""
 
 import os
 from pathlib import Path

@@ -8,6 +8,7 @@ from jupyter_hpcsec.hub.jobstate import (
     FINAL,
     PENDING_HINTS,
     SLURM_PHASES,
+    WHILE_COMPLETING,
     JobView,
     Phase,
     final_sentence,
@@ -101,6 +102,13 @@ def test_every_final_state_has_a_sentence_with_reason_and_advice(state) -> None:
 def test_states_are_told_apart() -> None:
     sentences = {state: final_sentence(JobView(Phase.ENDED, state)) for state in FINAL if state != "COMPLETING"}
     assert len(set(sentences.values())) == len(sentences)
+
+
+@pytest.mark.parametrize("reason", WHILE_COMPLETING)
+def test_a_job_that_is_being_ended_is_told_by_its_reason(reason) -> None:
+    ended = final_sentence(JobView(Phase.ENDED, WHILE_COMPLETING[reason], reason))
+    assert final_sentence(JobView(Phase.ENDED, "COMPLETING", reason)) == ended
+    assert "before the notebook server was ready" in final_sentence(JobView(Phase.ENDED, "COMPLETING", "Odd"))
 
 
 def test_exit_codes_and_signals() -> None:

@@ -286,7 +286,7 @@ async def test_the_page_tells_what_happens(make: Make, gateway: GatewayDouble, s
     ],
 )
 async def test_how_a_job_ended_reaches_the_user(
-    make: Make, gateway: GatewayDouble, slurm: SlurmDouble, state: str, reason: str, said: str
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble, *, state: str, reason: str, said: str
 ) -> None:
     slurm.write("first", f"{state}|{reason}|N/A|node1")
     slurm.write(
@@ -356,7 +356,7 @@ async def test_a_start_cancelled_inside_sbatch_leaves_nothing(
     slurm.write("slow")
     spawner = make()
     start = asyncio.ensure_future(spawner.start())
-    await until(lambda: (slurm.directory / "taken").exists())
+    await until((slurm.directory / "taken").exists)
     start.cancel()
     await asyncio.sleep(0)
     slurm.remove("slow")

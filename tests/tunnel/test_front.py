@@ -218,6 +218,7 @@ async def test_what_nobody_foresaw_is_logged_with_its_trace_and_the_port_goes_on
         (await made.dial()).close()
 
 
+@pytest.mark.filterwarnings("error::ResourceWarning")
 async def test_a_closed_door_leaves_no_descriptor() -> None:
     before = descriptors()
     made = Door(LIMITS)

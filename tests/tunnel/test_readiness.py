@@ -6,14 +6,15 @@ import socket
 import pytest
 
 from jupyter_hpcsec.tunnel.connection import RECORD
-from jupyter_hpcsec.tunnel.readiness import Interest, read_plain
+from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 
 
 async def test_interest_is_what_was_said_last() -> None:
-    loop = asyncio.get_running_loop()
+    poller = Poller.of(asyncio.get_running_loop())
+    assert Poller.of(asyncio.get_running_loop()) is poller
     left, right = socket.socketpair()
     reads, writes = [], []
-    interest = Interest(loop, left.fileno(), lambda: reads.append(1), lambda: writes.append(1))
+    interest = Interest(poller, left.fileno(), lambda: reads.append(1), lambda: writes.append(1))
     right.send(b"x")
     await asyncio.sleep(0.01)
     assert not reads and not writes
@@ -28,8 +29,7 @@ async def test_interest_is_what_was_said_last() -> None:
     writes.clear()
     await asyncio.sleep(0.01)
     assert not reads and not writes
-    assert not loop.remove_reader(left.fileno())
-    assert not loop.remove_writer(left.fileno())
+    assert not poller._interests
     left.close()
     right.close()
 

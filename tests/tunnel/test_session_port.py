@@ -20,6 +20,7 @@ from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.frames import DONE_FRAME, open_frame
 from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.readiness import Poller
 from jupyter_hpcsec.tunnel.session_port import HUB_API_STREAMS, SessionPort, sorry
 from tests.nobody import NOBODY
 from tests.tunnel.tlspair import descriptors, tls_pair
@@ -318,6 +319,7 @@ async def read_on(agent: TlsConnection) -> None:
 async def test_a_close_cuts_everything_even_if_the_file_can_not_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    Poller.of(asyncio.get_running_loop())  # a descriptor of the loop's own, which stays
     before = descriptors()
     made = Made(tmp_path)
     agent = await made.lane()
