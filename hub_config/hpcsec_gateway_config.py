@@ -16,9 +16,10 @@ c.HpcsecGateway.trust_domain = "cluster.example"
 c.HpcsecGateway.state_directory = "/var/lib/hpcsec"
 c.HpcsecGateway.run_directory = "/run/hpcsec"
 
-# The accounts of hub and proxy, which may connect to the sockets, and a group that both are in. The kernel is asked who
-# connects; the group alone opens nothing.
-c.HpcsecGateway.allowed_peers = ["jupyterhub", "jupyterhub-proxy"]
+# The hub's account may register and end sessions; the proxy's may connect to sessions' sockets and nothing else. And a
+# group that both are in: the kernel is asked who connects, so that the group alone opens nothing.
+c.HpcsecGateway.allowed_peers = ["jupyterhub"]
+c.HpcsecGateway.proxy_users = ["jupyterhub-proxy"]
 c.HpcsecGateway.socket_group = "hpcsec-peers"
 
 # The Hub API as this host sees it, and JupyterHub's base_url.

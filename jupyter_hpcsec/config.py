@@ -38,7 +38,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """The gateway's settings as values. ``allowed_uids`` are the hub's and the proxy's users on this host."""
+    """The gateway's settings as values.
+
+    ``allowed_uids`` may use the admin socket and the sessions' sockets, ``proxy_uids`` the latter only.
+    """
 
     listen: tuple[str, ...]
     public_endpoints: tuple[str, ...]
@@ -47,6 +50,7 @@ class GatewaySettings:
     admin_socket: Path
     socket_gid: int | None
     allowed_uids: frozenset[int]
+    proxy_uids: frozenset[int]
     hub_api_url: str
     hub_base_url: str
     trust_domain: str
@@ -98,7 +102,13 @@ class HpcsecGateway(Configurable):
 
     allowed_peers = List(
         Unicode(),
-        help="Users (names or numbers) of hub and proxy on this host. Root and the gateway's own user always may.",
+        help="Users (names or numbers) of the hub on this host: they may register and end sessions. Root and the "
+        "gateway's own user always may.",
+    ).tag(config=True)
+
+    proxy_users = List(
+        Unicode(),
+        help="Users of the proxy where it is not the hub's: they may connect to sessions' sockets and nothing else.",
     ).tag(config=True)
 
     hub_api_url = Unicode(
@@ -204,7 +214,8 @@ class HpcsecGateway(Configurable):
             run_directory=Path(self.run_directory),
             admin_socket=Path(self.admin_socket),
             socket_gid=_gid(self.socket_group) if self.socket_group else None,
-            allowed_uids=frozenset({0, os.geteuid(), *map(_uid, self.allowed_peers)}),
+            allowed_uids=frozenset({0, os.geteuid(), *map(_peer_uid, self.allowed_peers)}),
+            proxy_uids=frozenset(map(_peer_uid, self.proxy_users)),
             hub_api_url=self.hub_api_url,
             hub_base_url=self.hub_base_url,
             trust_domain=self.trust_domain,
@@ -224,10 +235,12 @@ def _gid(name: str) -> int:
         raise TraitError(f"socket_group names the group {name!r}, which does not exist on this host") from exc
 
 
-def _uid(name: str) -> int:
+def _peer_uid(name: str) -> int:
     if name.isascii() and name.isdigit():
         return int(name)
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError as exc:
-        raise TraitError(f"allowed_peers names the user {name!r}, who does not exist on this host") from exc
+        raise TraitError(
+            f"allowed_peers or proxy_users names the user {name!r}, who does not exist on this host"
+        ) from exc

@@ -79,6 +79,7 @@ def test_settings_become_values() -> None:
         allowed_peers=["root", "12345"], run_directory="/run/x", attestors=["munge"], unsafe_any_node_address=True
     ).settings()
     assert {0, 12345} <= settings.allowed_uids
+    assert not settings.proxy_uids
     assert settings.admin_socket == Path("/run/x/admin.sock")
     assert settings.attestors == ("munge",)
     assert not settings.compares_node_address

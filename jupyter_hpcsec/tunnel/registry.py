@@ -128,7 +128,7 @@ class Registry:
             limits=settings.limits,
             pool=self._pool,
             counters=self._counters,
-            allowed_uids=settings.allowed_uids,
+            allowed_uids=settings.allowed_uids | settings.proxy_uids,
             serve_hub_api=lambda sock: self._serve_hub_api(session, sock),
             demand=lambda total: self._demand(session.id, total),
             log=self._log,

@@ -77,6 +77,7 @@ class Deployment:
             admin_socket=self.directory / "run" / "admin.sock",
             socket_gid=None,
             allowed_uids=frozenset({os.geteuid()}),
+            proxy_uids=frozenset(),
             hub_api_url=self.hub_api_url,
             hub_base_url="/",
             trust_domain=DOMAIN,

@@ -62,7 +62,7 @@ def test_hub_and_gateway_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert gateway.hub_api_url == f"{hub.JupyterHub.hub_bind_url}/hub/api"
     assert gateway.token_lifetime_s >= hub.HpcsecSpawnerMixin.start_timeout
     users = {line.partition("=")[2] for unit in UNITS for line in unit.read_text().splitlines() if line[:5] == "User="}
-    assert users - {"hpcsec"} == set(gateway.allowed_peers)
+    assert users - {"hpcsec"} == {*gateway.allowed_peers, *gateway.proxy_users}
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.tunnel.session import State
 from tests.hub.deployment import Deployment, connect, fetch
 
@@ -202,3 +204,23 @@ async def test_keys_rotate_without_ending_sessions(deployment: Deployment, kind:
             assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
     enrolled = await deployment.make_agent(waiting).enrol(token=waiting.token, job_id="41", node="node1", evidence={})
     assert enrolled.user == "bob"
+
+
+async def test_the_proxys_user_may_use_session_sockets_and_not_the_admin_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = Deployment(tmp_path)
+    plain = deployment.settings
+    without_us = frozenset({12345})
+    monkeypatch.setattr(
+        deployment, "settings", lambda: replace(plain(), allowed_uids=without_us, proxy_uids=frozenset({os.geteuid()}))
+    )
+    await deployment.start()
+    registration = await deployment.register()
+    with pytest.raises(Unavailable):
+        await deployment.client.sessions()
+    assert deployment.counters.snapshot()["admin.peer"] == 1
+    async with echo_server(deployment.server_socket(registration)), deployment.running_agent(registration):
+        await until_ready(deployment, registration.session)
+        assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
+    await deployment.stop()
