@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class Client:
         head = f"{method} {BASE}{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         head += f"Authorization: token {self.token}\r\nContent-Length: {len(content)}\r\n\r\n"
         writer.write(head.encode() + content)
-        header, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+        header = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)\r\n", header)
+        answer = await reader.readexactly(int(length[1])) if length else await reader.read()
         writer.close()
         try:
             return int(header.split()[1]), json.loads(answer)

@@ -25,7 +25,7 @@ ALICE = JobSubject("hpc.example.org", "alice", "", "17", SID)
 CA = Authority.create("hpc.example.org", NOW)
 KEY = new_key()
 CSR = make_request(KEY)
-CLIENT = CA.issue_client(CSR, ALICE, now=NOW, not_after=NOW + 600)
+CLIENT = CA.issue_client(CSR, ALICE, now=NOW, not_after=NOW + 3500)
 DER = serialization.Encoding.DER
 
 
@@ -82,7 +82,7 @@ MINE = (pem_of(CLIENT), key_pem(KEY))
 
 def test_tls_refuses_another_deployments_agent(tmp_path: Path) -> None:
     other = Authority.create("hpc.example.org", NOW)
-    theirs = pem_of(other.issue_client(CSR, ALICE, now=NOW, not_after=NOW + 60))
+    theirs = pem_of(other.issue_client(CSR, ALICE, now=NOW, not_after=NOW + 3500))
     ends = contexts(tmp_path, pinned=CA, server_issuer=CA, trusted=(CA,), client=(theirs, key_pem(KEY)))
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(*ends, server_name(CA.id))
@@ -118,6 +118,6 @@ def test_tls_refuses_a_gateway_of_another_authority(tmp_path: Path) -> None:
 def test_tls_accepts_agents_of_old_and_new_authority(tmp_path: Path) -> None:
     new = Authority.create("hpc.example.org", NOW)
     for issuer in (CA, new):
-        der = issuer.issue_client(CSR, ALICE, now=NOW, not_after=NOW + 600)
+        der = issuer.issue_client(CSR, ALICE, now=NOW, not_after=NOW + 3500)
         ends = contexts(tmp_path, pinned=CA, server_issuer=CA, trusted=(new, CA), client=(pem_of(der), key_pem(KEY)))
         assert parse_client(handshake(*ends, server_name(CA.id))).subject == ALICE
