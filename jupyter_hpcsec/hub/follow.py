@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from jupyterhub.spawner import SpawnException
 
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
-from jupyter_hpcsec.hub.jobstate import JobView, Phase, final_sentence, progress_sentence
+from jupyter_hpcsec.hub.jobstate import JobView, Phase, final_sentence, progress_sentence, says_no_end_yet
 from jupyter_hpcsec.hub.progress import printable
 from jupyter_hpcsec.tunnel.session import Progress, State
 
@@ -26,6 +26,8 @@ SENTENCES = {
 }
 GONE_LIMIT = 3
 """Answers in a row that say the job is unknown: right after submission a scheduler may not show it yet."""
+ENDING_LIMIT = 12
+"""Answers in a row that say only that the job is being ended: what it is ended for comes with the last one."""
 WAIT_S = 25.0
 
 
@@ -100,9 +102,13 @@ async def _follow_scheduler(
     between: Iterator[float],
     has_enrolled: asyncio.Event,
 ) -> None:
-    gone = 0
+    gone = ending = 0
     for pause in between:
         view = await sources.job()
+        if says_no_end_yet(view) and ending < ENDING_LIMIT:
+            ending += 1
+            await sleep(pause)
+            continue
         gone = gone + 1 if view.phase is Phase.GONE else 0
         if view.phase is Phase.ENDED or gone >= GONE_LIMIT:
             said = await sources.reason()

@@ -276,6 +276,11 @@ WHILE_COMPLETING = {
 _WITH_CODE = {"FAILED", "COMPLETED", "COMPLETING"}
 
 
+def says_no_end_yet(view: JobView) -> bool:
+    """Whether Slurm is still ending the job and has not said why."""
+    return view.state == "COMPLETING" and view.reason not in WHILE_COMPLETING
+
+
 def final_sentence(view: JobView) -> str:
     """What happened to a job that ended: the scheduler's own reason, and what to do next."""
     if view.phase is Phase.GONE:

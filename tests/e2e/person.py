@@ -45,7 +45,13 @@ class Person:
     async def log_in(self) -> None:
         await self.browser.page("/hub/login")
         fields = {"username": self.name, "password": PASSWORD, "_xsrf": self.browser.xsrf("/hub/")}
-        await self.browser.submit("/hub/login?next=%2Fhub%2Fhome", fields)
+        try:
+            await self.browser.submit("/hub/login?next=%2Fhub%2Fhome", fields)
+        except Refused as refusal:
+            # the proxy keeps connections to the hub, may use one that the hub has just closed, and says 503 to a POST
+            if refusal.rule != "http.503":
+                raise
+            await self.browser.submit("/hub/login?next=%2Fhub%2Fhome", fields)
 
     def base(self, server: str = "") -> str:
         return f"/user/{quote(self.name)}/{quote(server) + '/' if server else ''}"

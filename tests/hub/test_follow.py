@@ -61,6 +61,20 @@ async def test_a_job_that_fails_is_told_with_code_and_the_jobs_own_words() -> No
     assert [percent for _, percent in script.told] == [15, 40]
 
 
+async def test_a_job_that_is_being_ended_is_asked_again_until_it_is_known_why() -> None:
+    ending = JobView(Phase.ENDED, "COMPLETING", "None")
+    script = Script([RUNNING, ending, ending, JobView(Phase.ENDED, "CANCELLED")], [])
+    script.last = JobView(Phase.ENDED, "CANCELLED")
+    assert "was cancelled" in (await script.fails()).jupyterhub_message
+    known = Script([RUNNING, JobView(Phase.ENDED, "COMPLETING", "TimeLimit"), JobView(Phase.ENDED, "X")], [])
+    known.last = JobView(Phase.ENDED, "COMPLETING", "TimeLimit")
+    assert "time limit" in (await known.fails()).jupyterhub_message
+    assert len(known.views) == 1  # what is known at once is not asked for again
+    endless = Script([ending], [])
+    endless.last = ending
+    assert "ended before" in (await endless.fails()).jupyterhub_message
+
+
 async def test_a_job_that_vanishes_is_asked_for_again_before_it_is_given_up() -> None:
     script = Script([GONE, GONE, QUEUED, GONE, GONE, GONE], [])
     script.last = GONE
