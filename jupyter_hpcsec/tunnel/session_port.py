@@ -63,7 +63,7 @@ class SessionPort:
         self._dialled_by_agent: set[Lane] = set()
         self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._asked = 0
-        self._last_used = self._loop.time()
+        self._last_used = self._loop.time() - limits.quiet_after_s  # until it is used it is quiet: one lane will do
         self.bytes_in = self.bytes_out = self.streams = 0
 
     # The socket
@@ -208,7 +208,7 @@ class SessionPort:
     def _wanted(self) -> int:
         """Lanes that the agent should hold for our streams: the busy ones, those waited for, and some ahead."""
         busy = len(self._lanes) - len(self._idle) - len(self._dialled_by_agent)
-        quiet = self._loop.time() - self._last_used > self._limits.quiet_after_s
+        quiet = self._loop.time() - self._last_used >= self._limits.quiet_after_s
         ahead = 1 if quiet else max(self._limits.idle_lanes, min(8, (busy + len(self._waiting)) // 2))
         return min(busy + len(self._waiting) + ahead, self._limits.lanes_per_session)
 
