@@ -2,11 +2,10 @@
 
 import asyncio
 import hashlib
-import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,6 @@ from tests.hub.attackers import (
     enrol,
     lane,
     next_message,
-    no_bugs,
     pem,
     reach,
     rest_of,
@@ -34,21 +32,6 @@ from tests.hub.attackers import (
 )
 from tests.hub.deployment import Deployment, server_name_of
 from tests.tunnel.tlspair import self_signed
-
-
-@pytest.fixture
-async def deployment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Deployment]:
-    caplog.set_level(logging.INFO)
-    made = Deployment(tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
-    assert no_bugs(caplog)
-
-
-@pytest.fixture
-async def alice(deployment: Deployment) -> Enrolled:
-    return await enrol(deployment)
 
 
 async def lanes_of(deployment: Deployment, enrolled: Enrolled) -> int:

@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import logging
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -22,30 +19,13 @@ from tests.hub.attackers import (
     Enrolled,
     check_refused,
     control,
-    enrol,
     lines_of,
     next_message,
-    no_bugs,
     reach,
     rest_of,
     until,
 )
 from tests.hub.deployment import Deployment, connect
-
-
-@pytest.fixture
-async def deployment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Deployment]:
-    caplog.set_level(logging.INFO)
-    made = Deployment(tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
-    assert no_bugs(caplog)
-
-
-@pytest.fixture
-async def alice(deployment: Deployment) -> Enrolled:
-    return await enrol(deployment)
 
 
 async def the_next(stream: MessageStream, kind: type) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,27 +17,11 @@ from tests.hub.attackers import (
     check_refused,
     enrol,
     lane,
-    no_bugs,
     reach,
     rest_of,
 )
 from tests.hub.deployment import Deployment, connect, fetch
 from tests.hub.test_tunnel import echo_server, until_ready
-
-
-@pytest.fixture
-async def deployment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Deployment]:
-    caplog.set_level(logging.INFO)
-    made = Deployment(tmp_path)
-    await made.start()
-    yield made
-    await made.stop()
-    assert no_bugs(caplog)
-
-
-@pytest.fixture
-async def alice(deployment: Deployment) -> Enrolled:
-    return await enrol(deployment)
 
 
 async def lanes_are(deployment: Deployment, enrolled: Enrolled, number: int) -> None:
