@@ -79,5 +79,7 @@ def test_one_short_run() -> None:
     )
     assert set(found["measures"]["download"]["ways"]) == {"direct", "tunnel", "ssh", "ssh_default_cipher"}
     assert len(found["numbers"]) == 5
-    assert all(number["value"] > 0 for number in found["numbers"])
+    ratios = [number for number in found["numbers"] if number["unit"] != "bytes"]
+    assert len(ratios) == 4
+    assert all(number["value"] > 0 for number in ratios)  # so few idle sessions may fit into memory that was there
     assert {"cpu_s_per_gib_gateway", "cpu_s_per_gib_agent"} <= set(found["measures"]["download"]["ways"]["tunnel"])
