@@ -12,6 +12,7 @@ from jupyter_hpcsec.access.mountinfo import aliases, holder
 from jupyter_hpcsec.access.places import Kind, Place, State, is_below, nearest
 from jupyter_hpcsec.access.system import System
 from jupyter_hpcsec.access.values import (
+    Bind,
     Enforcement,
     Entry,
     Link,
@@ -39,6 +40,10 @@ def compile(resolved: Resolved, system: System) -> Plan:
     5. A denied path inside a root is masked or, where that can't be, the root is given out around it.
     """
     work = _Compilation(resolved, system)
+    if resolved.network.bind is Bind.PRIVATE and not system.namespaces:
+        raise Unavailable(
+            "The policy wants a network of the session's own, and this node gives its users no namespaces."
+        )
     if resolved.enforcement is Enforcement.ADVISORY:
         work.notes.append("The policy is advisory: its file rules are shown, not enforced.")
     work.deny()
@@ -56,7 +61,21 @@ def compile(resolved: Resolved, system: System) -> Plan:
         masks=tuple(work.masks[path] for path in sorted(work.masks)),
         links=tuple(_links(work, system)),
         namespaces=system.namespaces,
+        temporary="" if system.namespaces else next((root.source for root in system.needed if root.source), ""),
         notes=tuple(work.notes),
+    )
+
+
+def unrestricted(user: str, bind: Bind) -> Plan:
+    """The plan where an admin did without a policy: of all of this, only what may listen."""
+    return Plan(
+        user=user,
+        policy="none",
+        enforcement=Enforcement.ADVISORY,
+        minimum_abi=1,
+        network=Network(bind=bind),
+        roots=(),
+        notes=("There is no policy: files and connections are not restricted.",),
     )
 
 

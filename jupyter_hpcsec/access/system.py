@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jupyter_hpcsec
+from jupyter_hpcsec.access import mounts
 from jupyter_hpcsec.access.mountinfo import SHARED, Mount, holder, parse
 from jupyter_hpcsec.access.places import Finder, Kind, Place, State, is_below
 from jupyter_hpcsec.access.values import Make, Resolved, Right, Root
@@ -74,11 +75,11 @@ def find(
     environment: Mapping[str, str],
     *,
     runtime: Path | None,
-    namespaces: bool,
+    namespaces: bool | None = None,
     uid: int | None = None,
     mountinfo: str | None = None,
 ) -> System:
-    """Look at this node for one session. ``runtime`` is its private directory; ``namespaces`` as ``mounts.probe`` says.
+    """Look at this node for one session. ``runtime`` is its private directory; ``namespaces``: None for trying it.
 
     Takes as long as the file systems take: resolving a path on a server that is away waits for it.
     """
@@ -87,16 +88,16 @@ def find(
     wanted = [entry.path for entry in resolved.entries]
     for path in wanted:
         wake(path)
-    mounts = parse(Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo)
+    table = parse(Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo)
     places = {path: finder.find(path) for path in wanted}
-    needed, links = software(finder, environment, mounts, runtime, uid=uid, home=resolved.subject.home)
+    needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home)
     denied = [places[entry.path].real for entry in resolved.entries if entry.right is Right.NONE]
     return System(
         needed=needed,
         vital=vital(finder, runtime),
         places=places,
-        mounts=mounts,
-        namespaces=namespaces,
+        mounts=table,
+        namespaces=not mounts.probe() if namespaces is None else namespaces,
         children=children(denied),
         links={**LINKS, **links},
     )
@@ -113,7 +114,7 @@ def wake(path: str) -> None:
 def software(
     finder: Finder,
     environment: Mapping[str, str],
-    mounts: tuple[Mount, ...],
+    table: tuple[Mount, ...],
     runtime: Path | None,
     *,
     uid: int,
@@ -122,7 +123,7 @@ def software(
     """The roots that software needs and that are here, and the links on the way to them."""
     gpus = [str(path) for path in Path("/dev").glob("nvidia[0-9]*")]
     gpus += [path for path in GPU_DEVICES if Path(path).exists()]
-    own = own_temporary(environment, mounts, uid=uid, home=home)
+    own = own_temporary(environment, table, uid=uid, home=home)
     wishes = [
         *(_Wish(path, "system: programs and libraries") for path in SOFTWARE),
         *(_Wish(path, "system: the Python environment") for path in python_directories()),
@@ -187,7 +188,7 @@ def vital(finder: Finder, runtime: Path | None) -> tuple[str, ...]:
     return tuple(finder.find(path).real for path in paths)
 
 
-def own_temporary(environment: Mapping[str, str], mounts: tuple[Mount, ...], *, uid: int, home: str) -> str | None:
+def own_temporary(environment: Mapping[str, str], table: tuple[Mount, ...], *, uid: int, home: str) -> str | None:
     """The job's own ``TMPDIR``: the user's, closed to writing by others, and on a file system of this node alone.
 
     A variable can name any place; shared file systems hold the data that policies are about, so none there is granted.
@@ -201,7 +202,7 @@ def own_temporary(environment: Mapping[str, str], mounts: tuple[Mount, ...], *, 
     except OSError:
         return None
     closed = stat.S_ISDIR(found.st_mode) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    on = holder(real, mounts)
+    on = holder(real, table)
     local = on is not None and on.kind not in SHARED
     outside_home = not is_below(real, os.path.realpath(home))
     return real if closed and found.st_uid == uid and local and outside_home else None

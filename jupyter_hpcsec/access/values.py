@@ -163,6 +163,8 @@ class Plan(_Value, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()
     namespaces: bool = True
     """The session gets a mount namespace of its own. Without: masks are those that the node's root prepared."""
+    temporary: Annotated[str, Meta(max_length=4096, pattern=r"^(/|$)")] = ""
+    """Where ``TMPDIR`` points when the session can't have a ``/tmp`` of its own."""
     notes: tuple[Annotated[str, Meta(max_length=5000)], ...] = ()
     """What of the policy has no effect on this node, and why."""
 
