@@ -13,31 +13,7 @@ from hypothesis import strategies as st
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.identity.authority import CLIENT_LIFE_S
 from jupyter_hpcsec.identity.keys import KINDS, MARGIN_S, KeyRing, Kind, token_key_id
-from jupyter_hpcsec.identity.tokens import JobClaims, mint, verify
-
-NOW = 1_800_000_000
-LIFE = 86400
-DOMAIN = "hpc.example.org"
-
-
-def open_ring(directory: Path, now: int = NOW, life: int = LIFE) -> KeyRing:
-    return KeyRing.open(directory, now=now, trust_domain=DOMAIN, token_life_s=life)
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    open_ring(tmp_path / "keys")
-    return tmp_path / "keys"
-
-
-def index(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "ring.json").read_bytes())
-    return found
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
-
+from tests.identity.ring import DOMAIN, LIFE, NOW, accepts, index, names, open_ring, token
 
 # --- refused ----------------------------------------------------------------------------------------------------------
 
@@ -199,20 +175,6 @@ def test_no_private_key_is_in_the_index_or_in_a_repr(directory: Path) -> None:
 
 
 # --- rotated ----------------------------------------------------------------------------------------------------------
-
-
-def token(ring: KeyRing, issued: int, life: int = LIFE) -> str:
-    kid, key = ring.signing_key()
-    return mint(key, kid, JobClaims("i", "a", "a" * 32, "b" * 32, issued, issued + life))
-
-
-def accepts(ring: KeyRing, text: str, now: int) -> bool:
-    try:
-        verify(text, ring.verification_keys(now), issuer="i", audience="a", now=now)
-    except Refused as refused:
-        assert refused.rule in {"token.key", "token.expired"}  # noqa: PT017
-        return False
-    return True
 
 
 def test_a_retired_token_key_verifies_until_its_last_token_has_expired(directory: Path) -> None:
