@@ -188,6 +188,11 @@ class IdentityBroker:
         self._contexts = {}
         return self.keys(now)
 
+    def drop_tokens(self, now: int) -> list[dict[str, Any]]:
+        """A new token key, and no other; certificates and running sessions are of the authority and stay."""
+        self._keyring.drop_tokens(now)
+        return self.keys(now)
+
     def reload(self) -> None:
         """Read the keys anew, after a rotation by another process."""
         self._keyring.reload()

@@ -51,5 +51,8 @@ class Broker(Protocol):
     def rotate(self, kind: str, now: int) -> list[dict[str, Any]]:
         """Make a new current key of a kind, keep the old one for what it signed; the keys afterwards."""
 
+    def drop_tokens(self, now: int) -> list[dict[str, Any]]:
+        """Make a new token key and forget all others: every token of before is worthless; the keys afterwards."""
+
     def status(self, now: int) -> dict[str, Any]:
         """Facts about keys and attestors for ``hpcsec doctor``."""

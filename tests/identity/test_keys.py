@@ -200,6 +200,33 @@ def test_a_retired_token_keys_private_half_is_gone(directory: Path) -> None:
     assert old in KeyRing.load(directory).verification_keys(NOW + 1)
 
 
+def test_dropped_token_keys_accept_nothing_any_more(directory: Path) -> None:
+    ring = KeyRing.load(directory)
+    first = token(ring, NOW)
+    ring.rotate("token", NOW + 1)
+    second = token(ring, NOW + 1)
+    authorities = [authority.id for authority in ring.authorities(NOW + 2)]
+    ring.drop_tokens(NOW + 2)
+    for opened in (ring, KeyRing.load(directory)):
+        assert not accepts(opened, first, NOW + 2)
+        assert not accepts(opened, second, NOW + 2)
+        assert accepts(opened, token(ring, NOW + 2), NOW + 2)
+        assert len(opened.verification_keys(NOW + 2)) == 1
+        assert [authority.id for authority in opened.authorities(NOW + 2)] == authorities
+    assert len(list(directory.glob("token-*"))) == 1
+    assert len(index(directory)["keys"]) == 2
+
+
+def test_a_full_ring_can_still_drop(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_hpcsec.identity.keys.KEYS_LIMIT", 3)
+    ring = KeyRing.load(directory)
+    ring.rotate("token", NOW)
+    with pytest.raises(Refused):
+        ring.rotate("token", NOW)
+    ring.drop_tokens(NOW)
+    assert len(ring.list(NOW)) == 2
+
+
 def test_a_retired_authority_stays_for_jobs_that_wait_in_the_queue(directory: Path) -> None:
     ring = KeyRing.load(directory)
     old = ring.authority()

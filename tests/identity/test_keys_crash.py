@@ -82,6 +82,38 @@ def test_a_rotation_that_stops_anywhere_leaves_a_ring(
 
 
 @pytest.mark.parametrize("error", [Crash, no_space], ids=["crash", "full disk"])
+def test_a_drop_that_stops_anywhere_leaves_a_ring_with_all_of_the_old_or_none(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]
+) -> None:
+    KeyRing.load(directory).rotate("token", NOW)
+    old = token(KeyRing.load(directory), NOW)
+    outcomes = set()
+    for fail_at in range(200):
+        copy = tmp_path / f"copy-{fail_at}"
+        shutil.copytree(directory, copy)
+        copy.chmod(0o700)
+        ring = KeyRing.load(copy)
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, fail_at, error)
+            try:
+                ring.drop_tokens(NOW + 1)
+            except (Crash, Unavailable):
+                finished = False
+            else:
+                finished = True
+        after = KeyRing.load(copy)
+        outcomes.add((len(after.list(NOW + 1)), accepts(after, old, NOW + 1)))
+        assert accepts(after, token(after, NOW + 1), NOW + 1)
+        if finished:
+            assert disk.calls == fail_at
+            assert not accepts(after, old, NOW + 1)
+            break
+    else:
+        pytest.fail("the drop never came to its end")
+    assert outcomes == {(3, True), (2, False)}
+
+
+@pytest.mark.parametrize("error", [Crash, no_space], ids=["crash", "full disk"])
 def test_a_first_start_that_stops_anywhere_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]
 ) -> None:
