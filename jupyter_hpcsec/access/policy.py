@@ -31,11 +31,14 @@ def load(path: Path, *, protected: bool = False) -> Policy:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Unavailable(f"the access policy {path} is no file; name a YAML file")
-            content = file.read(SIZE_LIMIT + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(SIZE_LIMIT + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unavailable(
             f"the access policy {path} can't be read ({error.strerror}); create it, or let this user read it"

@@ -165,7 +165,7 @@ def fill(template: Template, values: Mapping[str, str]) -> str:
         check_trait(name, values.get(name, ""))
     path = template.fill(values)
     if fault := path_fault(path):
-        raise Malformed(f"{path!r} has {fault.text}")
+        raise Malformed(f"{path[:80]!r} has {fault.text}")
     return path
 
 
@@ -175,7 +175,7 @@ def check_trait(name: str, value: str) -> None:
         fix = "; choose a project" if name == "project" else ""
         raise Malformed(f"{{{name}}} is not known{fix}")
     if fault := path_fault(value) if name == "home" else component_fault(value):
-        raise Malformed(f"{{{name}}} is {value!r}: {fault.text}")
+        raise Malformed(f"{{{name}}} is {value[:80]!r}: {fault.text}")
 
 
 def network_of(default: Network, rules: Iterable[Rule]) -> Network:
