@@ -91,6 +91,8 @@ class Policy:
     network: Network = field(default_factory=Network)
     contact: str = ""
     hide_denied: bool = False
+    tests: int = 0
+    """How many tests of its own held when it was loaded."""
 
     def concerning(self, subject: Subject) -> tuple[Rule, ...]:
         """The rules about this subject, in the order of the file."""

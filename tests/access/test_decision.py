@@ -158,3 +158,28 @@ def test_only_canonical_paths_get_something(asked: str, rights: list[tuple[str, 
     decision = Decisions(resolved(("/a", "write"), *rights)).decide(asked)
     if any(name in ("", ".", "..") for name in asked.split("/")[1:]) or asked[:1] != "/" or "\0" in asked:
         assert decision == NOTHING
+
+
+def test_pieces_leave_out_what_has_no_effect() -> None:
+    access = resolved(
+        ("/a/b", "read"), ("/a", "read"), ("/a/c", "none"), ("/a/c/d", "write"), ("/z", "none"), ("/a-b", "write")
+    )
+    pieces = Decisions(access).pieces()
+    assert [(piece.path, piece.decision.right) for piece in pieces] == [
+        ("/a", "read"),
+        ("/a/c", "none"),
+        ("/a-b", "write"),
+    ]
+
+
+@given(RIGHTS, PATHS)
+def test_pieces_are_the_whole_answer(rights: list[tuple[str, str]], asked: str) -> None:
+    decisions = Decisions(resolved(*rights))
+    above = [p for p in decisions.pieces() if asked == p.path or asked.startswith(p.path + "/")]
+    nearest = max(above, key=lambda piece: len(piece.path), default=None)
+    assert (nearest.decision.right if nearest else Right.NONE) is decisions.decide(asked).right
+
+
+def test_what_speaks_of_a_path_comes_nearest_first() -> None:
+    decisions = Decisions(resolved(("/a", "read"), ("/a/b", "read"), ("/a/b", "none"), ("/a/bc", "read")))
+    assert [entry.rule for entry in decisions.speaking_of("/a/b/c")] == [3, 2, 1]
