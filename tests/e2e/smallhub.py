@@ -27,8 +27,9 @@ class SmallHub:
         self.directory = directory
         self._claims = [claim_any() for _ in range(3)]
         self.port, hub_port, proxy_api = (claim.port for claim in self._claims)
+        self.url, self.api_url = f"http://{LOOPBACK}:{self.port}", f"http://{LOOPBACK}:{hub_port}/hub/api"
         self._api_token, proxy_token = secrets.token_hex(16), secrets.token_hex(16)
-        (directory / "conf.d").mkdir()
+        (directory / "conf.d").mkdir(exist_ok=True)
         overrides = directory / "conf.d" / "90-test.py"
         overrides.write_text(
             f"""
