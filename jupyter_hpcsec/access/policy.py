@@ -132,10 +132,11 @@ def _rule_problems(source: Source, index: int) -> Iterator[Problem]:
         if right is not Right.NONE and over is not None:
             text = f"{path!r} is allowed to no effect: rule {index + 1} denies {over!r}, and deny wins"
             yield _problem(source, at, text, "deny less, or take this path out")
+    allowed = {path for right, path, _ in listed if right is not Right.NONE}
     for number, path in enumerate(values.get("required", ())):
-        if path not in seen:
-            text = f"{path!r} is required, but rule {index + 1} neither allows nor denies it"
-            yield _problem(source, (*place, "required", number), text, "write it under allow or deny as well")
+        if path not in allowed:
+            text = f"{path!r} is required, but rule {index + 1} does not allow it"
+            yield _problem(source, (*place, "required", number), text, "write it under allow as well")
 
 
 def _path_problems(
