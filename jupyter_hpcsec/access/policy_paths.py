@@ -5,7 +5,7 @@ decoded. So each path has one spelling, and every other one is refused here inst
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,9 +40,12 @@ class Template:
         """The path for one subject. A value that is missing stays unresolved: ``KeyError``. Check the result."""
         return _TRAIT.sub(lambda found: values[found[1]], self.text)
 
-    def covers(self, other: "Template") -> bool:
-        """Whether ``other`` is this path or below it, whatever the traits are."""
-        return other.text == self.text or other.text.startswith(self.text + "/")
+    def above(self) -> Iterator[str]:
+        """The paths strictly above this one, the nearest first, whatever the traits are."""
+        text = self.text
+        while "/" in text:
+            text = text.rpartition("/")[0]
+            yield text
 
 
 def template_fault(text: str, *, group: bool) -> Fault | None:
