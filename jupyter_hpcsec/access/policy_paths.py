@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jupyter_hpcsec.access.prefixes import is_below
+
 TRAITS = ("user", "uid", "group", "home", "project")
 PATH_BYTES = 4095
 COMPONENT_BYTES = 255
@@ -73,7 +75,7 @@ def path_fault(path: str) -> Fault | None:
     return (
         shape_fault(path)
         or _glob_fault(path)
-        or (Fault("/proc is made by the sandbox itself", "take it out") if _is_below(path, "/proc") else None)
+        or (Fault("/proc is made by the sandbox itself", "take it out") if is_below(path, "/proc") else None)
     )
 
 
@@ -121,8 +123,4 @@ def component_fault(value: str) -> Fault | None:
         return Fault("nothing is known of it", "give it a value")
     if "/" in value:
         return Fault("its value has a '/'", "such a name can't be part of a path")
-    return path_fault(f"/{value}")
-
-
-def _is_below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory + "/")
+    return path_fault(f"/in/{value}")

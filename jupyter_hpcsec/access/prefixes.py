@@ -27,7 +27,7 @@ class Prefixes(Generic[T]):
             if not is_canonical(path):
                 raise AssertionError(f"BUG: {path!r} is not canonical")
             node = self._root
-            for name in path.split("/")[1:]:
+            for name in _names(path):
                 node = node.children.setdefault(name, _Node())
             if node.value is not None:
                 raise AssertionError(f"BUG: {path!r} was given twice")
@@ -36,8 +36,8 @@ class Prefixes(Generic[T]):
     def longest(self, path: str) -> T | None:
         """The value of the longest prefix of ``path`` (the path itself included); ``None`` when there is none."""
         node = self._root
-        found = None
-        for name in path.split("/")[1:]:
+        found = node.value
+        for name in path.split("/")[1:]:  # of "/" one empty name, which is no child
             child = node.children.get(name)
             if child is None:
                 break
@@ -49,7 +49,7 @@ class Prefixes(Generic[T]):
     def below(self, path: str) -> Iterable[T]:
         """The values of all paths strictly below ``path``."""
         node: _Node[T] | None = self._root
-        for name in path.split("/")[1:] if path != "/" else ():
+        for name in _names(path):
             node = node.children.get(name) if node else None
         waiting = list(node.children.values()) if node else []
         while waiting:
@@ -61,6 +61,20 @@ class Prefixes(Generic[T]):
 
 def is_canonical(path: str) -> bool:
     """Whether a path is absolute and in its one spelling: no empty name, ``.``, ``..``, NUL, nor ``/`` at the end."""
-    if path[:1] != "/" or path[-1:] == "/" or "//" in path or "\0" in path:
+    if path[:1] != "/" or "//" in path or "\0" in path or (path[-1] == "/" and path != "/"):
         return False
     return "/." not in path or not any(name in (".", "..") for name in path.split("/"))
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether ``path`` is ``directory`` or inside of it; both canonical."""
+    return path == directory or path.startswith(directory if directory == "/" else directory + "/")
+
+
+def parent(path: str) -> str | None:
+    """The directory of a canonical path; ``None`` for the root."""
+    return None if path == "/" else path.rpartition("/")[0] or "/"
+
+
+def _names(path: str) -> list[str]:
+    return [] if path == "/" else path.split("/")[1:]

@@ -91,6 +91,11 @@ def test_values_that_are_no_name(value: str) -> None:
     assert component_fault(value)
 
 
+@pytest.mark.parametrize("value", ["alice", "a.b@example.org", "..x", "proc", "a b", "0"])
+def test_values_that_are_a_name(value: str) -> None:
+    assert component_fault(value) is None
+
+
 def test_a_value_is_not_filled_in_twice() -> None:
     assert Template("/a/{user}").fill({"user": "{home}", "home": "/root"}) == "/a/{home}"
     with pytest.raises(KeyError):
