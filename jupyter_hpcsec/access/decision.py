@@ -8,7 +8,7 @@ resolve first.
 
 from typing import NamedTuple
 
-from jupyter_hpcsec.access.prefixes import Prefixes, is_below, is_canonical, parent
+from jupyter_hpcsec.access.prefixes import Prefixes, is_below, parent
 from jupyter_hpcsec.access.values import Entry, Resolved, Right
 
 
@@ -54,14 +54,10 @@ class Decisions:
 
     def decide(self, path: str) -> Decision:
         """The decision on an absolute path; one that is not in its one spelling gets ``NOTHING``."""
-        if not is_canonical(path):
-            return NOTHING
         return self._prefixes.longest(path) or NOTHING
 
     def leads_on(self, path: str) -> bool:
         """Whether something below ``path`` is allowed, so that a directory has to be passed to get there."""
-        if not is_canonical(path):
-            return False
         return any(not decision.is_denied for decision in self._prefixes.below(path))
 
     def pieces(self) -> list[Piece]:
