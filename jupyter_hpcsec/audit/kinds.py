@@ -14,16 +14,22 @@ from jupyter_hpcsec.audit.events import Count, Event, Name, Path, Sentence, Stam
 
 
 class AuditOpened(Event, frozen=True, kw_only=True, tag="audit.opened"):
-    """A producer began. ``leaves`` were there; ``dropped_bytes`` of an unfinished write were set aside."""
+    """A producer began; ``leaves`` were there."""
 
     version: Name = ""
     leaves: Count = 0
-    dropped_bytes: Count = 0
-    dropped_sha256: Name = ""
 
 
 class AuditClosed(Event, frozen=True, kw_only=True, tag="audit.closed"):
     """A producer ended in good order; a next ``audit.opened`` without it tells of a crash."""
+
+
+class AuditSetAside(Event, frozen=True, kw_only=True, tag="audit.set-aside"):
+    """An unfinished write that nobody was told to be done, after a crash or on a full disk: its bytes are kept."""
+
+    file: Name = ""
+    bytes: Count = 0
+    sha256: Name = ""
 
 
 class AuditGap(Event, frozen=True, kw_only=True, tag="audit.gap"):
