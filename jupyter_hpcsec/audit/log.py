@@ -1,9 +1,9 @@
 """The record: events become leaves, durable in groups, under a signed checkpoint at most about a second later.
 
-An event that waits for its receipt (``record``) is acknowledged after fsync and not before; one that does not (``note``)
-is written in its turn. Where the disk does not take them, ``record`` and ``require`` raise ``Unavailable`` and the caller
-lets nothing new begin; what was only noted waits, in a bounded queue, and what the queue could not hold is an event
-itself. One thread writes, one publishes; no caller ever waits for a disk but by awaiting its receipt.
+An event that waits for its receipt (``record``) is acknowledged after fsync and not before; one that does not, by
+``note``, is written in its turn. Where the disk does not take them, ``record`` and ``require`` raise ``Unavailable``
+and the caller lets nothing new begin; what was only noted waits, in a bounded queue, and what the queue could not hold
+is an event itself. One thread writes, one publishes; no caller waits for a disk but by awaiting its receipt.
 """
 
 import os

@@ -62,6 +62,10 @@ class Frontier:
             root = node_hash(peak, root)
         return root
 
+    def joined(self, tail: "Frontier", width: int) -> "Frontier":
+        """The tree of which this one's leaves are the hashes of ``width`` leaves each, followed by ``tail``'s."""
+        return Frontier(self.size * width + tail.size, [*self._peaks, *tail._peaks])
+
     def copy(self) -> "Frontier":
         """One that can be appended to without changing this one."""
         return Frontier(self.size, self._peaks)

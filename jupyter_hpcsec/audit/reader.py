@@ -72,7 +72,7 @@ class Reader:
             for frame in parse_segment(data)[0]:
                 frame.head(self._verifier, self._verifier.name)
                 leaves |= dict(enumerate(frame.leaves, frame.first))
-        found = []
+        found: list[bytes] = []
         while start + len(found) in leaves:
             found.append(leaves[start + len(found)])
         return found

@@ -15,7 +15,7 @@ from jupyter_hpcsec.audit.kinds import ClockStepped
 from jupyter_hpcsec.audit.merkle import Frontier, leaf_hash
 from jupyter_hpcsec.audit.tiles import ENTRY_LIMIT
 from jupyter_hpcsec.audit.uuid7 import Uuid7
-from jupyter_hpcsec.audit.values import Kept, seal
+from jupyter_hpcsec.audit.values import Kept, check, seal
 
 PRODUCER = "gateway"
 STEP_MS = 2000
@@ -79,6 +79,7 @@ class Stamper:
 
     def queue(self, event: Event, trust: Trust, sealed: Mapping[str, bytes], receipt: "Future[int] | None") -> Queued:
         """An event that happened now."""
+        check(sealed)
         now = self._clock_ns()
         size = sum(map(len, sealed.values()))
         return Queued(event, trust, sealed, receipt, self._uuid.make(now), timestamp(now), self._monotonic_ns(), size)
@@ -95,12 +96,13 @@ class Stamper:
         self, batch: Sequence[Queued], frontier: Frontier, random: Callable[[int], bytes]
     ) -> tuple[list[tuple[bytes, bytes]], list[Kept]]:
         """(leaf, hash) of a batch, added to ``frontier``, and what is to be kept beside; gives no number away yet."""
-        made, kept = [], []
+        made: list[tuple[bytes, bytes]] = []
+        kept: list[Kept] = []
         for number, queued in enumerate(batch, self._seq + 1):
             sealed: dict[str, str] = {}
             if queued.sealed:
-                sealed, salts = seal(queued.sealed, random)
-                kept += [Kept(frontier.size, name, salt, queued.sealed[name]) for name, salt in salts]
+                sealed, beside = seal(frontier.size, queued.sealed, random)
+                kept += beside
             leaf = as_leaf(queued, number, self._boot, sealed)
             hashed = leaf_hash(leaf)
             frontier.append(hashed)

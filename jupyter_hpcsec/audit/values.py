@@ -68,18 +68,18 @@ class Kept:
         return kept
 
 
-def seal(values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[dict[str, str], list[tuple[str, bytes]]]:
-    """Commitments for the leaf, and the salts by name. The caller keeps salts and values together."""
-    if len(values) > VALUES_LIMIT:
-        raise ValueError(f"BUG: more than {VALUES_LIMIT} sealed values in one event")
-    sealed, salts = {}, []
-    for name, value in values.items():
-        if not NAME.fullmatch(name) or len(value) > VALUE_LIMIT:
-            raise ValueError(f"BUG: a sealed value has a short plain name and at most {VALUE_LIMIT} bytes")
-        salt = random(SALT_SIZE)
-        sealed[name] = commitment(salt, name, value)
-        salts.append((name, salt))
-    return sealed, salts
+def check(values: Mapping[str, bytes]) -> None:
+    """What a caller may seal: a few values with short plain names, none larger than ``VALUE_LIMIT``."""
+    if len(values) > VALUES_LIMIT or not all(map(NAME.fullmatch, values)):
+        raise ValueError(f"BUG: at most {VALUES_LIMIT} values with short plain names are sealed with one event")
+    if any(len(value) > VALUE_LIMIT for value in values.values()):
+        raise ValueError(f"BUG: a sealed value has at most {VALUE_LIMIT} bytes; the caller cuts it")
+
+
+def seal(leaf: int, values: Mapping[str, bytes], random: Callable[[int], bytes]) -> tuple[dict[str, str], list[Kept]]:
+    """Commitments for the leaf, and what is to be kept beside it; ``random(n)`` gives n unpredictable bytes."""
+    kept = [Kept(leaf, name, random(SALT_SIZE), value) for name, value in values.items()]
+    return {each.name: commitment(each.salt, each.name, values[each.name]) for each in kept}, kept
 
 
 def read_file(path: Path) -> list[Kept]:
