@@ -208,7 +208,7 @@ def check_files(tree: Tree, layout: Layout, *, live: bool) -> None:
         seen.add(name)
         if live and (name.endswith(".new") or (parsed and _is_later(parsed, tree.size))):
             continue
-        if parsed is None or not _is_expected(path, parsed, levels, tree):
+        if parsed is None or not (_is_expected(path, parsed, levels, tree) or (live and not path.exists())):
             tree.findings.append(Finding("file.stray", f"log/{name}", "this file is not what the log has there"))
     for level, tiles in enumerate(levels[1:], 1):
         for number, tile in enumerate(tiles):
