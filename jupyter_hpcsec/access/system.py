@@ -5,6 +5,7 @@ Nothing is granted because the environment names it: a job's variables may be th
 """
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Mapping
@@ -52,6 +53,9 @@ GPU_FACTS = ("/sys/devices", "/sys/bus/pci", "/sys/class/drm", "/sys/class/kfd",
 MADE_ANEW = ("/tmp", "/dev/shm")  # noqa: S108 - places that each session gets for itself
 INSIDE = "/.hpcsec"
 """Where a session sees its private directory. No policy means it, none can grant or deny it."""
+
+JOB_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+_NUMBER = re.compile(r"[0-9]+")
 
 LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
          "/dev/stderr": "/proc/self/fd/2", "/dev/ptmx": "pts/ptmx"}  # fmt: skip
@@ -212,12 +216,13 @@ def vital(finder: Finder, runtime: Path | None) -> tuple[str, ...]:
 
 
 def own_temporary(environment: Mapping[str, str], table: tuple[Mount, ...], *, uid: int, home: str) -> str | None:
-    """The job's own ``TMPDIR``: the user's, closed to writing by others, and on a file system of this node alone.
+    """The job's own ``TMPDIR``: named after the job, the user's, closed to writing by others, and of this node alone.
 
-    A variable can name any place; shared file systems hold the data that policies are about, so none there is granted.
+    A variable can name any place; what is not made for this job is for the policy to grant.
     """
     value = environment.get("TMPDIR", "")
-    if not value.startswith("/") or ".." in value.split("/"):
+    numbers = {environment.get(name, "").partition(".")[0] for name in JOB_NUMBERS} & set(_NUMBER.findall(value))
+    if not value.startswith("/") or ".." in value.split("/") or not numbers:
         return None
     real = os.path.realpath(value)
     try:
