@@ -56,6 +56,16 @@ class RuntimeDirectory:
         """What the server extension tells the user about the session."""
         return self.path / "session.json"
 
+    @property
+    def access_file(self) -> Path:
+        """The user's rules, and what of them is enforced, for the server extension."""
+        return self.path / "access.json"
+
+    @property
+    def stale_file(self) -> Path:
+        """Until when the session goes on under rules that have changed; absent while they have not."""
+        return self.path / "stale.json"
+
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:
     """Where to look for room, best first: the job's own scratch directory, then what every node has."""

@@ -15,7 +15,7 @@ from typing import Any
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.broker import Broker, Peer
+from jupyter_hpcsec.tunnel.broker import Broker, NoAccess, Peer
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.front import FrontDoor
@@ -130,6 +130,9 @@ class Gateway:
         except TimeoutError as exc:
             raise Refused("enrol.timeout", "the enrolment message did not come in time") from exc
         except HpcsecError as error:
+            if isinstance(error, NoAccess):  # no later enrolment could do better, and the spawn page is to say why
+                self._log.warning("session %s gets no access [%s]: %s", error.session, error.rule, error.reason)
+                self._registry.finish(error.session, error.reason)
             rule = error.rule if isinstance(error, Refused) else f"enrol.{type(error).__name__.lower()}"
             with contextlib.suppress(Unavailable):  # who hangs up on the answer is refused under the same rule
                 await stream.send(m.Denied(rule=rule, reason=error.reason))
@@ -168,7 +171,9 @@ class Gateway:
 
     async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live) -> None:
         hello = await control.hello(self._limits.handshake_s)
-        await control.welcome(m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now()))
+        await control.welcome(
+            m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now(), stale=live.stale)
+        )
         self._take_report(peer.session, hello.state, hello.message, {})
         live.port.connected()
         while True:
