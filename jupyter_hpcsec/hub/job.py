@@ -7,6 +7,7 @@ It joins the agent (``tunnel.agent``), the job's key (``credentials``) and the s
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import signal
@@ -16,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from jupyter_hpcsec.access.sandbox import Listeners, requirements
-from jupyter_hpcsec.access.values import digest
+from jupyter_hpcsec.access.sandbox import requirements
+from jupyter_hpcsec.access.values import Plan, Resolved, digest
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.hub.account import on_this_node
 from jupyter_hpcsec.hub.credentials import JobCredentials, evidence
 from jupyter_hpcsec.hub.job_environment import JobEnvironment
+from jupyter_hpcsec.hub.node_plan import plan_for, why_no_namespaces
 from jupyter_hpcsec.hub.processes import become_subreaper, kill_descendants, reap
 from jupyter_hpcsec.hub.readiness import wait_until_ready
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory, runtime_directory
@@ -181,21 +183,21 @@ class Job:
     async def _serve(self, tunnel: Tunnel, enrolled: Enrolled, directory: RuntimeDirectory) -> Outcome:
         """Start the server, say when it is ready, and wait for its end; ended gently also when this is cancelled."""
         launch = parse_launch(enrolled.launch)
-        listeners = Listeners(launch.access.network.bind)
-        requirements(listeners)
-        await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
         environment = server_environment(self.environment, launch, directory)
+        plan = await self._plan(launch.access, environment, directory)
+        await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
         argv = server_arguments(launch, directory, is_root=os.geteuid() == 0)
         server = await start_server(
             [program(argv[0], environment.get("PATH", os.defpath), Path(sys.executable).parent), *argv[1:]],
             environment,
-            listeners=listeners,
+            plan=plan,
             umask=self.umask,
             on_refused=lambda pid: self.log.warning("process %d was refused to listen on the network", pid),
         )
         try:
             asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, lambda: reap(but=server.pid))
-            server.receipt |= {"policy": launch.access.policy, "rules": digest(launch.access)}
+            server.receipt |= {"rules": digest(launch.access)}
+            self.log.info("enforced: %s", json.dumps(server.receipt, sort_keys=True, separators=(",", ":")))
             write_facts(directory, self.job, enrolled, server.receipt)
             write_access(directory, launch.access, server.receipt)
             await self._wait_ready(tunnel, server, directory, launch.base_url)
@@ -205,6 +207,15 @@ class Job:
             await server.terminate(self.grace_s)
             asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
             server.close()
+
+    async def _plan(self, access: Resolved, environment: Mapping[str, str], directory: RuntimeDirectory) -> Plan:
+        """What the kernel shall enforce here; ``Unavailable`` when it can't."""
+        why_not = await why_no_namespaces() if access.policy else ""
+        if why_not:
+            self.log.warning("this node gives the session no namespaces: %s", why_not)
+        plan = await plan_for(access, environment, directory, namespaces=not why_not)
+        requirements(plan)
+        return plan
 
     async def _wait_ready(
         self, tunnel: Tunnel, server: ServerProcess, directory: RuntimeDirectory, base_url: str

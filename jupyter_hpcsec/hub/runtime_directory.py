@@ -52,6 +52,11 @@ class RuntimeDirectory:
         return self.path / "j"
 
     @property
+    def temporary(self) -> Path:
+        """What the session sees as ``/tmp`` (``access.system``)."""
+        return self.path / "t"
+
+    @property
     def session_file(self) -> Path:
         """What the server extension tells the user about the session."""
         return self.path / "session.json"
@@ -124,6 +129,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
             held = hold(directory.path)
             try:
                 directory.jupyter.mkdir(mode=0o700)
+                directory.temporary.mkdir(mode=0o700)
                 yield directory
             finally:
                 shutil.rmtree(directory.path, ignore_errors=True)
