@@ -186,6 +186,7 @@ class Job:
         environment = server_environment(self.environment, launch, directory)
         plan = await self._plan(launch.access, environment, directory)
         await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
+        write_access(directory, launch.access, {})  # before the server asks for it; again with the receipt
         argv = server_arguments(launch, directory, is_root=os.geteuid() == 0)
         server = await start_server(
             [program(argv[0], environment.get("PATH", os.defpath), Path(sys.executable).parent), *argv[1:]],

@@ -26,6 +26,8 @@ VALUE_LIMIT = 128 * 1024
 
 SESSION_VARIABLE = "JUPYTER_HPCSEC_SESSION"
 """Where the server extension finds the facts of the session (``server.facts``)."""
+ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
+"""And the user's rules (``session_files.write_access``)."""
 
 EXTENSION = Path(jupyter_hpcsec.__file__).parent / "server"
 """Holds the ``jupyter_server_config.d`` that enables the extension."""
@@ -129,6 +131,7 @@ def server_environment(base: Mapping[str, str], launch: Launch, directory: Runti
             filter(None, [str(EXTENSION), {**env, **launch.env}.get("JUPYTER_CONFIG_PATH")])
         ),
         SESSION_VARIABLE: str(directory.session_file),
+        ACCESS_VARIABLE: str(directory.access_file),
     }
 
 

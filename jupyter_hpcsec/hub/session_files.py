@@ -1,6 +1,6 @@
 """The files by which the agent tells the server extension, and so the user, what the session is and what it may do.
 
-They lie in the job's private directory. Nothing relies on them: the user could write them, too.
+They lie in the job's private directory. Nothing that protects relies on them: the user could write them, too.
 """
 
 import hashlib

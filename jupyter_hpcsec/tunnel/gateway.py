@@ -7,6 +7,7 @@ back, and the store says who they are.
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -236,7 +237,8 @@ class Gateway:
             raise Malformed(f"{state!r} is not a state that an agent may report")
         message = printable(message)
         if facts:
-            self._log.info("session %s reports (trust: node): %s", session_id, dict(facts))
+            told = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
+            self._log.info("session %s reports (trust: node): %s", session_id, told)
         if state == State.ENDED:
             self._registry.finish(session_id, message or "the job ended")
         else:
