@@ -15,7 +15,7 @@ from jupyter_hpcsec.access.values import Plan, Resolved
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 
-PROBE = "import sys; from jupyter_hpcsec.access.mounts import probe; sys.exit(probe()[:300])"
+PROBE = "import sys; from jupyter_hpcsec.access.mounts import probe; sys.exit(probe()[:300] or 0)"
 """Exit status 0 with namespaces; else 1, with the reason on stderr."""
 LOOK_LIMIT_S = 60.0
 """Seconds that looking at the policy's paths may take."""

@@ -31,7 +31,7 @@ BINDS = {
 
 
 def read_access(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Everything that the panel shows; None outside of a session. ``Unavailable`` or ``Malformed`` when it can't be had.
+    """Everything that the panel shows; None outside of a session. ``Unavailable`` or ``Malformed`` when that fails.
 
     ``rules`` are the user's own entries and the network, ``words`` the same as sentences, ``receipt`` what is enforced,
     ``stale`` until when the session goes on under rules that have changed, or None.
