@@ -98,14 +98,17 @@ def find(
         wake(path)
     table = parse(Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo)
     places = {path: finder.find(path) for path in wanted}
+    namespaces = not mounts.probe() if namespaces is None else namespaces
     needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home)
+    if not namespaces and finder.find("/dev/ptmx").real == "/dev/ptmx":  # with them, it has terminals of its own
+        needed += (Root(path="/dev/ptmx", right=Right.WRITE, origin="session: terminals", devices=True),)
     denied = [places[entry.path].real for entry in resolved.entries if entry.right is Right.NONE]
     return System(
         needed=needed,
         vital=vital(finder, runtime),
         places=places,
         mounts=table,
-        namespaces=not mounts.probe() if namespaces is None else namespaces,
+        namespaces=namespaces,
         children=children([*denied, "/*"]),  # of the root directory always
         links={**LINKS, **links},
     )

@@ -52,9 +52,24 @@ class RuntimeDirectory:
         return self.path / "j"
 
     @property
+    def temporary(self) -> Path:
+        """What the session sees as ``/tmp`` (``access.system``)."""
+        return self.path / "t"
+
+    @property
     def session_file(self) -> Path:
         """What the server extension tells the user about the session."""
         return self.path / "session.json"
+
+    @property
+    def access_file(self) -> Path:
+        """The user's rules, and what of them is enforced, for the server extension."""
+        return self.path / "access.json"
+
+    @property
+    def stale_file(self) -> Path:
+        """Until when the session goes on under rules that have changed; absent while they have not."""
+        return self.path / "stale.json"
 
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:
@@ -117,6 +132,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
             held = hold(directory.path)
             try:
                 directory.jupyter.mkdir(mode=0o700)
+                directory.temporary.mkdir(mode=0o700)
                 yield directory
             finally:
                 shutil.rmtree(directory.path, ignore_errors=True)
