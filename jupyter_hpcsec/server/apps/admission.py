@@ -58,8 +58,7 @@ class Apps:
                 "the policy of this site gives your session no network of its own (network.bind: private), "
                 "so apps can't be opened in it",
             )
-        out = ports.ways_out(ports.read("route", self._net), ports.read("ipv6_route", self._net))
-        if out:
+        if not ports.is_private(self._net):
             raise Refused("app.network", "the session's network is not its own, so no port of it is opened to you")
 
     def listening(self) -> list[int]:

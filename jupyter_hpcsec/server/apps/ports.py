@@ -33,6 +33,11 @@ def ways_out(route: Iterable[str], route6: Iterable[str]) -> set[str]:
     return (devices | devices6) - {"lo"}
 
 
+def is_private(directory: Path = NET) -> bool:
+    """Whether nothing leads out of the network that this process is in; ``Unavailable`` when that can't be seen."""
+    return not ways_out(read("route", directory), read("ipv6_route", directory))
+
+
 def listening(tcp: Iterable[str], tcp6: Iterable[str]) -> list[int]:
     """Ports of 127.0.0.1 or ::1 that an app may be asked at: proc_net(5) ``tcp``, ``tcp6``."""
     ports = set()
