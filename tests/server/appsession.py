@@ -1,6 +1,7 @@
 """A session for the tests of the app proxy: apps and a real jupyter_server in a network namespace of their own.
 
-Run as ``unshare -Urn python appsession.py DIRECTORY [apps]``: brings the loopback up, starts apps, becomes the server.
+Run as ``unshare -Urn python appsession.py DIRECTORY [PROGRAM…]``: brings the loopback up, starts the programs
+in the network, becomes the server.
 Who asks is said by a cookie ``jupyterhub-user-alice`` or a token, both ``SECRET:<name>``.
 """
 
@@ -41,10 +42,11 @@ def loopback_up() -> None:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
 
-def main(directory: Path, *, with_apps: bool) -> None:
-    if with_apps:
+def main(directory: Path, programs: list[str]) -> None:
+    if programs:
         loopback_up()
-        subprocess.Popen([sys.executable, str(Path(__file__).with_name("toyapps.py")), str(directory)])
+    for program in programs:
+        subprocess.Popen([sys.executable, program, str(directory)])
     (directory / "jupyter_server_config.py").write_text(CONFIG)
     os.execv(  # noqa: S606 - without a shell, on purpose
         sys.executable,
@@ -54,4 +56,4 @@ def main(directory: Path, *, with_apps: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), with_apps=sys.argv[2:] == ["apps"])
+    main(Path(sys.argv[1]), sys.argv[2:])

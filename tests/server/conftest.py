@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -13,8 +13,9 @@ import pytest
 
 import jupyter_hpcsec
 from jupyter_hpcsec.hub.readiness import wait_until_ready
+from jupyter_hpcsec.server.apps.hints import hints
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
-from tests.server import appsession
+from tests.server import appsession, toyapps
 from tests.server.appclient import COOKIE, client
 
 PACKAGE = Path(jupyter_hpcsec.__file__).parent
@@ -25,19 +26,20 @@ FACTS = {
 
 
 async def start(
-    directory: Path, *, bind: str = "private", own_network: bool = True, with_apps: bool = True
+    directory: Path, *, bind: str = "private", own_network: bool = True, programs: Sequence[str] = (toyapps.__file__,)
 ) -> "subprocess.Popen[bytes]":
-    """The session's server with its apps; returns when it answers."""
+    """The session's server, and ``programs`` in the same network; returns when the server answers."""
     facts = {**FACTS, "protections": {"bind": bind}}
     (directory / "facts").write_text(json.dumps(facts))
     env = {
         "PATH": os.environ["PATH"], "HOME": str(directory), "JUPYTER_CONFIG_PATH": str(PACKAGE / "server"),
         "JUPYTER_CONFIG_DIR": str(directory), "JUPYTER_RUNTIME_DIR": str(directory),
-        SESSION_VARIABLE: str(directory / "facts"),
+        SESSION_VARIABLE: str(directory / "facts"), "PYTHONPATH": str(Path(__file__).parents[2]),
+        **hints("/user/alice/"),
     }  # fmt: skip
     alone = ["unshare", "--user", "--map-root-user", "--net"] if own_network else []
     process = subprocess.Popen(  # noqa: ASYNC220 - a fork and an exec
-        [*alone, sys.executable, appsession.__file__, str(directory), *(["apps"] if with_apps else [])],
+        [*alone, sys.executable, appsession.__file__, str(directory), *programs],
         env=env, cwd=directory, stderr=(directory / "log").open("wb"),
     )  # fmt: skip
     try:

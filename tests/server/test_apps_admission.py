@@ -92,7 +92,7 @@ async def test_no_service_worker_is_installed(alice: httpx.AsyncClient) -> None:
     ],
 )  # fmt: skip
 async def test_what_is_not_a_port_is_none(alice: httpx.AsyncClient, path: str) -> None:
-    answer = await alice.get(f"{APPS}{path}")
+    answer = await alice.get(f"http://{SITE}{APPS}{path}")
     assert answer.status_code == 404
     assert "from 1024 to 65535" in answer.text
 

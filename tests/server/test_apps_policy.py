@@ -9,6 +9,7 @@ from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.server.apps.admission import Apps
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
+from tests.server import toyapps
 from tests.server.appclient import COOKIE, client
 from tests.server.conftest import FACTS, start
 from tests.server.toyapps import APP
@@ -51,7 +52,9 @@ def test_no_session_and_no_facts_are_no_permission(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("bind", "own_network"), [("none", True), ("private", False)])
 async def test_the_person_reads_that_the_policy_does_not_allow_it(tmp_path: Path, bind: str, own_network: bool) -> None:
-    process = await start(tmp_path, bind=bind, own_network=own_network, with_apps=own_network)
+    process = await start(
+        tmp_path, bind=bind, own_network=own_network, programs=[toyapps.__file__] if own_network else []
+    )
     try:
         async with client(tmp_path, COOKIE) as owner:
             for path in ("", f"{APP}/"):
