@@ -18,10 +18,12 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _link_jupyter_server_extension(app: "ServerApp") -> None:
     """Called before kernels and handlers are configured."""
-    from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415 - only where the extension is used
+    from jupyter_hpcsec.server.apps.hints import give_hints  # noqa: PLC0415 - only where the extension is used
+    from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
     from jupyter_hpcsec.server.kernels import keep_kernels_local  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
+        give_hints(os.environ, os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or app.base_url)
         for name in keep_kernels_local(app.config):
             app.log.warning(
                 "hpcsec: %s is not used: in a session kernels are reached by sockets in a private place", name
@@ -30,10 +32,12 @@ def _link_jupyter_server_extension(app: "ServerApp") -> None:
 
 def _load_jupyter_server_extension(app: "ServerApp") -> None:
     """Called when the web application stands: adds our handlers."""
+    from jupyter_hpcsec.server.apps.handlers import add_apps  # noqa: PLC0415
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
     from jupyter_hpcsec.server.handlers import add_handlers  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
         add_handlers(app.web_app)
+        add_apps(app.web_app)
     else:
         app.log.info("hpcsec: this server was not started by a session; the extension does nothing")
