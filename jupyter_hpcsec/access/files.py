@@ -8,8 +8,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from jupyter_core.paths import is_hidden
-from jupyter_server.base.handlers import AuthenticatedFileHandler
+from jupyter_server.base import handlers
 from tornado.web import HTTPError
 
 from jupyter_hpcsec.access.gate import is_within
@@ -19,7 +18,7 @@ CHUNK = 64 * 1024
 """Bytes read and sent at a time, as Tornado does."""
 
 
-class HpcsecFilesHandler(AuthenticatedFileHandler):
+class HpcsecFilesHandler(handlers.AuthenticatedFileHandler):
     """Jupyter's handler behind the contents manager's gate."""
 
     _descriptor = -1
@@ -31,7 +30,7 @@ class HpcsecFilesHandler(AuthenticatedFileHandler):
         """
         if not is_within(absolute_path, os.path.abspath(root)):
             raise HTTPError(403, "not below the root directory")
-        if not self.contents_manager.allow_hidden and is_hidden(absolute_path, root):
+        if not self.contents_manager.allow_hidden and _is_hidden(absolute_path, root):
             raise HTTPError(404)
         shown = os.path.relpath(absolute_path, root)
         manager: Any = self.contents_manager
@@ -68,3 +67,8 @@ class HpcsecFilesHandler(AuthenticatedFileHandler):
     def get_content_version(cls, abspath: str) -> Any:
         """Tornado's hash of a file's content by its name; no URL of ours has one."""
         raise HTTPError(404)
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    """Jupyter's own answer, under the name that it has there."""
+    return bool(handlers.is_hidden(path, root))  # type: ignore[attr-defined]

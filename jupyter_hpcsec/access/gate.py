@@ -12,16 +12,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from jupyter_hpcsec.access.decision import NOTHING, Decision, Decisions
 from jupyter_hpcsec.access.openat2 import open_resolved
-from jupyter_hpcsec.access.values import SIZE_LIMIT, Entry, Resolved, Right, decode_resolved
+from jupyter_hpcsec.access.values import SIZE_LIMIT, Entry, Resolved, Right
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 
 ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
 """Names the file with the session's ``Resolved``; not set in a server that no session started."""
 
+FILE_LIMIT = 2 * SIZE_LIMIT
+"""Bytes of that file: beside the rules it holds the sandbox's receipt."""
+
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _ENOUGH = {Right.READ: {Right.READ, Right.WRITE}, Right.WRITE: {Right.WRITE}}
+
+
+class _File(msgspec.Struct):
+    rules: Resolved
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,11 @@ class Gate:
 
     def decide(self, path: str) -> Decision:
         """The decision on a path that has no symbolic link in it. A rule of the policy wins over ``scratch``."""
-        if any(is_within(path, place) for place in self.closed):
-            return NOTHING
         decision = self.decisions.decide(path)
-        if decision.entry is None and any(is_within(path, place) for place in self.scratch):
-            return Decision(Right.WRITE, None)
-        return decision
+        scratch, closed = _nearest(path, self.scratch), _nearest(path, self.closed)
+        if len(closed) > len(scratch):
+            return NOTHING
+        return Decision(Right.WRITE, None) if scratch and decision.entry is None else decision
 
     def may(self, path: str, right: Right, *, follow: bool = True) -> bool:
         """Whether ``right`` is held where the path leads."""
@@ -132,6 +140,11 @@ def real_path(path: str, *, follow: bool = True) -> str:
     return os.path.join(os.path.realpath(above), name)
 
 
+def _nearest(path: str, places: tuple[str, ...]) -> str:
+    """The innermost of the places that hold a path; empty when none does."""
+    return max((place for place in places if is_within(path, place)), key=len, default="")
+
+
 def is_within(path: str, place: str) -> bool:
     """Whether a path is a place or lies below it, compared by whole names."""
     return path == place or path.startswith(place if place.endswith("/") else place + "/")
@@ -144,14 +157,23 @@ def delivered(environment: Mapping[str, str]) -> Gate | None:
         return None
     try:
         with Path(path).open("rb") as file:
-            resolved = decode_resolved(file.read(SIZE_LIMIT + 1))
+            content = file.read(FILE_LIMIT + 1)
     except OSError as error:
         raise Unavailable(f"The session's access rules can't be read from {path}: {error.strerror}.") from error
-    except Malformed as error:
-        raise Malformed(f"The session's access rules in {path} can't be used: {error.reason}") from error
+    resolved = parse_rules(content)
     return Gate(
         resolved,
         Decisions(resolved),
         scratch=(os.path.realpath(tempfile.gettempdir()),),
         closed=(os.path.dirname(os.path.realpath(path)),),
     )
+
+
+def parse_rules(content: bytes) -> Resolved:
+    """Read what the agent wrote (``hub.session_files``): one JSON object whose ``rules`` are a ``Resolved``."""
+    if len(content) > FILE_LIMIT:
+        raise Malformed(f"The session's access rules have more than {FILE_LIMIT} bytes.")
+    try:
+        return msgspec.json.decode(content, type=_File).rules
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(f"The session's access rules are not in this version's form: {error}") from error

@@ -8,14 +8,16 @@ import os
 from pathlib import Path
 
 import jupyter_server.base.handlers as base_handlers
+import msgspec
 import pytest
+from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.contents import filecheckpoints, filemanager, largefilemanager
 
 from jupyter_hpcsec.access.checkpoints import HpcsecCheckpoints
 from jupyter_hpcsec.access.contents import HpcsecContentsManager
 from jupyter_hpcsec.access.files import HpcsecFilesHandler
 from jupyter_hpcsec.access.gate import ACCESS_VARIABLE
-from jupyter_hpcsec.access.values import Enforcement, Entry, Network, Resolved, Right, Subject, encode
+from jupyter_hpcsec.access.values import Enforcement, Entry, Network, Resolved, Right, Subject
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )  # fmt: skip
     rules = place / "rules"
     rules.mkdir()
-    (rules / "access.json").write_bytes(encode(resolved))
+    (rules / "access.json").write_bytes(msgspec.json.encode({"rules": resolved}))
     os.environ[ACCESS_VARIABLE] = str(rules / "access.json")
     for name in ("FileContentsManager", "AsyncFileContentsManager"):
         setattr(filemanager, name, HpcsecContentsManager)
@@ -38,3 +40,4 @@ def pytest_configure(config: pytest.Config) -> None:
         setattr(filecheckpoints, name, HpcsecCheckpoints)
         setattr(filecheckpoints, f"Async{name}", HpcsecCheckpoints)
     base_handlers.AuthenticatedFileHandler = HpcsecFilesHandler
+    ServerApp.contents_manager_class.default_value = HpcsecContentsManager
