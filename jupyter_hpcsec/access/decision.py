@@ -24,6 +24,13 @@ class Decision(NamedTuple):
         return self.right is Right.NONE
 
 
+class Piece(NamedTuple):
+    """A path at which the right changes; it holds below the path up to the next piece."""
+
+    path: str
+    decision: Decision
+
+
 NOTHING = Decision(Right.NONE, None)
 
 _STRENGTH = {Right.NONE: 2, Right.WRITE: 1, Right.READ: 0}
@@ -33,6 +40,7 @@ class Decisions:
     """Answers for one subject. Asking costs a look-up for each component of the path, however many rules there are."""
 
     def __init__(self, resolved: Resolved) -> None:
+        self._entries = resolved.entries
         strongest: dict[str, Entry] = {}
         for entry in resolved.entries:
             known = strongest.get(entry.path)
@@ -55,3 +63,26 @@ class Decisions:
         if path != "/" and not is_canonical(path):
             return False
         return any(not decision.is_denied for decision in self._prefixes.below(path))
+
+    def pieces(self) -> list[Piece]:
+        """The whole answer, in the order of paths: where the right is another one than in the directory above.
+
+        Entries without effect (below a denied path, or repeating what is allowed above) are left out.
+        """
+        asked = sorted({entry.path for entry in self._entries}, key=components)
+        found = [Piece(path, self.decide(path)) for path in asked]
+        return [piece for piece in found if piece.decision.right is not self.decide(_parent(piece.path)).right]
+
+    def speaking_of(self, path: str) -> list[Entry]:
+        """All entries on the path or above it, the nearest first."""
+        found = [entry for entry in self._entries if path == entry.path or path.startswith(entry.path + "/")]
+        return sorted(found, key=lambda entry: (-len(entry.path), -_STRENGTH[entry.right], entry.rule))
+
+
+def components(path: str) -> list[str]:
+    """What paths are sorted by, so that all below a directory follow it."""
+    return path.split("/")
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]

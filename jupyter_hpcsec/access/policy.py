@@ -23,25 +23,25 @@ from jupyter_hpcsec.errors import Refused, Unavailable
 __all__ = ["Policy", "PolicyError", "load", "parse"]
 
 
-def load(path: Path, *, protected: bool = False) -> Policy:
-    """The policy in a file; ``protected`` also asks that only root or this process' user can have written it.
+def load(path: Path) -> Policy:
+    """The policy in a file. Raises :class:`Unavailable` when it can't be read, :class:`PolicyError` when it is wrong.
 
-    Raises :class:`Unavailable` when it can't be read, ``Refused`` when others may write it, :class:`PolicyError` when
-    it is wrong. Takes about half a second for 1,000 rules: not for an event loop's thread.
+    Takes about half a second for 1,000 rules: not for an event loop's thread.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Unavailable(f"the access policy {path} is no file; name a YAML file")
-            content = file.read(SIZE_LIMIT + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(SIZE_LIMIT + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unavailable(
             f"the access policy {path} can't be read ({error.strerror}); create it, or let this user read it"
         ) from error
-    if protected and (status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022):
-        raise Refused("access.policy-writable", f"others may write {path}; chown it to root and chmod 0644")
     return parse(content, str(path))
 
 
@@ -81,6 +81,7 @@ def _policy(source: Source, digest: str, rules: tuple[Rule, ...]) -> Policy:
         network=Network(bind=network.bind or Bind.NONE, connect=network.connect),
         contact=defaults.get("contact", ""),
         hide_denied=defaults.get("hide_denied", False),
+        tests=len(source.values.get("tests", ())),
     )
 
 

@@ -91,6 +91,8 @@ class Policy:
     network: Network = field(default_factory=Network)
     contact: str = ""
     hide_denied: bool = False
+    tests: int = 0
+    """How many tests of its own held when it was loaded."""
 
     def concerning(self, subject: Subject) -> tuple[Rule, ...]:
         """The rules about this subject, in the order of the file."""
@@ -165,7 +167,7 @@ def fill(template: Template, values: Mapping[str, str]) -> str:
         check_trait(name, values.get(name, ""))
     path = template.fill(values)
     if fault := path_fault(path):
-        raise Malformed(f"{path!r} has {fault.text}")
+        raise Malformed(f"{path[:80]!r} has {fault.text}")
     return path
 
 
@@ -175,7 +177,7 @@ def check_trait(name: str, value: str) -> None:
         fix = "; choose a project" if name == "project" else ""
         raise Malformed(f"{{{name}}} is not known{fix}")
     if fault := path_fault(value) if name == "home" else component_fault(value):
-        raise Malformed(f"{{{name}}} is {value!r}: {fault.text}")
+        raise Malformed(f"{{{name}}} is {value[:80]!r}: {fault.text}")
 
 
 def network_of(default: Network, rules: Iterable[Rule]) -> Network:

@@ -60,6 +60,8 @@ def _explain(error: ValidationError, source: Source) -> Iterator[Problem]:
         for key in sorted(set(error.instance) - set(known)):
             yield Problem(source.keys[*place, key], f"{_label(place)} has no key {key[:60]!r}", _spelling(key, known))
         return
+    if error.validator == "minProperties" and "who" in error.schema.get("required", ()) and "who" not in error.instance:
+        return  # that 'who' is missing is told already
     text, fix = _SENTENCES[str(error.validator)](error)
     yield Problem(source.mark(place), f"{_label(place)} {text}", fix)
 

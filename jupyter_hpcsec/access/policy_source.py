@@ -167,6 +167,8 @@ class _Walk:
                 fix = f"put both into one (the first stands in line {first})"
                 raise _WrongError(Problem(mark, f"{key!r} stands here twice", fix))
             self.keys[*place, key] = mark
+            if isinstance(value_node, ScalarNode) and value_node.tag == TAG + "null":
+                raise _WrongError(Problem(mark, f"{key!r} has no value", "write a value, or take the key out"))
             values[key] = self.value(value_node, (*place, key))
         return values
 

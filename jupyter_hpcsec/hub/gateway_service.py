@@ -106,7 +106,9 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     stop = _heed_signals(broker, log)
     registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time)
-    gateway = Gateway(registry, broker, limits=settings.limits, log=log)
+    gateway = Gateway(
+        registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
+    )
     desk = Desk(registry, broker, settings=settings, counters=counters, endpoints=lambda: gateway.endpoints, log=log)
     admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]

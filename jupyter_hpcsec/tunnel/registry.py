@@ -166,6 +166,13 @@ class Registry:
         self.store.set_state(session_id, state)
         self.note(session_id, state, message)
 
+    def extend(self, session_id: str, ends_at: int) -> None:
+        """The session's job was given more time."""
+        self.store.extend(session_id, ends_at)
+        live = self._live.get(session_id)
+        if live:
+            live.ends_at = max(live.ends_at, ends_at)
+
     def note(self, session_id: str, state: State, message: str) -> None:
         """Add a line to what the spawn page shows."""
         live = self._live.get(session_id)
