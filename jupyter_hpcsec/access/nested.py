@@ -6,8 +6,7 @@ Run by its path as ``python -I -S nested.py PARENT CLOSED [OPENâ€¦] -- PROGRAMâ€
 1. Die with the server that started it. 2. Landlock: a layer that takes nothing away but what lies in ``CLOSED`` (the
 session's private directory: the server's secrets, other kernels' connection files) and is not ``OPEN``; and whose
 being there means that, outside of the layer, no process can be traced, nor its memory, environment or descriptors
-read, nor be signalled (ABI 6), nor an abstract socket be reached (ABI 6). 3. Drop what the launcher added to the
-environment. 4. Become the program.
+read, nor be signalled (ABI 6), nor an abstract socket be reached (ABI 6). 3. Become the program.
 
 Everything but ``CLOSED`` is allowed by allowing what lies beside each directory on the way to it, since Landlock can't
 subtract; a directory on that way can be listed and not written to. What the session's own layer refuses stays refused.
@@ -129,9 +128,7 @@ def main(argv: list[str]) -> int:
             return CANNOT_START
         if offered := version():
             restrict(closed, argv[2:end], offered)
-        # jupyter_client tells a kernel its parent's pid, to be polled; the kernel's own signal is enough
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("JPY_")}
-        os.execvpe(program[0], program, kept)  # noqa: S606 - without a shell, on purpose
+        os.execvp(program[0], program)  # noqa: S606 - without a shell, on purpose
     except OSError as error:
         print(f"hpcsec: {program[0]} could not be started in its own sandbox: {error}", file=sys.stderr)
     return CANNOT_START

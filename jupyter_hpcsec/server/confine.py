@@ -15,6 +15,8 @@ from jupyter_hpcsec.server.facts import SESSION_VARIABLE
 
 SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_", "HPCSEC_")
 """Tokens, and where the Hub and the gateway are."""
+HARMLESS = frozenset(("JPY_SESSION_NAME", "JPY_PARENT_PID"))
+"""The notebook's path, which ipykernel shows as ``__session__``, and the pid that getppid(2) tells anyway."""
 TOKENS = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_TOKEN", "HPCSEC_TOKEN")
 """What holds a secret; under whatever other name its value appears, it goes, too."""
 SHORTEST_TOKEN = 8
@@ -28,7 +30,7 @@ def scrubbed(environment: Mapping[str, str], own: Mapping[str, str] = os.environ
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith(SECRET_PREFIXES)
+        if (name in HARMLESS or not name.startswith(SECRET_PREFIXES))
         and name not in TOKENS
         and not any(secret in value for secret in secrets)
     }
