@@ -8,7 +8,7 @@ resolve first.
 
 from typing import NamedTuple
 
-from jupyter_hpcsec.access.prefixes import Prefixes, is_canonical
+from jupyter_hpcsec.access.prefixes import Prefixes, is_below, parent
 from jupyter_hpcsec.access.values import Entry, Resolved, Right
 
 
@@ -54,14 +54,10 @@ class Decisions:
 
     def decide(self, path: str) -> Decision:
         """The decision on an absolute path; one that is not in its one spelling gets ``NOTHING``."""
-        if not is_canonical(path):
-            return NOTHING
         return self._prefixes.longest(path) or NOTHING
 
     def leads_on(self, path: str) -> bool:
         """Whether something below ``path`` is allowed, so that a directory has to be passed to get there."""
-        if path != "/" and not is_canonical(path):
-            return False
         return any(not decision.is_denied for decision in self._prefixes.below(path))
 
     def pieces(self) -> list[Piece]:
@@ -71,18 +67,14 @@ class Decisions:
         """
         asked = sorted({entry.path for entry in self._entries}, key=components)
         found = [Piece(path, self.decide(path)) for path in asked]
-        return [piece for piece in found if piece.decision.right is not self.decide(_parent(piece.path)).right]
+        return [piece for piece in found if piece.decision.right is not self.decide(parent(piece.path) or "").right]
 
     def speaking_of(self, path: str) -> list[Entry]:
         """All entries on the path or above it, the nearest first."""
-        found = [entry for entry in self._entries if path == entry.path or path.startswith(entry.path + "/")]
+        found = [entry for entry in self._entries if is_below(path, entry.path)]
         return sorted(found, key=lambda entry: (-len(entry.path), -_STRENGTH[entry.right], entry.rule))
 
 
 def components(path: str) -> list[str]:
     """What paths are sorted by, so that all below a directory follow it."""
     return path.split("/")
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]

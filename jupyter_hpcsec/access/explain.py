@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jupyter_hpcsec.access.decision import Decisions
 from jupyter_hpcsec.access.policy_paths import shape_fault
 from jupyter_hpcsec.access.policy_rules import Policy, Rule, fill, trait_values
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.values import Entry, Right, Subject
 from jupyter_hpcsec.errors import Malformed, Refused
 
@@ -63,6 +64,6 @@ def _would_allow(rule: Rule, subject: Subject, path: str) -> bool:
             named = fill(grant.template, trait_values(subject, rule.who))
         except Malformed:
             continue
-        if path == named or path.startswith(named + "/"):
+        if is_below(path, named):
             rights.add(grant.right)
     return bool(rights) and Right.NONE not in rights

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jupyter_hpcsec.access.decision import Decisions, components
 from jupyter_hpcsec.access.policy_rules import Policy
+from jupyter_hpcsec.access.prefixes import parent
 from jupyter_hpcsec.access.values import Resolved, Right, Subject
 from jupyter_hpcsec.errors import Refused
 
@@ -105,6 +106,10 @@ def _above(found: dict[str, Change], path: str) -> Change | None:
 
 
 def _ancestors(path: str) -> list[str]:
-    """The directories above, the nearest first, without the root."""
-    names = path.split("/")[:-1]
-    return ["/".join(names[:count]) for count in range(len(names), 1, -1)]
+    """The directories above, the nearest first."""
+    found = []
+    above = parent(path)
+    while above is not None:
+        found.append(above)
+        above = parent(above)
+    return found

@@ -5,9 +5,11 @@ decoded. So each path has one spelling, and every other one is refused here inst
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from jupyter_hpcsec.access.prefixes import is_below
 
 TRAITS = ("user", "uid", "group", "home", "project")
 PATH_BYTES = 4095
@@ -40,9 +42,12 @@ class Template:
         """The path for one subject. A value that is missing stays unresolved: ``KeyError``. Check the result."""
         return _TRAIT.sub(lambda found: values[found[1]], self.text)
 
-    def covers(self, other: "Template") -> bool:
-        """Whether ``other`` is this path or below it, whatever the traits are."""
-        return other.text == self.text or other.text.startswith(self.text + "/")
+    def above(self) -> Iterator[str]:
+        """The paths strictly above this one, the nearest first, whatever the traits are."""
+        text = self.text
+        while "/" in text:
+            text = text.rpartition("/")[0]
+            yield text
 
 
 def template_fault(text: str, *, group: bool) -> Fault | None:
@@ -70,7 +75,7 @@ def path_fault(path: str) -> Fault | None:
     return (
         shape_fault(path)
         or _glob_fault(path)
-        or (Fault("/proc is made by the sandbox itself", "take it out") if _is_below(path, "/proc") else None)
+        or (Fault("/proc is made by the sandbox itself", "take it out") if is_below(path, "/proc") else None)
     )
 
 
@@ -118,8 +123,4 @@ def component_fault(value: str) -> Fault | None:
         return Fault("nothing is known of it", "give it a value")
     if "/" in value:
         return Fault("its value has a '/'", "such a name can't be part of a path")
-    return path_fault(f"/{value}")
-
-
-def _is_below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory + "/")
+    return path_fault(f"/in/{value}")

@@ -50,7 +50,8 @@ def _validator() -> Draft202012Validator:
 
 def problems(source: Source) -> list[Problem]:
     """Everything that the schema has against the values; empty when they fit."""
-    return [problem for error in _validator().iter_errors(source.values) for problem in _explain(error, source)]
+    found = (problem for error in _validator().iter_errors(source.values) for problem in _explain(error, source))
+    return list(dict.fromkeys(found))  # each missing key is an error of its own, and all of them are in one sentence
 
 
 def _explain(error: ValidationError, source: Source) -> Iterator[Problem]:
@@ -103,8 +104,8 @@ def _enum(error: ValidationError) -> tuple[str, str]:
 
 
 def _missing(error: ValidationError) -> tuple[str, str]:
-    key = next(key for key in error.validator_value if key not in error.instance)
-    return f"has no {key!r}", f"add {key!r}"
+    keys = " and ".join(repr(key) for key in error.validator_value if key not in error.instance)
+    return f"has no {keys}", f"add {keys}"
 
 
 def _empty(error: ValidationError) -> tuple[str, str]:

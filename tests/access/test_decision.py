@@ -11,7 +11,7 @@ from jupyter_hpcsec.access.values import Entry, Resolved, Right
 from tests.access.policies import resolved
 
 NAMES = st.sampled_from(["a", "b", "A", "a-b", "a.", "é", "e\u0301", "a%2Fb"])
-PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
+PATHS = st.lists(NAMES, max_size=4).map(lambda names: "/" + "/".join(names))
 RIGHTS = st.lists(st.tuples(PATHS, st.sampled_from(["none", "read", "write"])), max_size=12)
 
 
@@ -19,7 +19,7 @@ def naive(access: Resolved, asked: str) -> Right:
     """The words of the design, one after the other."""
 
     def names(path: str) -> list[str]:
-        return path.split("/")[1:]
+        return [name for name in path.split("/") if name]
 
     def concerns(entry: Entry) -> bool:
         return names(asked)[: len(names(entry.path))] == names(entry.path)
@@ -27,7 +27,7 @@ def naive(access: Resolved, asked: str) -> Right:
     found = [entry for entry in access.entries if concerns(entry)]
     if any(entry.right is Right.NONE for entry in found):
         return Right.NONE
-    longest = max((len(names(entry.path)) for entry in found), default=0)
+    longest = max((len(names(entry.path)) for entry in found), default=-1)
     best = {entry.right for entry in found if len(names(entry.path)) == longest}
     return Right.WRITE if Right.WRITE in best else Right.READ if Right.READ in best else Right.NONE
 
@@ -93,6 +93,16 @@ def test_composed_and_decomposed_names_are_two() -> None:
     assert decisions.decide("/data/cafe\u0301/x").right is Right.READ
 
 
+def test_the_root_itself_may_be_allowed() -> None:
+    decisions = Decisions(resolved(("/", "write"), ("/etc", "none")))
+    assert decisions.decide("/").right is Right.WRITE
+    assert decisions.decide("/home/x").right is Right.WRITE
+    assert decisions.decide("/etc/shadow").right is Right.NONE
+    assert decisions.decide("/etc/../x") == decisions.decide("//etc") == decisions.decide("") == NOTHING
+    assert [piece.path for piece in decisions.pieces()] == ["/", "/etc"]
+    assert [entry.path for entry in decisions.speaking_of("/etc/x")] == ["/etc", "/"]
+
+
 def test_deny_wins_over_a_longer_allow() -> None:
     decisions = Decisions(resolved(("/d", "read"), ("/d/no/yes", "write"), ("/d/no", "none")))
     decision = decisions.decide("/d/no/yes/x")
@@ -145,18 +155,20 @@ def test_order_means_nothing(rights: list[tuple[str, str]], asked: list[str], sh
     assert [before.decide(path).right for path in asked] == [after.decide(path).right for path in asked]
 
 
-@given(RIGHTS, PATHS | st.just("/"))
+@given(RIGHTS, PATHS)
 def test_leading_on_as_the_naive_reading(rights: list[tuple[str, str]], asked: str) -> None:
     access = resolved(*rights)
     head = "/" if asked == "/" else asked + "/"
-    below = [entry.path for entry in access.entries if entry.path.startswith(head)]
+    below = [entry.path for entry in access.entries if entry.path.startswith(head) and entry.path != asked]
     assert Decisions(access).leads_on(asked) is any(naive(access, path) is not Right.NONE for path in below)
 
 
 @given(st.text(alphabet="/.\0a%2e", max_size=10), RIGHTS)
 def test_only_canonical_paths_get_something(asked: str, rights: list[tuple[str, str]]) -> None:
     decision = Decisions(resolved(("/a", "write"), *rights)).decide(asked)
-    if any(name in ("", ".", "..") for name in asked.split("/")[1:]) or asked[:1] != "/" or "\0" in asked:
+    names = asked.split("/")
+    repaired = names[0] or "\0" in asked or any(name in ("", ".", "..") for name in names[1:])
+    if (repaired and asked != "/") or len(names) == 1:
         assert decision == NOTHING
 
 
@@ -175,7 +187,7 @@ def test_pieces_leave_out_what_has_no_effect() -> None:
 @given(RIGHTS, PATHS)
 def test_pieces_are_the_whole_answer(rights: list[tuple[str, str]], asked: str) -> None:
     decisions = Decisions(resolved(*rights))
-    above = [p for p in decisions.pieces() if asked == p.path or asked.startswith(p.path + "/")]
+    above = [p for p in decisions.pieces() if asked == p.path or asked.startswith(p.path.rstrip("/") + "/")]
     nearest = max(above, key=lambda piece: len(piece.path), default=None)
     assert (nearest.decision.right if nearest else Right.NONE) is decisions.decide(asked).right
 

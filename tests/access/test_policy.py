@@ -44,8 +44,9 @@ def refused(text: str) -> PolicyError:
         ("{who: '*', allow: {read: [/a]}, deny: [/a]}", "3:42", "names '/a' twice"),
         ("{who: '*', allow: {read: [/a/b]}, deny: [/a]}", "3:29", "denies '/a', and deny wins"),
         ("{who: '*', allow: {read: ['/h/{user}/x']}, deny: ['/h/{user}']}", "3:29", "to no effect"),
-        ("{who: '*', allow: {read: [/a]}, required: [/b]}", "3:46", "'/b' is required, but rule 1 neither"),
+        ("{who: '*', allow: {read: [/a]}, required: [/b]}", "3:46", "'/b' is required, but rule 1 does not allow it"),
         ("{who: '*', allow: {read: [/a]}, required: [/a/b]}", "3:46", "write it under allow"),
+        ("{who: '*', allow: {read: [/a]}, deny: [/a/b], required: [/a/b]}", "3:60", "write it under allow"),
     ],
 )
 def test_rules_that_are_refused(rule: str, place: str, words: str) -> None:
@@ -58,7 +59,7 @@ def test_rules_that_are_refused(rule: str, place: str, words: str) -> None:
     [
         "{who: 'group:a b/c', allow: {read: [/a]}}",
         "{who: 'user:a.b@example.org', allow: {read: ['/a/{user}']}}",
-        "{who: '*', allow: {read: [/a]}, deny: [/a-b, /a/c], required: [/a, /a/c]}",
+        "{who: '*', allow: {read: [/a]}, deny: [/a-b, /a/c], required: [/a]}",
         "{who: '*', allow: {read: [/a/b], write: [/a]}}",
     ],
 )

@@ -91,17 +91,21 @@ def test_values_that_are_no_name(value: str) -> None:
     assert component_fault(value)
 
 
+@pytest.mark.parametrize("value", ["alice", "a.b@example.org", "..x", "proc", "a b", "0"])
+def test_values_that_are_a_name(value: str) -> None:
+    assert component_fault(value) is None
+
+
 def test_a_value_is_not_filled_in_twice() -> None:
     assert Template("/a/{user}").fill({"user": "{home}", "home": "/root"}) == "/a/{home}"
     with pytest.raises(KeyError):
         Template("/a/{project}").fill({"user": "x"})
 
 
-def test_covering_is_by_whole_names() -> None:
-    assert Template("/data/x").covers(Template("/data/x"))
-    assert Template("/data/x").covers(Template("/data/x/{user}"))
-    assert not Template("/data/x").covers(Template("/data/x-secret"))
-    assert not Template("/data/x/y").covers(Template("/data/x"))
+def test_what_is_above_is_above_by_whole_names() -> None:
+    assert list(Template("/data/x-y/{user}").above()) == ["/data/x-y", "/data", ""]
+    assert list(Template("{home}/x").above()) == ["{home}"]
+    assert list(Template("{home}").above()) == []
 
 
 @given(st.text(alphabet="ab/.{}*\0\u0301é ", max_size=12).map(lambda text: "/" + text))

@@ -31,6 +31,7 @@ def policy(rules: str = RULE, more: str = "") -> str:
     [
         ("[]", "1:1", "the policy must be a mapping"),
         ("version: 1", "1:1", "the policy has no 'rules'"),
+        ("{}", "1:1", "the policy has no 'version' and 'rules'; add 'version' and 'rules'."),
         (f"rules:\n{RULE}", "1:1", "the policy has no 'version'"),
         (policy().replace("1", "2", 1), "1:10", "version can't be 2; write 1"),
         (policy().replace("1", "true", 1), "1:10", "version can't be True; write 1"),
