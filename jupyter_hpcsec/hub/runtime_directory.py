@@ -58,9 +58,13 @@ class RuntimeDirectory:
 
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:
-    """Where to look for room, best first: the job's own scratch directory, then what every node has."""
+    """Where to look for room, best first.
+
+    ``/var/tmp`` is first since programs seldom write there: kernels must not see into ours, and what encloses it is
+    closed to them with it (``access.nested``). Then the job's own scratch directory, then what every node has.
+    """
     named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
-    return [*named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, and ours gets a name of its own
+    return [Path("/var/tmp"), *named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, in a name of its own
 
 
 def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:
