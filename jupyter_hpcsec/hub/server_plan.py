@@ -103,6 +103,8 @@ def server_arguments(launch: Launch, directory: RuntimeDirectory, *, is_root: bo
         f"--ServerApp.port={DEFAULT_PORT}",
         "--ServerApp.ip=localhost",
         # The class that every kernel manager comes from, and the one that jupyter_server uses: the more specific wins.
+        # A configuration file of the user's could switch the extension off.
+        "--ServerApp.jpserver_extensions={'jupyter_hpcsec.server': True}",
         "--KernelManager.transport=ipc",
         "--ServerKernelManager.transport=ipc",
     ]
