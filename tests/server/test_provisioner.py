@@ -221,8 +221,8 @@ async def test_what_people_do_in_kernels_goes_on(server: RealServer) -> None:
         "!echo from a shell": "from a shell\r\n",
         "import tempfile; print(tempfile.NamedTemporaryFile().write(b'x'))": "1\n",
         "from multiprocessing import Pool\nwith Pool(2) as p: print(p.map(abs, [-1, -2]))": "[1, 2]\n",
-        "from multiprocessing import shared_memory as s\nm = s.SharedMemory(create=True, size=9)\nm.unlink()\nprint(m.size)":
-            "9\n",
+        "from multiprocessing import shared_memory\nm = shared_memory.SharedMemory(create=True, size=9)\n"
+        "m.unlink(); print(m.size)": "9\n",
         "import os; print(len(os.listdir('/')) > 5)": "True\n",
         "import subprocess, time\np = subprocess.Popen(['sleep', '99']); p.terminate(); print(p.wait())": "-15\n",
         "open('new', 'w').write('x'); os.rename('new', 'newer'); print(open('newer').read())": "x\n",
