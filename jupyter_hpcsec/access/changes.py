@@ -133,10 +133,11 @@ def move(gate: Gate, old: str, new: str) -> None:
 def copy_tree(gate: Gate, source: str, target: str) -> None:
     """Copy a directory with all that is in it, symbolic links as what they lead to; nothing is left out in silence."""
     real = gate.require(source, Right.READ)
-    if is_within(real_target := gate.require(target, Right.WRITE), real):
-        raise OSError(errno.EINVAL, "a directory can't be copied into itself", source)
+    real_target = gate.require(target, Right.WRITE)
     for entry in gate.below(real):
         gate.require(entry.path, Right.READ)
+    if is_within(real_target, real):
+        raise OSError(errno.EINVAL, "a directory can't be copied into itself", source)
 
     def check(directory: str, _names: list[str]) -> list[str]:
         gate.require(directory, Right.READ)

@@ -42,6 +42,16 @@ class Gate:
     decisions: Decisions
     scratch: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
+    everywhere: Entry | None = None
+    """The entry for ``/``, which only a session without access control has: ``Decisions`` knows places below it."""
+
+    @classmethod
+    def of(cls, resolved: Resolved, *, scratch: tuple[str, ...] = (), closed: tuple[str, ...] = ()) -> "Gate":
+        """The gate for what a policy came to for one user."""
+        everywhere = next((entry for entry in resolved.entries if entry.path == "/"), None)
+        below = tuple(entry for entry in resolved.entries if entry.path != "/")
+        resolved = msgspec.structs.replace(resolved, entries=below)
+        return cls(resolved, Decisions(resolved), scratch, closed, everywhere)
 
     def decide(self, path: str) -> Decision:
         """The decision on a path that has no symbolic link in it. A rule of the policy wins over ``scratch``."""
@@ -49,7 +59,11 @@ class Gate:
         scratch, closed = _nearest(path, self.scratch), _nearest(path, self.closed)
         if len(closed) > len(scratch):
             return NOTHING
-        return Decision(Right.WRITE, None) if scratch and decision.entry is None else decision
+        if decision.entry is None and scratch:
+            return Decision(Right.WRITE, None)
+        if decision.entry is None and self.everywhere is not None:
+            return Decision(self.everywhere.right, self.everywhere)
+        return decision
 
     def may(self, path: str, right: Right, *, follow: bool = True) -> bool:
         """Whether ``right`` is held where the path leads."""
@@ -160,10 +174,8 @@ def delivered(environment: Mapping[str, str]) -> Gate | None:
             content = file.read(FILE_LIMIT + 1)
     except OSError as error:
         raise Unavailable(f"The session's access rules can't be read from {path}: {error.strerror}.") from error
-    resolved = parse_rules(content)
-    return Gate(
-        resolved,
-        Decisions(resolved),
+    return Gate.of(
+        parse_rules(content),
         scratch=(os.path.realpath(tempfile.gettempdir()),),
         closed=(os.path.dirname(os.path.realpath(path)),),
     )

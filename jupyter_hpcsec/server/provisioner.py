@@ -87,10 +87,10 @@ class HpcsecProvisioner(LocalProvisioner):
 
 
 def _found(command: list[str], environment: Mapping[str, str]) -> list[str]:
-    """A kernel's command, with ``~`` resolved as jupyter_client does; FileNotFoundError when it can't be run."""
+    """A kernel's command, with ``~`` resolved as jupyter_client does; 500 with its name when it can't be run."""
     program = [os.path.expanduser(word) for word in command]  # noqa: PTH111 - words, of which some are paths
     if shutil.which(program[0], path=environment.get("PATH", os.defpath)) is None:
-        raise FileNotFoundError(f"The kernel's program {program[0]} is not on this node.")
+        raise HTTPError(500, f"The kernel's program {program[0]} is not on this node.")
     return program
 
 

@@ -29,7 +29,7 @@ FACTS = {
 
 
 def rules(home: Path, *more: tuple[Path, Right], hide: bool = False) -> Resolved:
-    """Rules that let the home be written, and say what ``more`` says. Entries count as rules 1, 2, … on lines 10, 20, …"""
+    """Rules that let the home be written, and say what ``more`` says. Entries are rules 1, 2, … on lines 10, 20, …"""
     given = [(home, Right.WRITE), *more]
     return Resolved(
         subject=Subject(user="alice", uid=os.getuid(), gid=os.getgid(), home=str(home)),
@@ -51,6 +51,8 @@ class RealServer:
     def __init__(self, directory: Path) -> None:
         self.home = directory / "home"
         self.home.mkdir()
+        self.temporary = directory / "t"
+        self.temporary.mkdir()
         self.private = Path(tempfile.mkdtemp(prefix="hpcsec-", dir="/var/tmp"))
         (self.private / "j").mkdir(mode=0o700)
         self.socket = self.private / "server.sock"
@@ -66,6 +68,7 @@ class RealServer:
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(self.home), "SHELL": "/bin/sh",
             "JUPYTER_CONFIG_PATH": str(PACKAGE / "server"), "JUPYTER_RUNTIME_DIR": str(self.private / "j"),
             "JUPYTERHUB_API_TOKEN": HUB_TOKEN, "JPY_API_TOKEN": HUB_TOKEN, "HARMLESS": "kept", "JPY_PARENT_PID": "1",
+            "TMPDIR": str(self.temporary),
             "PYTHONPATH": os.pathsep.join(sys.path[1:]), **env,
         }  # fmt: skip
         if session:
@@ -74,7 +77,8 @@ class RealServer:
             (self.private / "access.json").write_bytes(msgspec.json.encode({"rules": resolved, "digest": ""}))
             environment[ACCESS_VARIABLE] = str(self.private / "access.json")
         self.process = subprocess.Popen(  # noqa: ASYNC220 - a fork and an exec
-            [*WITHOUT_CAPABILITIES, sys.executable, "-m", "jupyter_server", f"--ServerApp.sock={self.socket}", "--allow-root",
+            [*WITHOUT_CAPABILITIES, sys.executable, "-m", "jupyter_server", "--allow-root", "--ServerApp.port=8888",
+             f"--ServerApp.sock={self.socket}",
              f"--ServerApp.base_url={BASE}/", f"--IdentityProvider.token={self.client.token}", "--no-browser",
              "--KernelManager.transport=ipc", "--ServerApp.log_level=INFO",
              "--ServerApp.disable_check_xsrf=True"],
