@@ -21,6 +21,7 @@ from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Lanes
+from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
 from jupyter_hpcsec.tunnel.store import Store
@@ -87,7 +88,7 @@ class Registry:
 
     def take_back(self) -> None:
         """Make ports for the sessions of an earlier gateway; their agents will dial."""
-        self.socket_path("").parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        passable_directory(self.socket_path("").parent)
         for session in self.store.active():
             self._open_port(session)
             if session.state not in (State.WAITING, State.AWAY):
