@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": "list and rotate the gateway's keys",
     "doctor": "say which hop is broken and how to mend it",
     "cluster": "the development cluster: a real Slurm on this computer (root)",
+    "attack": "try to escape from the session that this is run in, and say what came of it",
     "bench": "measure, as ratios within one run",
 }
 

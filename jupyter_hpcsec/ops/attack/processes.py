@@ -1,0 +1,288 @@
+"""Attempts on processes outside: the agent, the server, any that was named. None of them is stopped or changed.
+
+Each attempt goes to every process that is known; one that gets through is enough.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from jupyter_hpcsec.ops.attack import native
+from jupyter_hpcsec.ops.attack.making import DENIED, attempt, collect, descriptor, need, opened
+from jupyter_hpcsec.ops.attack.targets import Targets, Victim
+from jupyter_hpcsec.ops.attack.values import Group, Stop, not_tried
+
+TRACE = {Stop.LANDLOCK: 1}
+"""From its first version Landlock lets nobody look into a process that is less restricted."""
+SIGNAL = {Stop.LANDLOCK: 6}
+CALL = {Stop.SECCOMP: 0}
+PTRACE_SEIZE = 0x4206
+KEEP = (1 << 64) - 1
+
+
+def on_each(t: Targets, act: Callable[[Victim], str]) -> str:
+    """What came of the first process that it succeeds on, else the first refusal."""
+    refusal: OSError | None = None
+    for victim in t.victims:
+        try:
+            return f"{victim.role} ({victim.pid}): {act(victim)}"
+        except OSError as error:
+            refusal = refusal or OSError(error.errno, f"{victim.role} ({victim.pid}): {error.strerror}")
+    if refusal is None:
+        not_tried("no process outside is known: it may be hidden; name one with --pid")
+    raise refusal
+
+
+def proc(name: str) -> Callable[[Victim], str]:
+    """Open one file of a process and read."""
+    return lambda victim: opened(f"/proc/{victim.pid}/{name}")
+
+
+@attempt(Group.PROCESSES, "environ", "Read its environment", TRACE)
+def environ(t: Targets) -> str:
+    """Open /proc/PID/environ, where tokens would be."""
+    return on_each(t, proc("environ"))
+
+
+@attempt(Group.PROCESSES, "maps", "Read its memory map", TRACE)
+def maps(t: Targets) -> str:
+    """Open /proc/PID/maps."""
+    return on_each(t, proc("maps"))
+
+
+@attempt(Group.PROCESSES, "mem", "Open its memory", TRACE)
+def mem(t: Targets) -> str:
+    """Open /proc/PID/mem for reading and writing, or else for reading."""
+
+    def act(victim: Victim) -> str:
+        path = f"/proc/{victim.pid}/mem"
+        try:
+            with descriptor(path, os.O_RDWR):
+                return "opened for reading and writing"
+        except OSError:
+            with descriptor(path, os.O_RDONLY):
+                return "opened for reading"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "fd-list", "List its descriptors", TRACE)
+def list_descriptors(t: Targets) -> str:
+    """List /proc/PID/fd."""
+    return on_each(t, lambda victim: f"has {len(list(Path(f'/proc/{victim.pid}/fd').iterdir()))} descriptors")
+
+
+@attempt(Group.PROCESSES, "fd-open", "Open its descriptors", TRACE)
+def open_descriptor(t: Targets) -> str:
+    """Open /proc/PID/fd/0 with O_PATH."""
+
+    def act(victim: Victim) -> str:
+        with descriptor(f"/proc/{victim.pid}/fd/0", os.O_PATH):
+            return "opened its descriptor 0"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "cwd", "Look where it works", TRACE)
+def current_directory(t: Targets) -> str:
+    """Follow /proc/PID/cwd, which leads into its file tree."""
+
+    def act(victim: Victim) -> str:
+        os.readlink(f"/proc/{victim.pid}/cwd")  # noqa: PTH115 - a magic link
+        return "its current directory was told"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "root", "Read a denied file by its root", TRACE)
+def root(t: Targets) -> str:
+    """Go through /proc/PID/root to the file tree as it is outside, and read there."""
+    return on_each(t, lambda victim: opened(f"/proc/{victim.pid}/root{need(t.denied, DENIED)}"))
+
+
+@attempt(Group.PROCESSES, "ptrace", "Trace it", TRACE)
+def ptrace(t: Targets) -> str:
+    """PTRACE_SEIZE, which does not stop it; the end of this process lets it go."""
+
+    def act(victim: Victim) -> str:
+        native.syscall("ptrace", PTRACE_SEIZE, victim.pid, 0, 0)
+        return "traced"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "read-memory", "Read its memory by process_vm_readv", TRACE)
+def read_memory(t: Targets) -> str:
+    """Read at an address that nothing has: allowed, it ends in 'Bad address'."""
+
+    def act(victim: Victim) -> str:
+        local = ctypes.create_string_buffer(8)
+        here = struct.pack("=QQ", ctypes.addressof(local), 8)
+        there = struct.pack("=QQ", 8, 8)
+        try:
+            native.syscall("process_vm_readv", victim.pid, here, 1, there, 1, 0)
+        except OSError as error:
+            if error.errno != 14:  # EFAULT
+                raise
+        return "allowed"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "get-fd", "Take one of its descriptors", TRACE)
+def take_descriptor(t: Targets) -> str:
+    """pidfd_getfd of its descriptor 0."""
+
+    def act(victim: Victim) -> str:
+        pidfd = os.pidfd_open(victim.pid)
+        try:
+            os.close(native.syscall("pidfd_getfd", pidfd, 0, 0))
+        finally:
+            os.close(pidfd)
+        return "took a copy of its descriptor 0"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "compare", "Compare kernel objects with it", TRACE)
+def compare(t: Targets) -> str:
+    """kcmp(2): tells whether two processes share memory, files, or descriptors."""
+
+    def act(victim: Victim) -> str:
+        native.syscall("kcmp", os.getpid(), victim.pid, 1, 0, 0)
+        return "compared"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "move-pages", "Ask where its memory lies", TRACE)
+def move_pages(t: Targets) -> str:
+    """move_pages(2) without a target: tells of each page on which memory node it is."""
+
+    def act(victim: Victim) -> str:
+        page, status = struct.pack("=Q", 4096), ctypes.create_string_buffer(4)
+        native.syscall("move_pages", victim.pid, 1, page, 0, status, 0)
+        return "told"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "signal", "Signal it", SIGNAL)
+def signal_it(t: Targets) -> str:
+    """kill(2) with signal 0, which asks for the right and sends nothing."""
+
+    def act(victim: Victim) -> str:
+        os.kill(victim.pid, 0)
+        return "could be killed"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "signal-pidfd", "Signal it by a descriptor", SIGNAL)
+def signal_by_descriptor(t: Targets) -> str:
+    """pidfd_send_signal(2) with signal 0."""
+
+    def act(victim: Victim) -> str:
+        pidfd = os.pidfd_open(victim.pid)
+        try:
+            signal.pidfd_send_signal(pidfd, 0)
+        finally:
+            os.close(pidfd)
+        return "could be killed"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "signal-group", "Signal its process group", SIGNAL)
+def signal_group(t: Targets) -> str:
+    """kill(2) of its group with signal 0."""
+
+    def act(victim: Victim) -> str:
+        group = os.getpgid(victim.pid)
+        if group == os.getpgrp():
+            not_tried("it is in the suite's own group")
+        os.killpg(group, 0)
+        return "the group could be killed"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "limits", "Set its limits", CALL)
+def limits(t: Targets) -> str:
+    """prlimit(2) with the limits that it has; a limit of one second of CPU would end it, without any signal sent."""
+
+    def act(victim: Victim) -> str:
+        found = resource.prlimit(victim.pid, resource.RLIMIT_CPU)
+        resource.prlimit(victim.pid, resource.RLIMIT_CPU, found)
+        return "its CPU limit could be set"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "priority", "Change its priority", CALL)
+def priority(t: Targets) -> str:
+    """setpriority(2) to the priority that it has; the lowest one would starve it."""
+
+    def act(victim: Victim) -> str:
+        os.setpriority(os.PRIO_PROCESS, victim.pid, os.getpriority(os.PRIO_PROCESS, victim.pid))
+        return "its priority could be set"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "affinity", "Change the processors it may use", CALL)
+def affinity(t: Targets) -> str:
+    """sched_setaffinity(2) to what it has."""
+
+    def act(victim: Victim) -> str:
+        os.sched_setaffinity(victim.pid, os.sched_getaffinity(victim.pid))
+        return "its processors could be set"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "oom-score", "Offer it to the out-of-memory killer", {Stop.MOUNTS: 0, Stop.LANDLOCK: 1})
+def out_of_memory_score(t: Targets) -> str:
+    """Open /proc/PID/oom_score_adj for writing."""
+
+    def act(victim: Victim) -> str:
+        with descriptor(f"/proc/{victim.pid}/oom_score_adj", os.O_WRONLY):
+            return "opened for writing"
+
+    return on_each(t, act)
+
+
+@attempt(Group.PROCESSES, "shared-memory", "Attach its System V shared memory", {Stop.IPC: 0, Stop.SECCOMP: 0})
+def shared_memory(_: Targets) -> str:
+    """Attach, for reading, a segment of the same user that no process of the suite made."""
+    for line in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]:
+        words = line.split()
+        if int(words[7]) == os.geteuid():
+            native.libc.shmat.restype = ctypes.c_void_p
+            if native.libc.shmat(int(words[1]), None, 0o10000) == ctypes.c_void_p(-1).value:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+            return f"attached {words[3]} bytes"
+    return not_tried("no segment of this user is to be seen")
+
+
+@attempt(Group.PROCESSES, "message-queue", "Read its System V message queue", {Stop.IPC: 0, Stop.SECCOMP: 0})
+def message_queue(_: Targets) -> str:
+    """Ask a queue of the same user for a message without waiting, of a type that none has."""
+    for line in Path("/proc/sysvipc/msg").read_text(encoding="ascii").splitlines()[1:]:
+        words = line.split()
+        if int(words[7]) == os.geteuid():
+            native.libc.msgrcv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long, ctypes.c_int]
+            if native.libc.msgrcv(int(words[1]), ctypes.create_string_buffer(64), 8, 2**40, 0o4000) < 0:
+                number = ctypes.get_errno()
+                if number != 42:  # ENOMSG: allowed, and none is there
+                    raise OSError(number, os.strerror(number))
+            return "could be read"
+    return not_tried("no queue of this user is to be seen")
+
+
+ATTEMPTS = collect(vars())
