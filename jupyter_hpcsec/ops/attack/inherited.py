@@ -80,7 +80,7 @@ def of_victim(t: Targets) -> str:
 
 
 @attempt(Group.DESCRIPTORS, "terminal", "Type into a terminal", {Stop.SECCOMP: 0})
-def terminal(_: Targets) -> str:
+def terminal(_t: Targets) -> str:
     """TIOCSTI on a terminal of the suite's own; on an inherited one it would give commands to the shell outside."""
     _, slave = os.openpty()  # both ends end with this process: a closed one would hang up on it
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)

@@ -55,9 +55,6 @@ class _Open(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def address_string(self) -> str:
-        return "a user"
-
 
 @contextmanager
 def open_server(path: Path) -> Iterator[None]:
