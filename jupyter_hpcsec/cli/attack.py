@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--service", action="append", default=[], metavar="NAME=PATH", help="where a service's socket is"
     )
     targets.add_argument("--abstract", default="", metavar="NAME", help="an abstract unix socket of a process outside")
+    targets.add_argument("--shm", type=int, metavar="ID", help="System V shared memory of a process outside")
+    targets.add_argument("--queue", type=int, metavar="ID", help="a System V message queue of a process outside")
     targets.add_argument("--server", default="", metavar="SOCKET|URL", help="a Jupyter server")
     targets.add_argument("--token", default="", help="a token for it")
     targets.add_argument("--tries", type=int, default=100_000, help="rounds of a race (default: %(default)s)")
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         pids=args.pid,
         services=dict(_named(text) for text in args.service),
         abstract=args.abstract,
+        memory=args.shm,
+        queue=args.queue,
         server=args.server,
         token=args.token,
         tries=args.tries,

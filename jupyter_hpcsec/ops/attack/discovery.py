@@ -43,6 +43,8 @@ class Options:
     pids: Sequence[int] = ()
     services: Mapping[str, Path] = field(default_factory=dict)
     abstract: str = ""
+    memory: int | None = None
+    queue: int | None = None
     server: str = ""
     token: str = ""
     tries: int = 100_000
@@ -102,11 +104,13 @@ def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets,
         readonly_file=readonly_file,
         readonly_dir=readonly_dir or (readonly_file.parent if readonly_file else None),
         home=Path(environment["HOME"]) if "HOME" in environment else None,
-        victims=tuple(Victim(pid, "named") for pid in options.pids) or find_victims(Path("/proc"), os.geteuid()),
+        victims=tuple(Victim(pid, role_of(pid)) for pid in options.pids) or find_victims(Path("/proc"), os.geteuid()),
         host="192.0.2.1" if own_network else "127.0.0.1",  # the loopback device of a private network is its own
         host6="2001:db8::1" if own_network else "::1",
         port=next(port for port in PORTS if port not in policy.ports),
         abstract=options.abstract or abstract_of_others(_text(Path("/proc/net/unix"))),
+        memory=options.memory,
+        queue=options.queue,
         services=service_paths(os.geteuid(), environment.get("SSH_AUTH_SOCK", ""), options.services),
         server=find_server(options, environment),
         inherited=inherited,
@@ -118,7 +122,7 @@ def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets,
 def _with_file(paths: Sequence[Path]) -> Path | None:
     """The first read-only path that belongs to the user, as only an owner could change its mode; else the first."""
     there = [path for path in paths if existing([path])]
-    own = [path for path in there if path.stat().st_uid == os.geteuid()]
+    own = [path for path in there if path.lstat().st_uid == os.geteuid()]
     return next(iter([*own, *there]), None)
 
 
@@ -139,6 +143,13 @@ def open_descriptors() -> tuple[int, ...]:
             if stat.S_IFMT(os.fstat(fd).st_mode) and fd > 2:
                 found.append(fd)
     return tuple(found)
+
+
+def role_of(pid: int) -> str:
+    """What a named process is."""
+    with contextlib.suppress(OSError):
+        return _role(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")) or "named"
+    return "named"
 
 
 def find_victims(proc: Path, uid: int) -> tuple[Victim, ...]:

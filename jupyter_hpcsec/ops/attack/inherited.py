@@ -17,7 +17,7 @@ from pathlib import Path
 
 from jupyter_hpcsec.ops.attack.making import DENIED, attempt, collect, descriptor, held, need, opened
 from jupyter_hpcsec.ops.attack.processes import on_each
-from jupyter_hpcsec.ops.attack.targets import Targets, Victim
+from jupyter_hpcsec.ops.attack.targets import Targets, Victim, is_directory
 from jupyter_hpcsec.ops.attack.values import Group, Stop, not_tried
 
 CLOSED = {Stop.DESCRIPTORS: 0}
@@ -152,7 +152,7 @@ def _persists(t: Targets, *names: str) -> str:
         path = home / name
         if not any(path == other or other in path.parents for other in t.protected):
             continue
-        with descriptor(path, os.O_WRONLY | os.O_TMPFILE if path.is_dir() else os.O_WRONLY):
+        with descriptor(path, os.O_WRONLY | os.O_TMPFILE if is_directory(path) else os.O_WRONLY):
             pass
         return f"~/{name} was opened for writing"
     return not_tried(f"the policy lets this session write ~/{names[0]}: deny it, or leave it only to read")

@@ -28,12 +28,10 @@ def bpf(_: Targets) -> str:
     return "a map was made"
 
 
-@attempt(Group.SYSCALLS, "perf", "Count events of processors", FILTER)
+@attempt(Group.SYSCALLS, "perf", "Count events of the whole node", {Stop.CAPABILITIES: 0}, privileged=True)
 def perf(_: Targets) -> str:
-    """perf_event_open(2) on this process, without the kernel's own events: enough for timing side channels."""
-    attributes = bytearray(struct.pack("=IIQ", 1, 112, 0) + bytes(96))  # software, cpu-clock
-    struct.pack_into("=Q", attributes, 40, 0b1100001)  # disabled, exclude_kernel, exclude_hv
-    os.close(native.syscall("perf_event_open", bytes(attributes), 0, -1, -1, 0))
+    """perf_event_open(2) on a processor, whoever runs there: enough for timing side channels."""
+    os.close(native.open_counter(-1, 0))
     return "a counter was opened"
 
 

@@ -185,8 +185,13 @@ def device(t: Targets) -> str:
 @attempt(Group.MOUNTS, "fuse", "Open /dev/fuse", {Stop.MOUNTS: 0, Stop.LANDLOCK: 1}, privileged=True)
 def fuse(_: Targets) -> str:
     """The first step of serving a file system of one's own, over a path that others trust."""
-    with descriptor("/dev/fuse", os.O_RDWR):
-        return "opened"
+    try:
+        with descriptor("/dev/fuse", os.O_RDWR):
+            return "opened"
+    except FileNotFoundError:
+        if "fuse" not in Path("/proc/misc").read_text(encoding="ascii").split():
+            not_tried("this kernel has no FUSE")
+        raise
 
 
 @attempt(Group.MOUNTS, "enter", "Enter the namespaces of a process outside", {Stop.LANDLOCK: 1, Stop.CAPABILITIES: 0})

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import struct
 
 from jupyter_hpcsec.ops.attack.values import not_tried
 
@@ -17,7 +18,7 @@ COMMON = {
 NUMBERS = {
     "x86_64": {
         **COMMON,
-        "clone": 56, "ptrace": 101, "syslog": 103, "personality": 135, "pivot_root": 155, "mount": 165,
+        "shmat": 30, "clone": 56, "msgrcv": 70, "ptrace": 101, "syslog": 103, "personality": 135, "pivot_root": 155, "mount": 165,
         "umount2": 166, "swapon": 167, "reboot": 169, "sethostname": 170, "init_module": 175, "kexec_load": 246,
         "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272, "move_pages": 279, "perf_event_open": 298,
         "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310, "kcmp": 312,
@@ -27,7 +28,8 @@ NUMBERS = {
         **COMMON,
         "umount2": 39, "mount": 40, "pivot_root": 41, "personality": 92, "unshare": 97, "kexec_load": 104,
         "init_module": 105, "syslog": 116, "ptrace": 117, "reboot": 142, "sethostname": 161, "add_key": 217,
-        "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224, "move_pages": 239, "perf_event_open": 241,
+        "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224, "msgrcv": 188, "shmat": 196, "move_pages": 239,
+        "perf_event_open": 241,
         "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270, "kcmp": 272,
         "renameat2": 276, "seccomp": 277, "bpf": 280, "userfaultfd": 282,
     },
@@ -71,6 +73,13 @@ def alone_with(flags: int) -> None:
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - one write, as it has to be
                 file.write(text)
+
+
+def open_counter(pid: int, processor: int) -> int:
+    """perf_event_open(2) of the cpu-clock, without the kernel's own events (``struct perf_event_attr``)."""
+    attributes = bytearray(struct.pack("=IIQ", 1, 112, 0) + bytes(96))
+    struct.pack_into("=Q", attributes, 40, 0b1100001)  # disabled, exclude_kernel, exclude_hv
+    return syscall("perf_event_open", bytes(attributes), pid, processor, -1, 0)
 
 
 def link_followed(source: str, target: str) -> None:

@@ -222,18 +222,32 @@ packet = kind(
 )  # fmt: skip
 
 
-def netlink(name: str, title: str, protocol: int, does: str) -> Attempt:
-    """The attempt to talk to a part of the kernel other than routing."""
-    return kind(name, title, socket.AF_NETLINK, socket.SOCK_RAW, protocol, does=does)
+@attempt(Group.SOCKETS, "sock-diag", "List the node's sockets", FILTER, lawful=OWN_NETWORK)
+def sock_diag(_: Targets) -> str:
+    """Ask NETLINK_SOCK_DIAG, which tells everyone's connections and the names of their sockets."""
+    with made(socket.AF_NETLINK, socket.SOCK_RAW, 4) as s:
+        body = struct.pack("=BBHIII8x", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, 1)  # struct unix_diag_req: names of all
+        s.send(struct.pack("=IHHII", 16 + len(body), 20, 0x301, 1, 0) + body)  # SOCK_DIAG_BY_FAMILY, a dump
+        answer = s.recv(65536)
+    return f"{len(answer)} bytes came"
 
 
-sock_diag = netlink(
-    "sock-diag", "List the node's sockets", 4, "NETLINK_SOCK_DIAG tells everyone's connections and socket names."
+def followed(name: str, title: str, protocol: int, does: str) -> Attempt:
+    """The attempt to hear what the kernel tells all who listen on a netlink protocol."""
+
+    @attempt(Group.SOCKETS, name, title, FILTER, lawful=OWN_NETWORK)
+    def follow(_: Targets) -> str:
+        with made(socket.AF_NETLINK, socket.SOCK_DGRAM, protocol) as s:
+            s.bind((0, 1))
+            return "it would be told"
+
+    return replace(follow, tries=does)
+
+
+uevent = followed(
+    "uevent", "Follow the node's devices", 15, "Join NETLINK_KOBJECT_UEVENT: what is plugged and mounted."
 )
-uevent = netlink("uevent", "Follow the node's devices", 15, "NETLINK_KOBJECT_UEVENT tells what is plugged and mounted.")
-connector = netlink(
-    "connector", "Follow the node's processes", 11, "NETLINK_CONNECTOR tells of every process that starts or ends."
-)
+connector = followed("connector", "Follow the node's processes", 11, "Join NETLINK_CONNECTOR: who starts and ends.")
 
 
 @attempt(Group.SOCKETS, "routes", "Change the node's routes", {Stop.CAPABILITIES: 0}, privileged=True)
@@ -258,15 +272,19 @@ def abstract(t: Targets) -> str:
         return let_out(s, f"\0{t.abstract}")
 
 
+GRANTED = {"nscd": "it tells sessions the names of users, as on every node that runs it"}
+"""Services that a session may use."""
+
+
 def service(name: str, paths: tuple[str, ...]) -> Attempt:
     """The attempt to connect to a service's socket."""
 
-    @attempt(Group.SERVICES, name, f"Connect to {name}", {Stop.MOUNTS: 0, Stop.LANDLOCK: 9})
+    @attempt(Group.SERVICES, name, f"Connect to {name}", {Stop.MOUNTS: 0})
     def connect(t: Targets) -> str:
         return _connect(t.services.get(name, ()), _in_kernel_table())
 
     where = " or ".join(paths).replace("{uid}", "UID") or "where SSH_AUTH_SOCK says"
-    return replace(connect, tries=f"Connect to {where}.")
+    return replace(connect, tries=f"Connect to {where}.", granted=GRANTED.get(name, ""))
 
 
 def _in_kernel_table() -> str:

@@ -4,6 +4,7 @@ Each attempt goes to every process that is known; one that gets through is enoug
 """
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jupyter_hpcsec.ops.attack import native
-from jupyter_hpcsec.ops.attack.making import DENIED, attempt, collect, descriptor, need, opened
+from jupyter_hpcsec.ops.attack.making import DENIED, attempt, beyond, collect, descriptor, need, opened
 from jupyter_hpcsec.ops.attack.targets import Targets, Victim
 from jupyter_hpcsec.ops.attack.values import Group, Stop, not_tried
 
@@ -21,7 +22,6 @@ TRACE = {Stop.LANDLOCK: 1}
 SIGNAL = {Stop.LANDLOCK: 6}
 CALL = {Stop.SECCOMP: 0}
 PTRACE_SEIZE = 0x4206
-KEEP = (1 << 64) - 1
 
 
 def on_each(t: Targets, act: Callable[[Victim], str]) -> str:
@@ -70,10 +70,15 @@ def mem(t: Targets) -> str:
     return on_each(t, act)
 
 
-@attempt(Group.PROCESSES, "fd-list", "List its descriptors", TRACE)
+@attempt(Group.PROCESSES, "fd-list", "Look where its descriptors lead", TRACE)
 def list_descriptors(t: Targets) -> str:
-    """List /proc/PID/fd."""
-    return on_each(t, lambda victim: f"has {len(list(Path(f'/proc/{victim.pid}/fd').iterdir()))} descriptors")
+    """Follow /proc/PID/fd/0 by readlink(2)."""
+
+    def act(victim: Victim) -> str:
+        os.readlink(f"/proc/{victim.pid}/fd/0")  # noqa: PTH115 - a magic link
+        return "it was told"
+
+    return on_each(t, act)
 
 
 @attempt(Group.PROCESSES, "fd-open", "Open its descriptors", TRACE)
@@ -126,7 +131,7 @@ def read_memory(t: Targets) -> str:
         try:
             native.syscall("process_vm_readv", victim.pid, here, 1, there, 1, 0)
         except OSError as error:
-            if error.errno != 14:  # EFAULT
+            if error.errno != errno.EFAULT:
                 raise
         return "allowed"
 
@@ -256,33 +261,38 @@ def out_of_memory_score(t: Targets) -> str:
     return on_each(t, act)
 
 
-@attempt(Group.PROCESSES, "shared-memory", "Attach its System V shared memory", {Stop.IPC: 0, Stop.SECCOMP: 0})
-def shared_memory(_: Targets) -> str:
-    """Attach, for reading, a segment of the same user that no process of the suite made."""
-    for line in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]:
-        words = line.split()
-        if int(words[7]) == os.geteuid():
-            native.libc.shmat.restype = ctypes.c_void_p
-            if native.libc.shmat(int(words[1]), None, 0o10000) == ctypes.c_void_p(-1).value:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-            return f"attached {words[3]} bytes"
-    return not_tried("no segment of this user is to be seen")
+@attempt(Group.PROCESSES, "perf", "Count its events", TRACE)
+def perf(t: Targets) -> str:
+    """perf_event_open(2) on it, without the kernel's own events: enough for timing side channels."""
+
+    def act(victim: Victim) -> str:
+        os.close(native.open_counter(victim.pid, -1))
+        return "a counter was opened"
+
+    return on_each(t, act)
 
 
-@attempt(Group.PROCESSES, "message-queue", "Read its System V message queue", {Stop.IPC: 0, Stop.SECCOMP: 0})
-def message_queue(_: Targets) -> str:
-    """Ask a queue of the same user for a message without waiting, of a type that none has."""
-    for line in Path("/proc/sysvipc/msg").read_text(encoding="ascii").splitlines()[1:]:
-        words = line.split()
-        if int(words[7]) == os.geteuid():
-            native.libc.msgrcv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long, ctypes.c_int]
-            if native.libc.msgrcv(int(words[1]), ctypes.create_string_buffer(64), 8, 2**40, 0o4000) < 0:
-                number = ctypes.get_errno()
-                if number != 42:  # ENOMSG: allowed, and none is there
-                    raise OSError(number, os.strerror(number))
-            return "could be read"
-    return not_tried("no queue of this user is to be seen")
+@attempt(Group.PROCESSES, "shared-memory", "Attach System V shared memory", {Stop.IPC: 0})
+def shared_memory(t: Targets) -> str:
+    """Attach, for reading, a segment of the same user outside."""
+    number = next(iter([t.memory] if t.memory is not None else _of_user("shm", os.geteuid())), None)
+    native.syscall("shmat", need(number, "no segment of this user is known; name one with --shm"), 0, 0o10000)
+    return "attached"
+
+
+@attempt(Group.PROCESSES, "message-queue", "Read a System V message queue", {Stop.IPC: 0})
+def message_queue(t: Targets) -> str:
+    """Ask a queue of the same user outside for a message of a type that none has: allowed, it ends in 'no message'."""
+    number = next(iter([t.queue] if t.queue is not None else _of_user("msg", os.geteuid())), None)
+    queue = need(number, "no queue of this user is known; name one with --queue")
+    no_wait, room = 0o4000, ctypes.create_string_buffer(64)
+    return beyond(lambda: native.syscall("msgrcv", queue, room, 8, 2**40, no_wait), errno.ENOMSG)
+
+
+def _of_user(kind: str, uid: int) -> list[int]:
+    """Numbers of a user's System V objects that are to be seen (proc_sysvipc(5): key, id, …, uid in the eighth)."""
+    rows = [line.split() for line in Path(f"/proc/sysvipc/{kind}").read_text(encoding="ascii").splitlines()[1:]]
+    return [int(row[1]) for row in rows if int(row[7]) == uid]
 
 
 ATTEMPTS = collect(vars())

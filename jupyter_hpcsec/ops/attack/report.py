@@ -92,16 +92,15 @@ def as_page(attempts: Sequence[Attempt]) -> str:
 def _row(attempt: Attempt) -> str:
     stops = ", ".join(f"{stop} (ABI {abi})" if abi else str(stop) for stop, abi in attempt.stops.items())
     lawful = ", ".join(f"`{bind}`" for bind in Bind if bind in attempt.lawful)
-    stopped = f"{stops}; lawful with {lawful}" if lawful else stops
+    stopped = attempt.granted or (f"{stops}; lawful with {lawful}" if lawful else stops)
     cells = (f"`{attempt.id}`", f"{attempt.title}. {attempt.tries}", stopped)
     return f"| {' | '.join(cells)} | {first_abi(attempt, mounts=True)} | {first_abi(attempt, mounts=False)} |"
 
 
 def first_abi(attempt: Attempt, *, mounts: bool) -> str:
     """The first Landlock ABI at which it is expected to be stopped."""
-    versions = [0, *(row.version for row in ABIS)]
-    for version in versions:
-        if attempt.expect(Conditions(version, Bind.NONE, mounts)).expected is Expected.STOPPED:
+    for version in (0, *(row.version for row in ABIS)):
+        prospect = attempt.expect(Conditions(version, Bind.NONE, mounts))
+        if prospect.expected is Expected.STOPPED:
             return str(version) if version else "any"
-    needs = attempt.expect(Conditions(0, Bind.NONE, mounts)).needs_abi
-    return f"{needs} (not in any release yet)" if needs else "open"
+    return "open" if prospect.expected is Expected.OPEN else "lawful"

@@ -62,6 +62,9 @@ class Targets:
     port: int = 1
     """A TCP port to which the policy allows no connection. Nothing needs to listen there."""
     abstract: str = ""
+    memory: int | None = None
+    queue: int | None = None
+    """System V objects of a process outside, by number."""
     services: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     server: Server | None = None
     inherited: tuple[int, ...] = ()
@@ -79,11 +82,19 @@ class Targets:
 
 def sort_paths(paths: Sequence[Path]) -> tuple[Path | None, Path | None]:
     """(file, directory) of the paths given for one purpose: inside a sandbox their kind can't be asked for."""
-    directories = [path for path in paths if path.is_dir() or any(path in other.parents for other in paths)]
+    directories = [path for path in paths if is_directory(path) or any(path in other.parents for other in paths)]
     files = [path for path in paths if path not in directories]
     directory = directories[0] if directories else None
     file = files[0] if files else first_file(directory) if directory else None
     return file, directory
+
+
+def is_directory(path: Path) -> bool:
+    """Whether it is seen to be one; what can't be looked at is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def first_file(directory: Path) -> Path | None:

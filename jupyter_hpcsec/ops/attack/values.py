@@ -103,7 +103,8 @@ class Outcome:
 class Attempt:
     """One escape attempt. ``stops`` maps what stops it to the Landlock ABI that this needs (0: none).
 
-    ``lawful`` holds what of the policy's ``network.bind`` makes it no escape. ``privileged``: even without a sandbox
+    ``lawful`` holds what of the policy's ``network.bind`` makes it no escape; ``granted`` says why every session may.
+    ``privileged``: even without a sandbox
     only root gets through; it is tried because a sandbox made with user namespaces could hand that power out.
     """
 
@@ -114,12 +115,15 @@ class Attempt:
     run: Callable[[Targets], str]
     stops: Mapping[Stop, int] = field(default_factory=dict)
     lawful: frozenset[Bind] = frozenset()
+    granted: str = ""
     privileged: bool = False
 
     def expect(self, conditions: Conditions) -> Prospect:
         """What should come of it."""
         if conditions.bind in self.lawful:
             return Prospect(Expected.NOT_APPLICABLE, f"the policy says network.bind: {conditions.bind}")
+        if self.granted:
+            return Prospect(Expected.NOT_APPLICABLE, self.granted)
         at_work = [
             stop
             for stop, abi in self.stops.items()

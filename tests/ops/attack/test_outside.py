@@ -3,6 +3,8 @@
 import http.server
 import os
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import pytest
 from jupyter_hpcsec.ops.attack.suite import ATTEMPTS
 from jupyter_hpcsec.ops.attack.values import Attempt
 from tests.ops.attack.world import SECRETS, World, jupyter_server
+from tests.ops.attack.world import as_user as as_prefix
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user of its own here, which takes root")
 
@@ -76,6 +79,13 @@ def without_token(world: World) -> Results:
         return world.attack("--only=jupyter.no-token", f"--server={path}").attempts
 
 
+def with_careless_agent(world: World) -> Results:
+    """One that was started without isolation."""
+    command = [*as_prefix(), sys.executable, "-c", "input()", "jupyter_hpcsec.hub.launch"]
+    with subprocess.Popen(command, env=world.environment, stdin=subprocess.PIPE) as careless:
+        return world.attack("--only=environment.python-start", f"--pid={careless.pid}").attempts
+
+
 SPECIAL: dict[str, Callable[[World], Results]] = {
     "mounts.umount": lambda world: world.attack("--only=mounts.umount", user=False, prefix=masked(world)).attempts,
     "mounts.open-tree": lambda world: (
@@ -83,6 +93,7 @@ SPECIAL: dict[str, Callable[[World], Results]] = {
     ),
     "sockets.ping": lambda world: world.attack("--only=sockets.ping", prefix=IN_NETWORK).attempts,
     "jupyter.no-token": without_token,
+    "environment.python-start": with_careless_agent,
 }
 """Attempts that need more than the world of the others."""
 

@@ -24,7 +24,12 @@ def main() -> None:
     abstract.listen(100)
     held = open(directory / "held", "w")  # noqa: PTH123, SIM115 - for as long as this runs
     port = socket.create_server(("127.0.0.1", 0), backlog=100)
-    facts = {"abstract": abstract.getsockname()[1:].decode(), "port": port.getsockname()[1]}
+    facts = {
+        "abstract": abstract.getsockname()[1:].decode(),
+        "port": port.getsockname()[1],
+        "memory": memory,
+        "queue": queue,
+    }
     print(json.dumps(facts), flush=True)
     sys.stdin.read()
     held.close()

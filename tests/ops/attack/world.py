@@ -25,6 +25,7 @@ UID = 61017
 """Nobody else's."""
 TOKEN = "0123456789abcdef0123456789abcdef"
 VICTIM = Path(__file__).parent / "victim.py"
+INSIDE = Path(__file__).parent / "inside.py"
 PROGRAMS = ("sbatch", "srun", "scancel", "squeue", "scontrol", "qstat", "bjobs", "ssh")
 SPOOLERS = ("at", "crontab")
 BUS = ("systemctl", "systemd-run")
@@ -96,6 +97,8 @@ class World:
             f"--readonly={self.home / '.bashrc'}",
             f"--allowed={self.work}",
             f"--abstract={self.victim['abstract']}",
+            f"--shm={self.victim['memory']}",
+            f"--queue={self.victim['queue']}",
             *(f"--service={name}={self.base / 'run' / name}" for name in SERVICES),
             *([f"--server={self.server}", f"--token={TOKEN}"] if self.server else []),
         ]
@@ -105,13 +108,18 @@ class World:
         *words: str,
         prefix: Sequence[str] = (),
         user: bool = True,
+        bind: str = "",
         inherited: Sequence[int] = (),
         **variables: str,
     ) -> "Report":
-        """Run the suite; by default outside of any sandbox, as the user. ``prefix`` runs before it becomes the user."""
+        """Run the suite as the user, in the sandbox if what may be bound is given, else outside of any.
+
+        ``prefix`` comes before the command becomes the user's.
+        """
+        sandbox = [sys.executable, str(INSIDE), str(self.base), bind] if bind else []
         command = [sys.executable, "-m", "jupyter_hpcsec.cli.main", "attack", "--json", *self.options, *words]
         done = subprocess.run(
-            [*prefix, *(as_user() if user else []), *command],
+            [*prefix, *(as_user() if user else []), *sandbox, *command],
             env={**self.environment, **variables},
             pass_fds=inherited,
             cwd=self.work,
@@ -197,7 +205,7 @@ SECRETS = {"JUPYTERHUB_API_TOKEN": TOKEN, "HPCSEC_GATEWAY": "gateway.example:844
 @contextmanager
 def _victim(world: World) -> Iterator[dict[str, Any]]:
     """A process that the suite takes for the agent, by its command line."""
-    command = [sys.executable, str(VICTIM), str(world.base / "run"), "jupyter_hpcsec.hub.launch", *SERVICES]
+    command = [sys.executable, "-I", str(VICTIM), str(world.base / "run"), "jupyter_hpcsec.hub.launch", *SERVICES]
     variables = {**world.environment, "JUPYTERHUB_API_TOKEN": TOKEN}
     with subprocess.Popen(
         [*as_user(), *command],
