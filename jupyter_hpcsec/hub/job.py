@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from jupyter_hpcsec.access.plan import unrestricted
 from jupyter_hpcsec.access.sandbox import requirements
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.hub.credentials import JobCredentials, evidence
@@ -170,14 +171,15 @@ class Job:
     async def _serve(self, tunnel: Tunnel, enrolled: Enrolled, directory: RuntimeDirectory) -> Outcome:
         """Start the server, say when it is ready, and wait for its end; ended gently also when this is cancelled."""
         launch = parse_launch(enrolled.launch)
-        requirements(launch.listeners)
+        plan = unrestricted(enrolled.user, launch.listeners)
+        requirements(plan)
         await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
         environment = server_environment(self.environment, launch, directory)
         argv = server_arguments(launch, directory, is_root=os.geteuid() == 0)
         server = await start_server(
             [program(argv[0], environment.get("PATH", os.defpath), Path(sys.executable).parent), *argv[1:]],
             environment,
-            listeners=launch.listeners,
+            plan=plan,
             umask=self.umask,
             on_refused=lambda pid: self.log.warning("process %d was refused to listen on the network", pid),
         )

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import jupyter_hpcsec
-from jupyter_hpcsec.access.sandbox import Listeners
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 
@@ -43,7 +43,7 @@ class Launch:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     base_url: str
-    listeners: Listeners = Listeners.NONE
+    listeners: Bind = Bind.NONE
 
 
 def parse_launch(launch: Mapping[str, Any]) -> Launch:
@@ -73,9 +73,9 @@ def parse_launch(launch: Mapping[str, Any]) -> Launch:
         raise Malformed("The launch's base_url is not a path that begins and ends with '/'.")
     # 5. What may listen: one of three words.
     try:
-        listeners = Listeners(launch.get("listeners", Listeners.NONE))
+        listeners = Bind(launch.get("listeners", Bind.NONE))
     except ValueError as error:
-        raise Malformed(f"The launch's listeners is none of {', '.join(Listeners)}.") from error
+        raise Malformed(f"The launch's listeners is none of {', '.join(Bind)}.") from error
     return Launch(argv=tuple(argv), env=dict(env), base_url=base_url, listeners=listeners)
 
 

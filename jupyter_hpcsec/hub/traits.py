@@ -6,7 +6,7 @@ from typing import Any
 
 from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, default, validate
 
-from jupyter_hpcsec.access.sandbox import Listeners
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.batch import batchspawner
@@ -92,8 +92,8 @@ class SpawnerTraits(BatchSpawnerBase):
     ).tag(config=True)
 
     listeners = Enum(
-        [str(listeners) for listeners in Listeners],
-        str(Listeners.NONE),
+        [str(bind) for bind in Bind],
+        str(Bind.NONE),
         help="What a session may open on its node's network: 'none'; 'unsafe-udp' allows UDP sockets, for sites whose "
         "name servers do not answer over TCP; 'unsafe-allow' forbids nothing, for kernels too old to forbid it, where "
         "sessions do not start otherwise.",

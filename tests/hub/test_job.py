@@ -305,7 +305,7 @@ async def test_a_node_that_can_not_hold_the_sandbox_starts_nothing(
 ) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: 3)
     running = await start(launch_of("/bin/sh", "-c", f"echo > {tmp_path}/ran"))
-    with pytest.raises(Unavailable, match=r"ABI 4.*unsafe-allow"):
+    with pytest.raises(Unavailable, match=r"needs ABI 4.*does not start"):
         await ended(running)
     assert not (tmp_path / "ran").exists()
     running = await start(launch_of("/bin/sh", "-c", f"echo > {tmp_path}/ran", **DEFENCE_OFF))
@@ -336,9 +336,10 @@ def test_the_server_dies_with_the_agent(tmp_path: Path) -> None:
     """kill -9 for the agent: the kernel ends the server, whatever it is doing."""
     program = (
         "import asyncio, os, sys\nfrom jupyter_hpcsec.hub.server_process import start_server\n"
-        "from jupyter_hpcsec.access.sandbox import Listeners\n"
+        "from jupyter_hpcsec.access.plan import unrestricted\n"
+        "from jupyter_hpcsec.access.values import Bind\n"
         "async def main():\n"
-        "  s = await start_server(['/bin/sleep', '600'], os.environ, listeners=Listeners.UNSAFE_ALLOW)\n"
+        "  s = await start_server(['/bin/sleep', '600'], os.environ, plan=unrestricted('u', Bind.UNSAFE_ALLOW))\n"
         "  print(s.pid, flush=True); await s.wait()\n"
         "asyncio.run(main())"
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_hpcsec.access.sandbox import Listeners
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.hub.server_plan import (
@@ -35,7 +35,7 @@ DIRECTORY = RuntimeDirectory(Path("/tmp/hpcsec-ab"))
         ({"base_url": None}, "base_url"), ({"base_url": "user/"}, "base_url"), ({"base_url": "/user"}, "base_url"),
         ({"base_url": "/a b/"}, "base_url"), ({"base_url": "/a\r\nX: y/"}, "base_url"),
         ({"base_url": "//"}, "base_url"),
-        ({"listeners": "all"}, "none, unsafe-udp, unsafe-allow"), ({"listeners": True}, "listeners"),
+        ({"listeners": "all"}, "none, private, unsafe-udp, unsafe-allow"), ({"listeners": True}, "listeners"),
         ({"sudo": True}, "unknown field 'sudo'"),
     ],
 )  # fmt: skip
@@ -47,8 +47,8 @@ def test_a_launch_of_another_form_is_refused(change: dict[str, Any], match: str)
 def test_a_launch_is_read() -> None:
     launch = parse_launch(GOOD)
     assert launch.argv == ("jupyterhub-singleuser", "--x")
-    assert launch.listeners is Listeners.NONE
-    assert parse_launch({**GOOD, "listeners": "unsafe-allow"}).listeners is Listeners.UNSAFE_ALLOW
+    assert launch.listeners is Bind.NONE
+    assert parse_launch({**GOOD, "listeners": "unsafe-allow"}).listeners is Bind.UNSAFE_ALLOW
 
 
 @given(st.dictionaries(st.sampled_from(["argv", "env", "base_url", "listeners"]), st.recursive(
