@@ -37,9 +37,7 @@ async def test_a_sandbox_that_does_not_say_the_right_thing_is_ended(
     monkeypatch: pytest.MonkeyPatch, program: str, error: type[Exception], match: str
 ) -> None:
     started: list[int] = []
-    monkeypatch.setattr(
-        server_process, "arguments", lambda channel, parent, argv: ["-c", SAYS + program, str(channel)]
-    )
+    monkeypatch.setattr(server_process, "arguments", lambda channel, parent, argv: ["-c", SAYS + program, str(channel)])
     original = ServerProcess.__init__
     monkeypatch.setattr(
         ServerProcess,

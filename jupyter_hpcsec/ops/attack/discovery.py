@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from jupyter_hpcsec.access import landlock
-from jupyter_hpcsec.access.values import Bind, Mask, Plan, Resolved, Right, decode_plan, decode_resolved
-from jupyter_hpcsec.errors import HpcsecError, Malformed
+from jupyter_hpcsec.access.values import Bind, Resolved, Right
+from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.attack.targets import (
     Server,
     Targets,
@@ -25,7 +27,7 @@ from jupyter_hpcsec.ops.attack.targets import (
     sort_paths,
 )
 from jupyter_hpcsec.ops.attack.values import Conditions
-from jupyter_hpcsec.server.facts import read_facts
+from jupyter_hpcsec.server.facts import SESSION_VARIABLE
 
 ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
 """Names the file with what the policy says of this session."""
@@ -58,34 +60,42 @@ class Policy:
     readonly: tuple[Path, ...] = ()
     bind: Bind = Bind.NONE
     ports: tuple[int, ...] = ()
+    mounts: bool = True
 
 
-def policy_of(value: Resolved | Plan) -> Policy:
-    """The denied and the read-only paths."""
-    if isinstance(value, Plan):
-        masks = [(Path(masked.path), masked.mask is Mask.HIDDEN) for masked in value.masks]
-        roots = [Path(root.path) for root in value.roots if root.right is Right.READ]
-        denied = tuple(path for path, hidden in masks if hidden)
-        readonly = (*(path for path, hidden in masks if not hidden), *roots)
-    else:
-        denied = tuple(Path(entry.path) for entry in value.entries if entry.right is Right.NONE)
-        readonly = tuple(Path(entry.path) for entry in value.entries if entry.right is Right.READ)
-    return Policy(denied, readonly, value.network.bind, tuple(value.network.connect))
+class _File(msgspec.Struct):
+    """What the agent wrote for the session (``hub.session_files``)."""
+
+    rules: Resolved
+    receipt: dict[str, str | int] = {}  # msgspec copies it
+
+
+def policy_of(content: bytes) -> Policy:
+    """The policy's denied and read-only paths, and what the receipt says of namespaces; ``Malformed``."""
+    try:
+        found = msgspec.json.decode(content, type=_File)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(f"This session's rules are not in this version's form: {error}") from error
+    paths = {right: tuple(Path(entry.path) for entry in found.rules.entries if entry.right is right) for right in Right}
+    return Policy(
+        denied=paths[Right.NONE],
+        readonly=paths[Right.READ],
+        bind=found.rules.network.bind,
+        ports=found.rules.network.connect,
+        mounts="of its own" in str(found.receipt.get("files", "of its own")),
+    )
 
 
 def read_policy(environment: Mapping[str, str]) -> Policy:
-    """The session's policy; an empty one outside of a session. ``Malformed`` when its file is of another version."""
-    name = environment.get(ACCESS_VARIABLE)
+    """The session's policy; an empty one outside of a session."""
+    session = environment.get(SESSION_VARIABLE)
+    name = environment.get(ACCESS_VARIABLE) or (str(Path(session).parent / "access.json") if session else "")
     if not name:
         return Policy()
     try:
-        content = Path(name).read_bytes()
+        return policy_of(Path(name).read_bytes())
     except OSError as error:
-        raise Malformed(f"{name}, which holds this session's policy, can't be read: {error.strerror}.") from error
-    try:
-        return policy_of(decode_resolved(content))
-    except Malformed:
-        return policy_of(decode_plan(content))
+        raise Unavailable(f"{name}, which holds this session's rules, can't be read: {error.strerror}.") from error
 
 
 def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets, Conditions]:
@@ -108,7 +118,8 @@ def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets,
         host="192.0.2.1" if own_network else "127.0.0.1",  # the loopback device of a private network is its own
         host6="2001:db8::1" if own_network else "::1",
         port=next(port for port in PORTS if port not in policy.ports),
-        abstract=options.abstract or abstract_of_others(_text(Path("/proc/net/unix"))),
+        abstract=options.abstract,
+        abstract_seen=abstract_listener(_text(Path("/proc/net/unix"))),
         memory=options.memory,
         queue=options.queue,
         services=service_paths(os.geteuid(), environment.get("SSH_AUTH_SOCK", ""), options.services),
@@ -116,7 +127,7 @@ def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets,
         inherited=inherited,
         protected=(*options.denied, *options.readonly, *policy.denied, *policy.readonly),
         tries=options.tries,
-    ), Conditions(landlock.abi(), policy.bind, has_own_mounts(environment))
+    ), Conditions(landlock.abi(), policy.bind, policy.mounts)
 
 
 def _with_file(paths: Sequence[Path]) -> Path | None:
@@ -124,15 +135,6 @@ def _with_file(paths: Sequence[Path]) -> Path | None:
     there = [path for path in paths if existing([path])]
     own = [path for path in there if path.lstat().st_uid == os.geteuid()]
     return next(iter([*own, *there]), None)
-
-
-def has_own_mounts(environment: Mapping[str, str]) -> bool:
-    """Whether the sandbox gave the session a file tree of its own, as its receipt says; taken to be so without one."""
-    with contextlib.suppress(HpcsecError):
-        facts = read_facts(environment)
-        if facts is not None:
-            return facts.protections.get("mounts") != "none"
-    return True
 
 
 def open_descriptors() -> tuple[int, ...]:
@@ -172,7 +174,7 @@ def _role(words: Sequence[bytes]) -> str:
     return ""
 
 
-def abstract_of_others(table: str) -> str:
+def abstract_listener(table: str) -> str:
     """An abstract name that some process listens on, of the kernel's table (``Num RefCount Protocol Flags …``)."""
     for line in table.splitlines()[1:]:
         words = line.split(maxsplit=7)

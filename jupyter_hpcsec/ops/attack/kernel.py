@@ -10,12 +10,15 @@ import os
 import platform
 import struct
 
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.ops.attack import native
 from jupyter_hpcsec.ops.attack.making import attempt, beyond, collect
 from jupyter_hpcsec.ops.attack.targets import Targets
 from jupyter_hpcsec.ops.attack.values import Group, Stop, not_tried
 
 FILTER = {Stop.SECCOMP: 0}
+NO_GUARD = frozenset({Bind.PRIVATE, Bind.UNSAFE_ALLOW})
+"""Nobody is asked about listening there."""
 POWER = {Stop.CAPABILITIES: 0, Stop.SECCOMP: 0}
 RETURN_ALLOW = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)
 KEY_SESSION = -3
@@ -111,7 +114,7 @@ def kernel_log(_: Targets) -> str:
     return "read"
 
 
-@attempt(Group.SYSCALLS, "second-guard", "Answer for the sandbox's own guard", FILTER)
+@attempt(Group.SYSCALLS, "second-guard", "Answer for the sandbox's own guard", FILTER, lawful=NO_GUARD)
 def second_guard(_: Targets) -> str:
     """Install a seccomp filter with a listener of one's own, which could answer calls that ours asks about."""
     native.libc.prctl(38, 1, 0, 0, 0)

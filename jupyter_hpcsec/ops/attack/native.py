@@ -18,20 +18,19 @@ COMMON = {
 NUMBERS = {
     "x86_64": {
         **COMMON,
-        "shmat": 30, "clone": 56, "msgrcv": 70, "ptrace": 101, "syslog": 103, "personality": 135, "pivot_root": 155, "mount": 165,
-        "umount2": 166, "swapon": 167, "reboot": 169, "sethostname": 170, "init_module": 175, "kexec_load": 246,
-        "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272, "move_pages": 279, "perf_event_open": 298,
-        "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310, "kcmp": 312,
-        "renameat2": 316, "seccomp": 317, "bpf": 321, "userfaultfd": 323,
+        "shmat": 30, "clone": 56, "msgrcv": 70, "ptrace": 101, "syslog": 103, "personality": 135, "pivot_root": 155,
+        "mount": 165, "umount2": 166, "swapon": 167, "reboot": 169, "sethostname": 170, "init_module": 175,
+        "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272, "move_pages": 279,
+        "perf_event_open": 298, "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308,
+        "process_vm_readv": 310, "kcmp": 312, "renameat2": 316, "seccomp": 317, "bpf": 321, "userfaultfd": 323,
     },
     "aarch64": {
         **COMMON,
         "umount2": 39, "mount": 40, "pivot_root": 41, "personality": 92, "unshare": 97, "kexec_load": 104,
-        "init_module": 105, "syslog": 116, "ptrace": 117, "reboot": 142, "sethostname": 161, "add_key": 217,
-        "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224, "msgrcv": 188, "shmat": 196, "move_pages": 239,
-        "perf_event_open": 241,
-        "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270, "kcmp": 272,
-        "renameat2": 276, "seccomp": 277, "bpf": 280, "userfaultfd": 282,
+        "init_module": 105, "syslog": 116, "ptrace": 117, "reboot": 142, "sethostname": 161, "msgrcv": 188,
+        "shmat": 196, "add_key": 217, "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224,
+        "move_pages": 239, "perf_event_open": 241, "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268,
+        "process_vm_readv": 270, "kcmp": 272, "renameat2": 276, "seccomp": 277, "bpf": 280, "userfaultfd": 282,
     },
 }
 # fmt: on

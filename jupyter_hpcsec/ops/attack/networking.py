@@ -14,10 +14,14 @@ from jupyter_hpcsec.ops.attack.making import attempt, collect
 from jupyter_hpcsec.ops.attack.targets import SERVICES, Targets
 from jupyter_hpcsec.ops.attack.values import Attempt, Group, Stop, not_tried
 
-OWN_NETWORK = frozenset({Bind.PRIVATE, Bind.UNSAFE_ALLOW})
-NO_UDP_RULE = frozenset({Bind.PRIVATE, Bind.UNSAFE_ALLOW, Bind.UNSAFE_UDP})
+MAY_BIND = frozenset({Bind.PRIVATE, Bind.UNSAFE_ALLOW})
+MAY_BIND_UDP = MAY_BIND | {Bind.UNSAFE_UDP}
+MAY_SEND_UDP = frozenset({Bind.UNSAFE_ALLOW, Bind.UNSAFE_UDP})
+IN_PRIVATE = frozenset({Bind.PRIVATE})
 TCP = {Stop.LANDLOCK: 4}
+CONNECT = {Stop.LANDLOCK: 4, Stop.NETWORK: 0}
 FILTER = {Stop.SECCOMP: 0}
+SEND = {Stop.SECCOMP: 0, Stop.NETWORK: 0}
 MPTCP, SCTP, DCCP, UDPLITE = 262, 132, 33, 136
 SOCK_DCCP = 6
 FASTOPEN, FASTOPEN_CONNECT = 0x20000000, 30
@@ -67,7 +71,7 @@ def let_out(connect: socket.socket, address: object) -> str:
     return "connected"
 
 
-@attempt(Group.SOCKETS, "tcp-bind", "Bind a TCP port", TCP, lawful=OWN_NETWORK)
+@attempt(Group.SOCKETS, "tcp-bind", "Bind a TCP port", TCP, lawful=MAY_BIND)
 def tcp_bind(_: Targets) -> str:
     """Bind any port of all addresses."""
     with made(socket.AF_INET, socket.SOCK_STREAM) as s:
@@ -75,7 +79,7 @@ def tcp_bind(_: Targets) -> str:
         return "bound"
 
 
-@attempt(Group.SOCKETS, "tcp6-bind", "Bind a TCP port of IPv6", TCP, lawful=OWN_NETWORK)
+@attempt(Group.SOCKETS, "tcp6-bind", "Bind a TCP port of IPv6", TCP, lawful=MAY_BIND)
 def tcp6_bind(_: Targets) -> str:
     """Bind any port of all addresses."""
     with made(socket.AF_INET6, socket.SOCK_STREAM) as s:
@@ -83,7 +87,7 @@ def tcp6_bind(_: Targets) -> str:
         return "bound"
 
 
-@attempt(Group.SOCKETS, "tcp-listen", "Listen without having bound", FILTER, lawful=OWN_NETWORK)
+@attempt(Group.SOCKETS, "tcp-listen", "Listen without having bound", FILTER, lawful=MAY_BIND)
 def tcp_listen(_: Targets) -> str:
     """listen(2) on a new socket: the kernel picks the port, and Landlock is not asked."""
     with made(socket.AF_INET, socket.SOCK_STREAM) as s:
@@ -91,7 +95,7 @@ def tcp_listen(_: Targets) -> str:
         return "listens"
 
 
-@attempt(Group.SOCKETS, "tcp6-listen", "Listen on IPv6 without having bound", FILTER, lawful=OWN_NETWORK)
+@attempt(Group.SOCKETS, "tcp6-listen", "Listen on IPv6 without having bound", FILTER, lawful=MAY_BIND)
 def tcp6_listen(_: Targets) -> str:
     """listen(2) on a new socket."""
     with made(socket.AF_INET6, socket.SOCK_STREAM) as s:
@@ -99,21 +103,21 @@ def tcp6_listen(_: Targets) -> str:
         return "listens"
 
 
-@attempt(Group.SOCKETS, "tcp-connect", "Connect to a port that is not allowed", TCP)
+@attempt(Group.SOCKETS, "tcp-connect", "Connect to a port that is not allowed", CONNECT)
 def tcp_connect(t: Targets) -> str:
     """A TCP connection; 'refused' by the far end means that it was let out."""
     with made(socket.AF_INET, socket.SOCK_STREAM) as s:
         return let_out(s, (t.host, t.port))
 
 
-@attempt(Group.SOCKETS, "tcp6-connect", "Connect by IPv6", TCP)
+@attempt(Group.SOCKETS, "tcp6-connect", "Connect by IPv6", CONNECT)
 def tcp6_connect(t: Targets) -> str:
     """A TCP connection to a port that is not allowed."""
     with made(socket.AF_INET6, socket.SOCK_STREAM) as s:
         return let_out(s, (t.host6, t.port))
 
 
-@attempt(Group.SOCKETS, "mapped-connect", "Connect by IPv4 inside IPv6", TCP)
+@attempt(Group.SOCKETS, "mapped-connect", "Connect by IPv4 inside IPv6", CONNECT)
 def mapped_connect(t: Targets) -> str:
     """A TCP connection to ::ffff:A.B.C.D."""
     with made(socket.AF_INET6, socket.SOCK_STREAM) as s:
@@ -136,21 +140,19 @@ def _fast(t: Targets, send: str) -> str:
     return "connected"
 
 
-@attempt(Group.SOCKETS, "fastopen-sendto", "Connect by sending", FILTER, lawful=frozenset({Bind.UNSAFE_ALLOW}))
+@attempt(Group.SOCKETS, "fastopen-sendto", "Connect by sending", SEND)
 def fastopen_sendto(t: Targets) -> str:
     """sendto(2) with MSG_FASTOPEN, which Landlock (ABI 7) does not see as connecting."""
     return _fast(t, "sendto")
 
 
-@attempt(
-    Group.SOCKETS, "fastopen-sendmsg", "Connect by sending a message", FILTER, lawful=frozenset({Bind.UNSAFE_ALLOW})
-)
+@attempt(Group.SOCKETS, "fastopen-sendmsg", "Connect by sending a message", SEND)
 def fastopen_sendmsg(t: Targets) -> str:
     """sendmsg(2) with MSG_FASTOPEN."""
     return _fast(t, "sendmsg")
 
 
-@attempt(Group.SOCKETS, "fastopen-connect", "Connect with fast open set", TCP)
+@attempt(Group.SOCKETS, "fastopen-connect", "Connect with fast open set", CONNECT)
 def fastopen_connect(t: Targets) -> str:
     """TCP_FASTOPEN_CONNECT, connect, then send: the first packet goes with the sending."""
     with made(socket.AF_INET, socket.SOCK_STREAM) as s:
@@ -161,7 +163,7 @@ def fastopen_connect(t: Targets) -> str:
         return said
 
 
-@attempt(Group.SOCKETS, "udp-send", "Send a datagram", FILTER, lawful=NO_UDP_RULE)
+@attempt(Group.SOCKETS, "udp-send", "Send a datagram", SEND, lawful=MAY_SEND_UDP)
 def udp_send(t: Targets) -> str:
     """An empty UDP datagram to a port that is not allowed."""
     with made(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -169,7 +171,7 @@ def udp_send(t: Targets) -> str:
         return "sent"
 
 
-@attempt(Group.SOCKETS, "udp-bind", "Receive datagrams", FILTER, lawful=NO_UDP_RULE)
+@attempt(Group.SOCKETS, "udp-bind", "Receive datagrams", FILTER, lawful=MAY_BIND_UDP)
 def udp_bind(_: Targets) -> str:
     """Bind any UDP port of all addresses."""
     with made(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -177,7 +179,7 @@ def udp_bind(_: Targets) -> str:
         return "bound"
 
 
-@attempt(Group.SOCKETS, "udp6", "Send a datagram by IPv6", FILTER, lawful=NO_UDP_RULE)
+@attempt(Group.SOCKETS, "udp6", "Send a datagram by IPv6", SEND, lawful=MAY_SEND_UDP)
 def udp6(t: Targets) -> str:
     """An empty UDP datagram to a port that is not allowed."""
     with made(socket.AF_INET6, socket.SOCK_DGRAM) as s:
@@ -185,7 +187,7 @@ def udp6(t: Targets) -> str:
         return "sent"
 
 
-@attempt(Group.SOCKETS, "ping", "Send an echo request", FILTER)
+@attempt(Group.SOCKETS, "ping", "Send an echo request", SEND)
 def ping(t: Targets) -> str:
     """An ICMP datagram socket, which needs no right where net.ipv4.ping_group_range allows it."""
     with made(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as s:
@@ -194,11 +196,19 @@ def ping(t: Targets) -> str:
 
 
 def kind(
-    name: str, title: str, family: int, kind: int, protocol: int, *, privileged: bool = False, does: str = "Make one."
+    name: str,
+    title: str,
+    family: int,
+    kind: int,
+    protocol: int,
+    *,
+    does: str,
+    lawful: frozenset[Bind] = frozenset(),
+    privileged: bool = False,
 ) -> Attempt:
     """The attempt to make a socket of a kind that only brings in another protocol."""
 
-    @attempt(Group.SOCKETS, name, title, FILTER, privileged=privileged)
+    @attempt(Group.SOCKETS, name, title, FILTER, lawful=lawful, privileged=privileged)
     def make(_: Targets) -> str:
         with made(family, kind, protocol):
             return "made"
@@ -207,10 +217,14 @@ def kind(
 
 
 UNCOVERED = "Make one: Landlock's rules are for TCP, and see nothing of it."
-mptcp = kind("mptcp", "Make a multipath TCP socket", socket.AF_INET, socket.SOCK_STREAM, MPTCP, does=UNCOVERED)
-sctp = kind("sctp", "Make an SCTP socket", socket.AF_INET, socket.SOCK_STREAM, SCTP, does=UNCOVERED)
-dccp = kind("dccp", "Make a DCCP socket", socket.AF_INET, SOCK_DCCP, DCCP, does=UNCOVERED)
-udplite = kind("udplite", "Make a UDP-Lite socket", socket.AF_INET, socket.SOCK_DGRAM, UDPLITE, does=UNCOVERED)
+mptcp = kind(
+    "mptcp", "Make a multipath TCP socket", socket.AF_INET, socket.SOCK_STREAM, MPTCP, does=UNCOVERED, lawful=IN_PRIVATE
+)
+sctp = kind("sctp", "Make an SCTP socket", socket.AF_INET, socket.SOCK_STREAM, SCTP, does=UNCOVERED, lawful=IN_PRIVATE)
+dccp = kind("dccp", "Make a DCCP socket", socket.AF_INET, SOCK_DCCP, DCCP, does=UNCOVERED, lawful=IN_PRIVATE)
+udplite = kind(
+    "udplite", "Make a UDP-Lite socket", socket.AF_INET, socket.SOCK_DGRAM, UDPLITE, does=UNCOVERED, lawful=IN_PRIVATE
+)
 vsock = kind("vsock", "Make a socket to the hypervisor", socket.AF_VSOCK, socket.SOCK_STREAM, 0, does=UNCOVERED)
 raw = kind(
     "raw", "Make a raw socket", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP, privileged=True,
@@ -222,7 +236,7 @@ packet = kind(
 )  # fmt: skip
 
 
-@attempt(Group.SOCKETS, "sock-diag", "List the node's sockets", FILTER, lawful=OWN_NETWORK)
+@attempt(Group.SOCKETS, "sock-diag", "List the node's sockets", FILTER, lawful=IN_PRIVATE)
 def sock_diag(_: Targets) -> str:
     """Ask NETLINK_SOCK_DIAG, which tells everyone's connections and the names of their sockets."""
     with made(socket.AF_NETLINK, socket.SOCK_RAW, 4) as s:
@@ -235,7 +249,7 @@ def sock_diag(_: Targets) -> str:
 def followed(name: str, title: str, protocol: int, does: str) -> Attempt:
     """The attempt to hear what the kernel tells all who listen on a netlink protocol."""
 
-    @attempt(Group.SOCKETS, name, title, FILTER, lawful=OWN_NETWORK)
+    @attempt(Group.SOCKETS, name, title, FILTER, lawful=IN_PRIVATE)
     def follow(_: Targets) -> str:
         with made(socket.AF_NETLINK, socket.SOCK_DGRAM, protocol) as s:
             s.bind((0, 1))
@@ -266,10 +280,19 @@ def routes(_: Targets) -> str:
 @attempt(Group.SOCKETS, "abstract", "Connect to an abstract unix socket outside", {Stop.LANDLOCK: 6})
 def abstract(t: Targets) -> str:
     """Connect to a name that a process outside listens on."""
-    if not t.abstract:
+    name = t.abstract or t.abstract_seen
+    if not name:
         not_tried("no abstract socket of a process outside is known; name one with --abstract")
     with made(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-        return let_out(s, f"\0{t.abstract}")
+        s.connect(f"\0{name}")
+        if not t.abstract and _is_open(struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]):
+            not_tried(f"{name} is listened on inside; name one of a process outside with --abstract")
+    return "connected"
+
+
+def _is_open(pid: int) -> bool:
+    """Whether a process can be looked into: it is of the session, then."""
+    return os.access(f"/proc/{pid}/environ", os.R_OK)
 
 
 GRANTED = {"nscd": "it tells sessions the names of users, as on every node that runs it"}

@@ -62,6 +62,8 @@ class Targets:
     port: int = 1
     """A TCP port to which the policy allows no connection. Nothing needs to listen there."""
     abstract: str = ""
+    abstract_seen: str = ""
+    """Of the kernel's table: who listens on it is not known."""
     memory: int | None = None
     queue: int | None = None
     """System V objects of a process outside, by number."""

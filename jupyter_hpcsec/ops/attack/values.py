@@ -39,6 +39,7 @@ class Stop(StrEnum):
     USER_NAMESPACES = "no user namespaces"
     NO_NEW_PRIVILEGES = "no new privileges"
     IPC = "IPC namespace"
+    NETWORK = "a network of its own"
     DESCRIPTORS = "closed descriptors"
     ENVIRONMENT = "scrubbed environment"
     SERVER = "the policy in Jupyter's handlers"
@@ -74,11 +75,17 @@ def not_tried(why: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the expectations depend on. ``mounts``: the session has a file tree of its own."""
+    """What the expectations depend on. ``mounts``: the session has namespaces, and in them a file tree of its own."""
 
     abi: int
     bind: Bind = Bind.NONE
     mounts: bool = True
+
+    def have(self, stop: Stop) -> bool:
+        """Whether what stops an attempt is there at all."""
+        if stop is Stop.NETWORK:
+            return self.bind is Bind.PRIVATE
+        return self.mounts or stop not in {Stop.MOUNTS, Stop.IPC, Stop.USER_NAMESPACES}
 
 
 @dataclass(frozen=True)
@@ -124,11 +131,9 @@ class Attempt:
             return Prospect(Expected.NOT_APPLICABLE, f"the policy says network.bind: {conditions.bind}")
         if self.granted:
             return Prospect(Expected.NOT_APPLICABLE, self.granted)
-        at_work = [
-            stop
-            for stop, abi in self.stops.items()
-            if conditions.abi >= abi and (stop is not Stop.MOUNTS or conditions.mounts)
-        ]
+        at_work = [stop for stop, abi in self.stops.items() if conditions.abi >= abi and conditions.have(stop)]
+        if Stop.NETWORK in at_work:  # the rules for the node's network are off there
+            at_work = [Stop.NETWORK]
         if at_work:
             return Prospect(Expected.STOPPED, " and ".join(at_work))
         later = self.stops.get(Stop.LANDLOCK, 0)

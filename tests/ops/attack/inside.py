@@ -1,18 +1,22 @@
 """Run a command in the sandbox, by the values that a session's would have. Run as a program, as the user.
 
-Arguments: the world's directory, what may be bound, and the command.
+Arguments: the world's directory, the session's own directory, what may be bound, and the command.
 """
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
+
+import msgspec
 
 from jupyter_hpcsec.access import plan
 from jupyter_hpcsec.access.sandbox import requirements
 from jupyter_hpcsec.access.system import find
 from jupyter_hpcsec.access.values import Bind, Enforcement, Entry, Network, Resolved, Right, Subject
 from jupyter_hpcsec.hub.server_process import start_server
+from jupyter_hpcsec.ops.attack.discovery import ACCESS_VARIABLE
 
 
 def policy(base: Path, bind: Bind) -> Resolved:
@@ -43,13 +47,17 @@ def policy(base: Path, bind: Bind) -> Resolved:
     )
 
 
-async def run(base: Path, bind: Bind, command: list[str]) -> int:
+async def run(base: Path, runtime: Path, bind: Bind, command: list[str]) -> int:
     resolved = policy(base, bind)
-    compiled = plan.compile(resolved, find(resolved, os.environ, runtime=base / "runtime"))
+    compiled = plan.compile(resolved, find(resolved, os.environ, runtime=runtime))
     requirements(compiled)
-    server = await start_server(command, os.environ, plan=compiled, cwd=Path.cwd(), interactive=True)
+    facts = {"rules": msgspec.to_builtins(resolved), "receipt": {}}
+    rules = runtime / "access.json"
+    rules.write_text(json.dumps(facts))
+    variables = {**os.environ, ACCESS_VARIABLE: str(rules)}
+    server = await start_server(command, variables, plan=compiled, cwd=Path.cwd(), interactive=True)
     return await server.wait()
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run(Path(sys.argv[1]), Bind(sys.argv[2]), sys.argv[3:])))
+    sys.exit(asyncio.run(run(Path(sys.argv[1]), Path(sys.argv[2]), Bind(sys.argv[3]), sys.argv[4:])))

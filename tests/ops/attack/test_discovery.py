@@ -4,31 +4,26 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jupyter_hpcsec.access.values import (
     Bind,
     Enforcement,
     Entry,
-    Mask,
-    Masked,
     Network,
-    Plan,
     Resolved,
     Right,
-    Root,
     Subject,
-    encode,
 )
-from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.attack.discovery import (
     ACCESS_VARIABLE,
     Options,
-    abstract_of_others,
+    abstract_listener,
     discover,
     find_victims,
     parse_address,
-    policy_of,
     read_policy,
 )
 from jupyter_hpcsec.ops.attack.targets import Victim, sort_paths
@@ -49,9 +44,10 @@ def resolved(*entries: Entry, network: Network = Network()) -> Resolved:  # noqa
     )
 
 
-def session(tmp_path: Path, value: Resolved | Plan) -> dict[str, str]:
-    (tmp_path / "access").write_bytes(encode(value))
-    return {ACCESS_VARIABLE: str(tmp_path / "access"), "TMPDIR": str(tmp_path)}
+def session(tmp_path: Path, value: Resolved, **receipt: str) -> dict[str, str]:
+    facts = {"rules": msgspec.to_builtins(value), "digest": "", "receipt": receipt}
+    (tmp_path / "access.json").write_text(json.dumps(facts))
+    return {ACCESS_VARIABLE: str(tmp_path / "access.json"), "TMPDIR": str(tmp_path)}
 
 
 def test_a_denied_path_that_is_not_to_be_seen_is_no_target(tmp_path: Path) -> None:
@@ -72,23 +68,23 @@ def test_an_option_is_taken_at_its_word(tmp_path: Path) -> None:
     assert targets.denied_file == tmp_path / "absent"
 
 
-def test_a_plan_names_masks_and_roots() -> None:
-    plan = Plan(
-        user="alice",
-        policy="",
-        enforcement=Enforcement.REQUIRED,
-        minimum_abi=4,
-        network=Network(bind=Bind.PRIVATE, connect=(1, 443)),
-        roots=(Root(path="/data", right=Right.READ, origin=""), Root(path="/home/a", right=Right.WRITE, origin="")),
-        masks=(
-            Masked(path="/home/a/.ssh", mask=Mask.HIDDEN, origin=""),
-            Masked(path="/home/a/ro", mask=Mask.READ_ONLY, origin=""),
-        ),
+def test_rights_of_the_policy(tmp_path: Path) -> None:
+    value = resolved(
+        entry(tmp_path / "no", Right.NONE), entry(tmp_path / "ro", Right.READ), entry(tmp_path, Right.WRITE)
     )
-    found = policy_of(plan)
-    assert found.denied == (Path("/home/a/.ssh"),)
-    assert found.readonly == (Path("/home/a/ro"), Path("/data"))
-    assert found.bind is Bind.PRIVATE
+    found = read_policy(session(tmp_path, value))
+    assert (found.denied, found.readonly) == ((tmp_path / "no",), (tmp_path / "ro",))
+
+
+def test_the_receipt_says_whether_there_are_namespaces(tmp_path: Path) -> None:
+    assert read_policy(session(tmp_path, resolved())).mounts
+    assert not read_policy(session(tmp_path, resolved(), files="12 roots, the node's root directory")).mounts
+    assert read_policy(session(tmp_path, resolved(), files="12 roots, root directory of its own")).mounts
+
+
+def test_the_file_lies_beside_that_of_the_session(tmp_path: Path) -> None:
+    session(tmp_path, resolved(network=Network(bind=Bind.PRIVATE)))
+    assert read_policy({"JUPYTER_HPCSEC_SESSION": str(tmp_path / "session.json")}).bind is Bind.PRIVATE
 
 
 def test_the_port_and_host_follow_the_policy(tmp_path: Path) -> None:
@@ -98,10 +94,10 @@ def test_the_port_and_host_follow_the_policy(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_can_not_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Malformed, match="can't be read"):
+    with pytest.raises(Unavailable, match="can't be read"):
         read_policy({ACCESS_VARIABLE: str(tmp_path / "absent")})
     (tmp_path / "access").write_text("{}")
-    with pytest.raises(Malformed, match="not rules"):
+    with pytest.raises(Malformed, match="not in this version's form"):
         read_policy({ACCESS_VARIABLE: str(tmp_path / "access")})
 
 
@@ -150,5 +146,5 @@ def test_an_abstract_listener_is_found_in_the_kernels_table() -> None:
         "0: 00000002 00000000 00010000 0001 01 2 /run/path\n"
         "0: 00000002 00000000 00010000 0001 01 3 @listens\n"
     )
-    assert abstract_of_others(table) == "listens"
-    assert abstract_of_others("") == ""
+    assert abstract_listener(table) == "listens"
+    assert abstract_listener("") == ""

@@ -116,7 +116,8 @@ class World:
 
         ``prefix`` comes before the command becomes the user's.
         """
-        sandbox = [sys.executable, str(INSIDE), str(self.base), bind] if bind else []
+        runtime = self.base / ("runtime" if user else "runtime-root")
+        sandbox = [sys.executable, str(INSIDE), str(self.base), str(runtime), bind] if bind else []
         command = [sys.executable, "-m", "jupyter_hpcsec.cli.main", "attack", "--json", *self.options, *words]
         done = subprocess.run(
             [*prefix, *(as_user() if user else []), *sandbox, *command],
@@ -170,8 +171,10 @@ def _fill(base: Path) -> None:
     _programs(base)
     base.chmod(0o755)
     if os.geteuid() == 0:
+        (base / "runtime-root").mkdir(mode=0o700)
         for path in (base, *base.rglob("*")):
-            os.chown(path, UID, UID, follow_symlinks=False)
+            if path.name != "runtime-root":
+                os.chown(path, UID, UID, follow_symlinks=False)
 
 
 def _programs(base: Path) -> None:
