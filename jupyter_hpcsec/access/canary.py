@@ -85,24 +85,27 @@ class _FileSystem:
 
 
 class FileCanary:
-    """Made before the sandbox is on, while the places outside can still be opened; asked after.
+    """Made before the sandbox is on, while the places outside can still be opened; asked after."""
 
-    ``clone`` copies a mount (``mounts.clone``), where this process may: Landlock looks at each copy by itself, so that
-    even where a whole file system is given, something of it can be had that is not.
-    """
-
-    def __init__(self, plan: Plan, clone: Callable[[int], int] | None = None) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._kept: list[_FileSystem] = []
+        self._roots = [root.path for root in plan.roots]
         seen: set[int] = set()
         for root in plan.roots:
             device = _device(root.path)
             if root.origin.startswith("rule") and device is not None and device not in seen:
                 seen.add(device)
-                outside = _outside(root.path, device, [other.path for other in plan.roots])
-                if outside is None and clone is not None:
-                    outside = _copied(root.path, [other.path for other in plan.roots], clone)
-                self._kept.append(_FileSystem(root, read(root.path), outside))
+                self._kept.append(_FileSystem(root, read(root.path), _outside(root.path, device, self._roots)))
+
+    def copy(self, clone: Callable[[int], int]) -> None:
+        """Where a whole file system is given, keep a copy of a mount of something in it: that copy is not given.
+
+        Landlock looks at each mount by itself. ``clone`` copies one (``mounts.clone``).
+        """
+        for kept in self._kept:
+            if kept.outside is None:
+                kept.outside = _copied(kept.root.path, self._roots, clone)
 
     def check(self) -> dict[str, str]:
         """Every configured file system and every mask; ``Unavailable`` if one is not as planned."""

@@ -61,7 +61,7 @@ def compile(resolved: Resolved, system: System) -> Plan:
         masks=tuple(work.masks[path] for path in sorted(work.masks)),
         links=tuple(_links(work, system)),
         namespaces=system.namespaces,
-        temporary="" if system.namespaces else next((root.source for root in system.needed if root.source), ""),
+        temporary="" if system.namespaces else next((r.source for r in system.needed if r.path == "/tmp"), ""),  # noqa: S108
         notes=tuple(work.notes),
     )
 
@@ -151,9 +151,9 @@ class _Compilation:
     @staticmethod
     def _plain(root: Root) -> Root | None:
         """Without a mount namespace there is nothing of one's own: the node's, but for ``/tmp`` (``sandbox``)."""
-        if root.source or (root.make is Make.MEMORY and root.path == "/tmp"):  # noqa: S108
+        if root.make is Make.MEMORY and root.path == "/tmp":  # noqa: S108
             return None
-        return msgspec.structs.replace(root, make=Make.PLACE)
+        return msgspec.structs.replace(root, make=Make.PLACE, path=root.source or root.path, source="")
 
     def _add(self, root: Root) -> None:
         """Of two at one path: the policy's over something made anew, else the one that allows more."""
@@ -285,11 +285,15 @@ def _why_not(place: Place) -> str | None:
 
 
 def _links(work: _Compilation, system: System) -> Iterable[Link]:
-    """The links on the way to what stays; none inside a root, where it is anyway, and none at or below a denial."""
+    """The links on the way to what stays; none at or below a denial, and none inside a root, where it is anyway.
+
+    What a session gets anew is empty: links are made there, too.
+    """
     if not system.namespaces:
         return
     for path, target in sorted({**system.links, **work.ways}.items()):
-        if nearest(path, work.roots) is None and nearest(path, work.denied) is None:
+        root = nearest(path, work.roots)
+        if (root is None or not _is_place(work.roots[root])) and nearest(path, work.denied) is None:
             yield Link(path=path, target=target)
 
 

@@ -133,17 +133,18 @@ def _files(plan: Plan) -> tuple[canary.FileCanary | None, list[str]]:
     """The mounts of a plan; what will try them, and the directories that had to be made for masks."""
     private = plan.network.bind is Bind.PRIVATE
     required = plan.enforcement is Enforcement.REQUIRED
+    files = canary.FileCanary(plan) if required else None
+    here = Path.cwd()
     if private or (required and plan.namespaces):
         mounts.enter(private_network=private)
         mounts.no_more_namespaces()
-    if not required:
+    if files is None:
         return None, []
     if not plan.namespaces:
         if plan.temporary:
             Path(plan.temporary).mkdir(mode=0o700, exist_ok=True)
-        return canary.FileCanary(plan), []
-    here = Path.cwd()
-    files = canary.FileCanary(plan, mounts.clone)
+        return files, []
+    files.copy(mounts.clone)
     new_root = mounts.NewRoot(plan)
     new_root.build()
     new_root.become()

@@ -5,6 +5,7 @@ Nothing is granted because the environment names it: a job's variables may be th
 """
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Mapping
@@ -48,6 +49,13 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/d
                "/dev/nvidia-caps-imex-channels", "/dev/dri", "/dev/kfd")  # fmt: skip
 GPU_FACTS = ("/sys/devices", "/sys/bus/pci", "/sys/class/drm", "/sys/class/kfd", "/sys/module/nvidia",
              "/sys/module/nvidia_uvm", "/sys/module/amdgpu", "/run/nvidia-persistenced")  # fmt: skip
+
+MADE_ANEW = ("/tmp", "/dev/shm")  # noqa: S108 - places that each session gets for itself
+INSIDE = "/.hpcsec"
+"""Where a session sees its private directory. No policy means it, none can grant or deny it."""
+
+JOB_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+_NUMBER = re.compile(r"[0-9]+")
 
 LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
          "/dev/stderr": "/proc/self/fd/2", "/dev/ptmx": "pts/ptmx"}  # fmt: skip
@@ -133,7 +141,6 @@ def software(
         *(_Wish(path, "system: devices", Right.WRITE, devices=True) for path in PLAIN_DEVICES),
         *(_Wish(path, "system: GPU", Right.WRITE, devices=True) for path in gpus),
         *(_Wish(path, "system: GPU") for path in (GPU_FACTS if gpus else ())),
-        *([_Wish(str(runtime), "session: sockets and runtime files", Right.WRITE)] if runtime else []),
         *([_Wish(own, "session: TMPDIR", Right.WRITE)] if own else []),
     ]
     found: dict[str, Root] = {}
@@ -146,7 +153,27 @@ def software(
         if place.real not in found or (found[place.real].right, wish.right) == (Right.READ, Right.WRITE):
             root = Root(path=place.real, right=wish.right, origin=wish.origin, devices=wish.devices)
             found[place.real] = root
+    if runtime is not None:
+        own_directory = _own_directory(runtime)
+        found[own_directory.path] = own_directory
+        if own_directory.source:
+            links[own_directory.source] = own_directory.path
     return (*found.values(), *made(runtime)), links
+
+
+def _own_directory(runtime: Path) -> Root:
+    """The session's private directory. Where it lies in what the session gets anew, it moves out of it.
+
+    Its old path leads there by a link. So everything else may be written, and it may be closed to what a kernel runs:
+    Landlock can only close what does not lie in an open directory.
+    """
+    path, moves = os.path.realpath(runtime), str(runtime.parent) in MADE_ANEW
+    return Root(
+        path=INSIDE if moves else path,
+        right=Right.WRITE,
+        origin="session: sockets and runtime files",
+        source=path if moves else "",
+    )
 
 
 @dataclass(frozen=True)
@@ -189,12 +216,13 @@ def vital(finder: Finder, runtime: Path | None) -> tuple[str, ...]:
 
 
 def own_temporary(environment: Mapping[str, str], table: tuple[Mount, ...], *, uid: int, home: str) -> str | None:
-    """The job's own ``TMPDIR``: the user's, closed to writing by others, and on a file system of this node alone.
+    """The job's own ``TMPDIR``: named after the job, the user's, closed to writing by others, and of this node alone.
 
-    A variable can name any place; shared file systems hold the data that policies are about, so none there is granted.
+    A variable can name any place; what is not made for this job is for the policy to grant.
     """
     value = environment.get("TMPDIR", "")
-    if not value.startswith("/") or ".." in value.split("/"):
+    numbers = {environment.get(name, "").partition(".")[0] for name in JOB_NUMBERS} & set(_NUMBER.findall(value))
+    if not value.startswith("/") or ".." in value.split("/") or not numbers:
         return None
     real = os.path.realpath(value)
     try:

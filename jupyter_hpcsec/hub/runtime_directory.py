@@ -58,9 +58,12 @@ class RuntimeDirectory:
 
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:
-    """Where to look for room, best first: the job's own scratch directory, then what every node has."""
+    """Where to look for room, best first: what a session gets anew (``access.system``), the job's scratch directory.
+
+    In the former it can be kept apart from everything that a kernel may write to.
+    """
     named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
-    return [*named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, and ours gets a name of its own
+    return [Path("/tmp"), Path("/dev/shm"), *named]  # noqa: S108 - checked below, and ours gets a name of its own
 
 
 def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:
