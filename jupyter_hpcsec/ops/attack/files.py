@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from jupyter_hpcsec.ops.attack import native
@@ -279,6 +280,8 @@ def race(t: Targets) -> str:
         _swap(link, (str(denied), str(decoy)), rounds=100 * t.tries)
     try:
         refused: OSError | None = None
+        while os.readlink(link) == str(decoy):  # until it has begun  # noqa: PTH115
+            time.sleep(0)
         for i in range(t.tries):
             try:
                 fd = os.open(link, os.O_RDONLY | os.O_NONBLOCK)

@@ -153,11 +153,4 @@ def x32(_: Targets) -> str:
     return "answered"
 
 
-@attempt(Group.SYSCALLS, "personality", "Switch off address randomisation", FILTER)
-def personality(_: Targets) -> str:
-    """personality(2) with ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC, for programs that this one starts."""
-    native.syscall("personality", 0x0040000 | 0x0400000)
-    return "set"
-
-
 ATTEMPTS = collect(vars())

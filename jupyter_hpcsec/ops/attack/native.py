@@ -18,7 +18,7 @@ COMMON = {
 NUMBERS = {
     "x86_64": {
         **COMMON,
-        "shmat": 30, "clone": 56, "msgrcv": 70, "ptrace": 101, "syslog": 103, "personality": 135, "pivot_root": 155,
+        "shmat": 30, "clone": 56, "msgrcv": 70, "ptrace": 101, "syslog": 103, "pivot_root": 155,
         "mount": 165, "umount2": 166, "swapon": 167, "reboot": 169, "sethostname": 170, "init_module": 175,
         "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272, "move_pages": 279,
         "perf_event_open": 298, "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308,
@@ -26,7 +26,7 @@ NUMBERS = {
     },
     "aarch64": {
         **COMMON,
-        "umount2": 39, "mount": 40, "pivot_root": 41, "personality": 92, "unshare": 97, "kexec_load": 104,
+        "umount2": 39, "mount": 40, "pivot_root": 41, "unshare": 97, "kexec_load": 104,
         "init_module": 105, "syslog": 116, "ptrace": 117, "reboot": 142, "sethostname": 161, "msgrcv": 188,
         "shmat": 196, "add_key": 217, "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224,
         "move_pages": 239, "perf_event_open": 241, "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268,

@@ -228,28 +228,6 @@ def limits(t: Targets) -> str:
     return on_each(t, act)
 
 
-@attempt(Group.PROCESSES, "priority", "Change its priority", CALL)
-def priority(t: Targets) -> str:
-    """setpriority(2) to the priority that it has; the lowest one would starve it."""
-
-    def act(victim: Victim) -> str:
-        os.setpriority(os.PRIO_PROCESS, victim.pid, os.getpriority(os.PRIO_PROCESS, victim.pid))
-        return "its priority could be set"
-
-    return on_each(t, act)
-
-
-@attempt(Group.PROCESSES, "affinity", "Change the processors it may use", CALL)
-def affinity(t: Targets) -> str:
-    """sched_setaffinity(2) to what it has."""
-
-    def act(victim: Victim) -> str:
-        os.sched_setaffinity(victim.pid, os.sched_getaffinity(victim.pid))
-        return "its processors could be set"
-
-    return on_each(t, act)
-
-
 @attempt(Group.PROCESSES, "oom-score", "Offer it to the out-of-memory killer", {Stop.MOUNTS: 0, Stop.LANDLOCK: 1})
 def out_of_memory_score(t: Targets) -> str:
     """Open /proc/PID/oom_score_adj for writing."""

@@ -38,7 +38,7 @@ Results = dict[str, dict[str, str]]
 def as_user(world: World) -> Results:
     """The whole suite, by the user, with the secrets and descriptors that a sandbox takes away."""
     with jupyter_server(world), world.descriptors() as fds:
-        return world.attack("--tries=2000", inherited=fds, **SECRETS).attempts
+        return world.attack(inherited=fds, **SECRETS).attempts
 
 
 @pytest.fixture(scope="module")
