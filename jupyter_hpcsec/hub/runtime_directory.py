@@ -52,19 +52,34 @@ class RuntimeDirectory:
         return self.path / "j"
 
     @property
+    def temporary(self) -> Path:
+        """What the session sees as ``/tmp`` (``access.system``)."""
+        return self.path / "t"
+
+    @property
     def session_file(self) -> Path:
         """What the server extension tells the user about the session."""
         return self.path / "session.json"
+
+    @property
+    def access_file(self) -> Path:
+        """The user's rules, and what of them is enforced, for the server extension."""
+        return self.path / "access.json"
+
+    @property
+    def stale_file(self) -> Path:
+        """Until when the session goes on under rules that have changed; absent while they have not."""
+        return self.path / "stale.json"
 
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:
     """Where to look for room, best first.
 
-    ``/var/tmp`` is first since programs seldom write there: kernels must not see into ours, and what encloses it is
-    closed to them with it (``access.nested``). Then the job's own scratch directory, then what every node has.
+    ``/var/tmp``, since programs seldom write there: what encloses ours is closed to kernels (``access.nested``)
+    unless it is moved out of there (``access.system``). Then what a session gets anew, then the job's scratch directory.
     """
     named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
-    return [Path("/var/tmp"), *named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, in a name of its own
+    return [Path("/var/tmp"), Path("/tmp"), Path("/dev/shm"), *named]  # noqa: S108 - checked below; a name of its own
 
 
 def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:
@@ -118,6 +133,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
             held = hold(directory.path)
             try:
                 directory.jupyter.mkdir(mode=0o700)
+                directory.temporary.mkdir(mode=0o700)
                 yield directory
             finally:
                 shutil.rmtree(directory.path, ignore_errors=True)

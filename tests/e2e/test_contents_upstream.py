@@ -66,9 +66,10 @@ def test_the_servers_own_tests_pass_with_our_classes(place: Path) -> None:
         "HPCSEC_TEST_PLACE": str(place), "PYTHONPATH": os.pathsep.join([str(PLUGIN.parent), *sys.path[1:]]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
+    plugins = ["-p", PLUGIN.stem, "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    options = ["-q", "-o", "addopts=", "--timeout=300", "--tb=short", "--show-capture=no"]
     done = subprocess.run(
-        [*prefix(), sys.executable, "-m", "pytest", "-q", "-p", PLUGIN.stem, "-p", "no:cacheprovider",
-         "-p", "no:asyncio", "-o", "addopts=", "--timeout=300", "--tb=short", "--show-capture=no", f"--basetemp={place / 'files'}", *TESTS],
+        [*prefix(), sys.executable, "-m", "pytest", *plugins, *options, f"--basetemp={place / 'files'}", *TESTS],
         env=environment, cwd=tree, capture_output=True, text=True, timeout=850, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
