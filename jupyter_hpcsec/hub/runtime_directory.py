@@ -76,7 +76,7 @@ def candidates(environment: Mapping[str, str]) -> list[Path]:
     """Where to look for room, best first.
 
     ``/var/tmp``, since programs seldom write there: what encloses ours is closed to kernels (``access.nested``)
-    unless it is moved out of there (``access.system``). Then what a session gets anew, then the job's scratch directory.
+    unless it is moved out of there (``access.system``). Then what a session gets anew, then the job's scratch.
     """
     named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
     return [Path("/var/tmp"), Path("/tmp"), Path("/dev/shm"), *named]  # noqa: S108 - checked below; a name of its own

@@ -35,19 +35,8 @@ def place() -> Iterator[Path]:
 
 def source(place: Path) -> Path:
     name = f"jupyter_server=={version('jupyter_server')}"
-    fetch = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--no-binary",
-        ":all:",
-        "--dest",
-        str(place),
-    ]
-    subprocess.run([*fetch, name], check=True, timeout=110)
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "jupyter_server"]
+    subprocess.run([*fetch, "--dest", str(place), name], check=True, timeout=300)
     with tarfile.open(next(place.glob("*.tar.gz"))) as archive:
         archive.extractall(place, filter="data")
     return next(path for path in place.iterdir() if path.is_dir())
