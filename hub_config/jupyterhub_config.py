@@ -111,11 +111,14 @@ c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.concurrent_spawn_limit = 100
 c.JupyterHub.active_server_limit = 0  # no limit: the batch system has its own
 
-# The gateway as a service that the hub starts, instead of systemd. It then stops and starts with the hub.
+# The gateway as a service that the hub starts, instead of systemd: see docs/admins/gateway.md. It then stops and starts
+# with the hub, and sessions outlive both. One that was killed is back within half a minute, the hub's own interval.
 # c.JupyterHub.services = [
 #     {
 #         "name": "hpcsec-gateway",
 #         "command": ["/opt/jupyterhub/bin/hpcsec", "gateway", "--config", "/etc/hpcsec/hpcsec_gateway_config.py"],
+#         # "user": "hpcsec",  # where the hub is root; else the gateway runs as the hub's user
+#         # "environment": {"SLURM_CONF": "/etc/slurm/slurm.conf"},  # where scontrol needs more than PATH
 #     }
 # ]
 

@@ -1,4 +1,4 @@
-"""``hpcsec keys``: list and rotate the gateway's keys."""
+"""``hpcsec keys``: list, rotate and drop the gateway's keys."""
 
 import argparse
 import asyncio
@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
-from jupyter_hpcsec.ops.keys import describe, kinds_of, list_keys, rotate_keys
+from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.ops.keys import describe, drop_tokens, kinds_of, list_keys, rotate_keys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Make new current keys. Old ones stay accepted until nothing that they signed is valid any more.",
     )
     rotating.add_argument("kind", nargs="?", choices=("token", "authority", "all"), default="all")
+    rotating.add_argument(
+        "--drop-old",
+        action="store_true",
+        help="for `rotate token`, after a leak: drop all older token keys now; jobs that wait in the queue lose their "
+        "tokens, are ended and shown",
+    )
     for action in (listing, rotating):
         action.add_argument(
             "--socket",
@@ -38,7 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or rotate, and say by whom it was done."""
     now = int(time.time())
-    if args.action == "rotate":
+    if args.action == "rotate" and args.drop_old:
+        if args.kind != "token":
+            raise Malformed(
+                "--drop-old drops token keys: `hpcsec keys rotate token --drop-old`. Running sessions stand on their"
+                " authority; to drop that, stop the gateway, move its keys away and start it again."
+            )
+        report = asyncio.run(drop_tokens(args.socket, args.directory, now))
+    elif args.action == "rotate":
         report = asyncio.run(rotate_keys(kinds_of(args.kind), args.socket, args.directory, now))
     else:
         report = asyncio.run(list_keys(args.socket, args.directory, now))

@@ -155,13 +155,21 @@ class IdentityBroker:
                 return session
             await asyncio.sleep(0.05)
 
+    async def ends_at(self, session: Session) -> int:
+        """The batch system's word on the job's end, and not before what was agreed; that, where it gives none."""
+        end = await self._enroller.ends_at(uid=session.uid, job_id=session.job_id, node=session.node)
+        return max(session.ends_at, end or 0)
+
     def renew(self, peer: Peer, session: Session, request: bytes, now: int) -> m.Renewed:
         """The next certificate for the same subject, never past the session's end."""
         ends = min(session.ends_at, now + self._certificate_lifetime_s)
         issued = self._enroller.renew(parse_client(peer.certificate), request, session_ends=ends, now=now)
         self._store.renewed(session.id, issued.serial)
         return m.Renewed(
-            certificate=issued.certificate_der, authorities=list(issued.authority_ders), not_after=issued.not_after
+            certificate=issued.certificate_der,
+            authorities=list(issued.authority_ders),
+            not_after=issued.not_after,
+            ends_at=session.ends_at,
         )
 
     # For people
@@ -178,6 +186,11 @@ class IdentityBroker:
             if kind in (each, "all"):
                 self._keyring.rotate(each, now)
         self._contexts = {}
+        return self.keys(now)
+
+    def drop_tokens(self, now: int) -> list[dict[str, Any]]:
+        """A new token key, and no other; certificates and running sessions are of the authority and stay."""
+        self._keyring.drop_tokens(now)
         return self.keys(now)
 
     def reload(self) -> None:

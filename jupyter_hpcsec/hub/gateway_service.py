@@ -36,7 +36,7 @@ from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
 from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
-from jupyter_hpcsec.tunnel.private import private_directory
+from jupyter_hpcsec.tunnel.private import passable_directory, private_directory
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.store import Store
 
@@ -81,7 +81,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     now = int(time.time())
     counters = Counters()
     private_directory(settings.state_directory, rule="gateway.state-directory")
-    settings.run_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    passable_directory(settings.run_directory)
     keyring = KeyRing.open(
         settings.state_directory / "keys",
         now=now,
@@ -106,7 +106,9 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     stop = _heed_signals(broker, log)
     registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time)
-    gateway = Gateway(registry, broker, limits=settings.limits, log=log)
+    gateway = Gateway(
+        registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
+    )
     desk = Desk(registry, broker, settings=settings, counters=counters, endpoints=lambda: gateway.endpoints, log=log)
     admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]

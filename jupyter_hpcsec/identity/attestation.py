@@ -81,6 +81,12 @@ class Attestor(Protocol):
         The value is the job's end (Unix seconds) where the attestor knows it: no certificate outlives that.
         """
 
+    async def ends_at(self, *, uid: int, job_id: str, node: str) -> int | None:
+        """Return the end of a job that enrolled before, as it is now; None where this attestor does not know ends.
+
+        Raises an :class:`HpcsecError` where the job is not the one that enrolled any more, or nobody answers.
+        """
+
 
 class SchedulerAttestor:
     """Asks the batch system whether the job is the user's and runs now, on the node that the connection comes from."""
@@ -97,6 +103,12 @@ class SchedulerAttestor:
         check_job(facts, uid=claim.uid, job_id=claim.job_id, node=claim.node)
         # The agent only claims its node; where its connection comes from it can't choose.
         await _check_address(self._addresses, claim)
+        return facts.end_time if facts else None
+
+    async def ends_at(self, *, uid: int, job_id: str, node: str) -> int | None:
+        """Return the job's end now: an administrator may have changed its time limit."""
+        facts = await self._scheduler.job(job_id)
+        check_job(facts, uid=uid, job_id=job_id, node=node)
         return facts.end_time if facts else None
 
 
@@ -143,6 +155,9 @@ class MungeAttestor:
         hosts = await self._addresses.addresses(claim.node)
         check_munge(facts, uid=claim.uid, spki=claim.spki, session=claim.session, hosts=hosts, now=int(self._clock()))
 
+    async def ends_at(self, *, uid: int, job_id: str, node: str) -> None:
+        """MUNGE knows of no job."""
+
 
 class UnsafeNoAttestor:
     """Proves nothing: whoever holds the token is believed. For the demonstration on one computer only."""
@@ -151,3 +166,6 @@ class UnsafeNoAttestor:
 
     async def attest(self, claim: AttestationClaim) -> None:
         """Accept."""
+
+    async def ends_at(self, *, uid: int, job_id: str, node: str) -> None:
+        """It knows of no job."""

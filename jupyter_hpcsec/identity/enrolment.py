@@ -135,6 +135,14 @@ class Enroller:
         """Step 8: a certificate that ends with the session, or after an hour."""
         return self._issue(checked.csr_der, checked.subject, not_after=checked.ends_at, now=now)
 
+    async def ends_at(self, *, uid: int, job_id: str, node: str) -> int | None:
+        """Ask every attestor for the end of a job that enrolled before; the earliest, None where none knows one.
+
+        Raises what any of them raises: an extension needs every attestor's word, as an enrolment does.
+        """
+        ends = [await attestor.ends_at(uid=uid, job_id=job_id, node=node) for attestor in self._attestors]
+        return min((end for end in ends if end is not None), default=None)
+
     def renew(self, identity: ClientIdentity, csr_der: bytes, *, session_ends: int, now: int) -> Issued:
         """Issue the next certificate to the agent that ``identity`` was read from, for the same subject.
 

@@ -7,7 +7,8 @@ changes at its next :meth:`KeyRing.reload`. Private keys leave this module as ke
 
 How long an old key is kept:
 
-* a token key: as long as a token may live, ``token_life_s``. Its private half is deleted at once: it signs no more.
+* a token key: as long as a token may live, ``token_life_s``. Its private half is deleted at once: it signs no more. One
+  that leaked is not kept at all: :meth:`KeyRing.drop_tokens`.
 * an authority: a job that has waited in the queue since before the rotation knows only the old one, so that it stays
   until the last token made beside it has expired, the certificate enrolled with that token has too, and ``MARGIN_S``.
 """
@@ -171,9 +172,20 @@ class KeyRing:
             others = [entry for entry in ring.entries if entry is not old and entry.is_needed(now)]
             if len(others) + 2 > KEYS_LIMIT:
                 raise Refused("keys.limit", f"{KEYS_LIMIT} keys are kept already; rotate less often")
-            fresh = _make(self._directory, kind, ring.trust_domain, now)
-            _write(self._directory, (fresh, retired, *others), ring.trust_domain, ring.token_life_s, now)
-            self._ring = _read(self._directory)
+            self._replace(ring, kind, (retired, *others), now)
+
+    def drop_tokens(self, now: int) -> None:
+        """Make a new token key and drop all others: no token that was signed before this is accepted any more."""
+        files.check_directory(self._directory)
+        with files.locked(self._directory, exclusive=True):
+            ring = _read(self._directory)
+            self._replace(ring, "token", tuple(entry for entry in ring.entries if entry.kind != "token"), now)
+
+    def _replace(self, ring: _Ring, kind: Kind, kept: tuple[_Entry, ...], now: int) -> None:
+        """Write a new current key of ``kind`` beside what is ``kept``; the caller holds the lock."""
+        fresh = _make(self._directory, kind, ring.trust_domain, now)
+        _write(self._directory, (fresh, *kept), ring.trust_domain, ring.token_life_s, now)
+        self._ring = _read(self._directory)
 
     def list(self, now: int) -> list[KeyInfo]:
         """Return every key that is still accepted, by kind, the current one first, then the latest first."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.hub.processes import become_subreaper, descendants, kill_descendants, processes, signal_process
 from jupyter_hpcsec.ops import child
+from jupyter_hpcsec.ops.ports import Claim, claim_any
 
 TICK_S = 0.05
 TAIL_LINES = 15
@@ -52,6 +53,7 @@ class Family:
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
+        self._claims: list[Claim] = []
         self.parts: dict[str, Part] = {}
         become_subreaper()
 
@@ -70,6 +72,11 @@ class Family:
             )
         self.parts[name] = Part(name, process, log)
         return self.parts[name]
+
+    def port(self) -> int:
+        """A free port for a part to listen on; nobody else gets it until ``end``."""
+        self._claims.append(claim_any())
+        return self._claims[-1].port
 
     def check(self) -> None:
         """``Unavailable`` when a part has ended by itself; its log says why."""
@@ -118,6 +125,8 @@ class Family:
             part.process.poll()
         if not kill_descendants(patience_s=KILL_PATIENCE_S):
             raise Unavailable(f"These processes could not be ended: {self.living()}. They hang in the kernel.")
+        while self._claims:
+            self._claims.pop().close()
         return killed
 
 

@@ -20,11 +20,16 @@ CONNECT_S = 5.0
 
 @dataclass(frozen=True)
 class KeyReport:
-    """All keys, and who gave them: ``by`` is ``gateway`` or ``files``, ``where`` the admin socket or the directory."""
+    """All keys, and who gave them: ``by`` is ``gateway`` or ``files``, ``where`` the admin socket or the directory.
+
+    ``lost``: sessions whose tokens were dropped; None where none were, or where there was no gateway that knows them.
+    """
 
     by: str
     where: str
     keys: tuple[Mapping[str, Any], ...]
+    has_dropped: bool = False
+    lost: tuple[Mapping[str, Any], ...] | None = None
 
 
 async def list_keys(socket: Path, directory: Path | None, now: int) -> KeyReport:
@@ -46,6 +51,20 @@ async def rotate_keys(kinds: Sequence[Kind], socket: Path, directory: Path | Non
     for kind in kinds:
         ring.rotate(kind, now)
     return KeyReport("files", str(directory), tuple(asdict(info) for info in ring.list(now)))
+
+
+async def drop_tokens(socket: Path, directory: Path | None, now: int) -> KeyReport:
+    """Make a new token key and drop all others at once; jobs that have not enrolled lose their tokens.
+
+    Raises as :func:`rotate_keys`.
+    """
+    if directory is None or gateway_runs(socket):
+        client = AdminClient(socket)
+        lost = tuple(await client.drop_tokens())
+        return KeyReport("gateway", str(socket), tuple(await client.keys()), has_dropped=True, lost=lost)
+    ring = KeyRing.load(directory)
+    ring.drop_tokens(now)
+    return KeyReport("files", str(directory), tuple(asdict(info) for info in ring.list(now)), has_dropped=True)
 
 
 def gateway_runs(socket: Path) -> bool:
@@ -73,6 +92,7 @@ def describe(report: KeyReport, now: int) -> str:
     """The report as text for people: one line a key, then who gave it."""
     lines = [f"{'KIND':<10} {'CREATED':<17} {'STATE':<40} ID"]
     lines += [f"{k['kind']:<10} {_time(k['created']):<17} {_state(k, now):<40} {k['id']}" for k in report.keys]
+    lines += _losses(report)
     if report.by == "gateway":
         lines.append(f"\nAnswered by the gateway at {report.where}.")
     else:
@@ -81,6 +101,19 @@ def describe(report: KeyReport, now: int) -> str:
             " socket takes a rotation up when it is told to reload (SIGHUP)."
         )
     return "\n".join(lines)
+
+
+def _losses(report: KeyReport) -> list[str]:
+    if not report.has_dropped:
+        return []
+    said = "\nNo older token is accepted."
+    if report.lost is None:
+        return [f"{said} Jobs that have not enrolled can't any more: cancel them, and start their servers anew."]
+    if not report.lost:
+        return [f"{said} No job was waiting with one."]
+    lines = [f"{said} Ended, because they waited with one ({len(report.lost)}):"]
+    lines.append(f"{'JOB':<12} {'USER':<16} {'SERVER':<16} SESSION")
+    return lines + [f"{s['job_id'] or '-':<12} {s['user']:<16} {s['server'] or '-':<16} {s['id']}" for s in report.lost]
 
 
 def _state(key: Mapping[str, Any], now: int) -> str:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import stat
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from jupyter_hpcsec.ops.demo_plan import Plan, render
 from jupyter_hpcsec.ops.family import Family, tail
 from jupyter_hpcsec.ops.listeners import listeners
 from jupyter_hpcsec.ops.notebook import find_example
-from jupyter_hpcsec.ops.ports import free_ports, public_port
+from jupyter_hpcsec.ops.ports import Claim, public_port
 from jupyter_hpcsec.ops.protections import as_lines, protections
 from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.sites import Site, choose_site
@@ -109,7 +108,7 @@ class Demo:
         self._plan: Plan | None = None
         self._site: Site | None = None
         self._jobs: set[str] = set()
-        self._claim: socket.socket | None = None
+        self._claim: Claim | None = None
 
     @property
     def plan(self) -> Plan:
@@ -128,7 +127,8 @@ class Demo:
     async def start(self) -> None:
         """Start all parts; returns when the hub answers through the proxy."""
         proxy = find_proxy(self._caller.get("PATH", os.defpath))
-        port, self._claim = public_port(self.settings.port, DEFAULT_PORT)
+        self._claim = public_port(self.settings.port, DEFAULT_PORT)
+        port = self._claim.port
         if port != DEFAULT_PORT and self.settings.port is None:
             self.console.say("proxy", f"port {DEFAULT_PORT} is taken, so it is {port} this time")
         self._state = make_state((self._caller.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp"))  # noqa: S108 - mkdtemp
@@ -145,14 +145,13 @@ class Demo:
         await self._until("the hub answers", self._hub_answers)
         self.console.say("proxy", f"forwards {self._plan.url} to the hub")
 
-    @staticmethod
-    def _make_plan(state: Path, site: Site, proxy: tuple[str, ...], port: int) -> Plan:
+    def _make_plan(self, state: Path, site: Site, proxy: tuple[str, ...], port: int) -> Plan:
         return Plan(
             state=state,
             user=site.user,
             proxy_command=proxy,
             public_port=port,
-            proxy_api_port=free_ports(1)[0],
+            proxy_api_port=self.family.port(),
             gateway=site.gateway,
             programs=str(Path(sys.executable).parent),
             attestors=site.attestors,

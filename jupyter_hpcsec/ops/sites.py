@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.cluster import Cluster
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
+from jupyter_hpcsec.ops.ports import LOOPBACK, Claim, claim_any
 from jupyter_hpcsec.ops.session_ports import NOTHING, View, agents, look
 
 Say = Callable[[str], None]
@@ -62,10 +62,12 @@ class LocalSite:
     spawner: str = "jupyter_hpcsec.ops.demo_spawner.QuickstartSpawner"
     variables: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _claim: Claim | None = None
 
     def open(self, say: Say) -> None:
         """Only an address is needed."""
-        self.gateway = f"{LOOPBACK}:{free_ports(1)[0]}"
+        self._claim = claim_any()
+        self.gateway = f"{LOOPBACK}:{self._claim.port}"
 
     def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
         """Home and temporary files of the job are the demo's."""
@@ -87,7 +89,9 @@ class LocalSite:
         """They are our descendants, and are ended as such."""
 
     def close(self) -> None:
-        """Nothing was made."""
+        """Let go of the gateway's port."""
+        if self._claim is not None:
+            self._claim.close()
 
 
 @dataclass

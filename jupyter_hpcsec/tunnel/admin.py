@@ -76,6 +76,9 @@ class AdminControl(Protocol):
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
         """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); all keys after that."""
 
+    async def drop_tokens(self) -> list[dict[str, Any]]:
+        """Make a new token key, drop all others and end the sessions that wait with their tokens; those sessions."""
+
     async def keys(self) -> list[dict[str, Any]]:
         """All keys, without what is secret of them."""
 
@@ -269,6 +272,10 @@ class AdminClient:
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
         """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); returns all keys."""
         return list(await self._call("rotate", {"kind": kind}))
+
+    async def drop_tokens(self) -> list[dict[str, Any]]:
+        """Drop all token keys but a new one; returns the sessions (as ``show``) that lost their tokens and ended."""
+        return list(await self._call("drop_tokens", {}))
 
     async def keys(self) -> list[dict[str, Any]]:
         """All keys, without what is secret of them."""

@@ -156,6 +156,7 @@ CALLS: Mapping[str, Call] = {
     "sessions": Call(_Nothing, _as_is),
     "status": Call(_Nothing, _as_is),
     "rotate": Call(_Rotate, _as_is),
+    "drop_tokens": Call(_Nothing, _as_is),
     "keys": Call(_Nothing, _as_is),
 }
 

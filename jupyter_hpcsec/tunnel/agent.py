@@ -23,6 +23,7 @@ from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.hubport import HubApiPort
 from jupyter_hpcsec.tunnel.lane import Lane
+from jupyter_hpcsec.tunnel.renewal import Renewal
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
 from jupyter_hpcsec.tunnel.tls import HANDSHAKE_S, MessageStream, client_context, dial, parse_endpoint
@@ -93,8 +94,7 @@ class Agent:
         self._hub_api = HubApiPort(hub_api_socket, dial=lambda: self._dial(m.LANE), pool=self._pool, log=log)
         self._lane_wait = FIRST_WAIT_S
         self._state, self._message = State.ENROLLED.value, ""
-        self._not_after = self._ends_at = 0
-        self._renew_at = 0.0
+        self._renewal = Renewal()
         self._gateway_clock = clock() - self._loop.time()
 
     # Enrolment
@@ -120,9 +120,8 @@ class Agent:
         if not isinstance(answer, m.Enrolled):
             raise Malformed(f"the gateway answered an enrolment with {type(answer).__name__}")
         self._credentials.install(answer.certificate)
-        self._ends_at = answer.ends_at
         self._note_time(answer.now)
-        self._note_life(answer.not_after)
+        self._renewal.issued(self._gateway_time(), not_after=answer.not_after, ends_at=answer.ends_at)
         return answer
 
     async def _ask_to_enrol(self, request: m.Enrol) -> m.FromGateway:
@@ -189,7 +188,7 @@ class Agent:
                 return
             except HpcsecError as error:
                 self._log.warning("the control connection is lost: %s", error)
-            if self._gateway_time() > self._not_after:
+            if self._gateway_time() > self._renewal.not_after:
                 self.stop("the certificate expired while the gateway could not be reached")
                 return
             if self._loop.time() - began > 2 * LONGEST_WAIT_S:
@@ -249,7 +248,7 @@ class Agent:
                 self.stop(reason)
             case m.Renewed():
                 self._credentials.install(message.certificate)
-                self._note_life(message.not_after)
+                self._renewal.issued(self._gateway_time(), not_after=message.not_after, ends_at=message.ends_at)
                 if message.authorities:
                     self._authority = message.authorities[0]
                 self._contexts.clear()
@@ -260,18 +259,15 @@ class Agent:
                 raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
 
     async def _beat(self, stream: MessageStream, heartbeat_s: int) -> None:
-        """Heartbeats, and a renewal when half of the certificate's life is over."""
+        """Heartbeats, and a renewal when it is due."""
+        self._renewal.reconnected()
         with contextlib.suppress(Unavailable):  # the reader of this connection sees the same and ends it
             while True:
-                if self._gateway_time() >= self._renew_at and self._not_after < self._ends_at:
+                if self._renewal.is_due(self._gateway_time()):
                     await stream.send(m.Renew(request=self._credentials.request()))
                 await stream.send(m.Heartbeat(now=int(self._clock())))
-                pause = min(heartbeat_s, max(1.0, self._renew_at - self._gateway_time()))
+                pause = min(heartbeat_s, max(1.0, self._renewal.due_at - self._gateway_time()))
                 await asyncio.sleep(pause)
-
-    def _note_life(self, not_after: int) -> None:
-        now = self._gateway_time()
-        self._not_after, self._renew_at = not_after, now + max(0.0, not_after - now) / 2
 
     def _note_time(self, gateway_now: int) -> None:
         self._gateway_clock = gateway_now - self._loop.time()

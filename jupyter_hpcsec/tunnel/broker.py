@@ -36,6 +36,12 @@ class Broker(Protocol):
     async def enrol(self, message: Enrol, address: str, now: int) -> Enrolled:
         """Run the steps of an enrolment; ``Refused`` names the one that failed, and nothing has changed."""
 
+    async def ends_at(self, session: Session) -> int:
+        """The end of an enrolled session's job as it is now, and not before ``session.ends_at``; errors as they come.
+
+        Unix seconds; ``session.ends_at`` where nobody knows another.
+        """
+
     def renew(self, peer: Peer, session: Session, request: bytes, now: int) -> Renewed:
         """The next certificate of an enrolled session."""
 
@@ -44,6 +50,9 @@ class Broker(Protocol):
 
     def rotate(self, kind: str, now: int) -> list[dict[str, Any]]:
         """Make a new current key of a kind, keep the old one for what it signed; the keys afterwards."""
+
+    def drop_tokens(self, now: int) -> list[dict[str, Any]]:
+        """Make a new token key and forget all others: every token of before is worthless; the keys afterwards."""
 
     def status(self, now: int) -> dict[str, Any]:
         """Facts about keys and attestors for ``hpcsec doctor``."""

@@ -1,5 +1,6 @@
 """What hub and admins may ask of the gateway: the calls behind the admin socket (``admin.AdminControl``)."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -7,11 +8,14 @@ from typing import Any
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.config import GatewaySettings
+from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import Progress, State
+
+KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
 
 class Desk:
@@ -98,3 +102,17 @@ class Desk:
         """Rotate the keys of a kind; running sessions go on."""
         self._log.info("rotating keys: %s", kind)
         return self._broker.rotate(kind, self._registry.now())
+
+    async def drop_tokens(self) -> list[dict[str, Any]]:
+        """Accept no token that was signed until now, at once.
+
+        Steps: 1 the keys, on disk; 2 sessions that wait end, so that an enrolment that was past the token's check fails
+        as well, and that nobody waits in the queue for nothing. No step awaits: no session is registered in between.
+        """
+        self._log.warning("dropping all token keys: jobs that have not enrolled lose their tokens")
+        self._broker.drop_tokens(self._registry.now())
+        lost = [asdict(session) for session in self._registry.store.active() if session.state is State.WAITING]
+        for session in lost:
+            with contextlib.suppress(Unavailable):  # it is cut, and its end is written later (see finish)
+                self._registry.finish(session["id"], KEY_REPLACED)
+        return lost

@@ -21,7 +21,7 @@ from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.front import FrontDoor
 from jupyter_hpcsec.tunnel.limits import RateLimit
 from jupyter_hpcsec.tunnel.registry import Live, Registry
-from jupyter_hpcsec.tunnel.session import State
+from jupyter_hpcsec.tunnel.session import Session, State
 from jupyter_hpcsec.tunnel.tls import MessageStream
 
 SWEEP_S = 5.0
@@ -29,6 +29,10 @@ MESSAGES, MESSAGES_AT_ONCE = 5.0, 100
 """Messages a second from one agent on the long run, and at once: a report is a transaction on disk and a log line."""
 RENEWALS, RENEWALS_AT_ONCE = 0.1, 10
 """Renewals likewise: each is a signature and a row."""
+ENDS, ENDS_AT_ONCE = 1 / 60, 2
+"""Questions to the batch system for one session's end likewise; past them, the end is the one that is known."""
+NEAR_LIVES = 2
+"""A session's end is asked for anew once it is nearer than so many lives of a certificate."""
 PURGE_EVERY = 720
 """Sweeps between two clean-ups of the store: an hour."""
 
@@ -36,10 +40,20 @@ PURGE_EVERY = 720
 class Gateway:
     """Serves the nodes' connections to the sessions of a registry."""
 
-    def __init__(self, registry: Registry, broker: Broker, *, limits: Limits, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        broker: Broker,
+        *,
+        limits: Limits,
+        certificate_lifetime_s: int,
+        log: logging.Logger,
+    ) -> None:
         self._registry, self._broker, self._limits, self._log = registry, broker, limits, log
+        self._certificate_lifetime_s = certificate_lifetime_s
         self._messages = RateLimit(MESSAGES, MESSAGES_AT_ONCE)
         self._renewals = RateLimit(RENEWALS, RENEWALS_AT_ONCE)
+        self._ends = RateLimit(ENDS, ENDS_AT_ONCE)
         self._front: FrontDoor | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -167,7 +181,7 @@ class Gateway:
                     self._take_report(peer.session, message.state, message.message, message.facts)
                 case m.Renew():
                     self._check_rate(self._renewals, peer.session, "renew.rate")
-                    renewed = self._renewed(peer, live, message.request)
+                    renewed = await self._renewed(peer, live, message.request)
                     peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
                     await control.stream.send(renewed)
                 case _:
@@ -177,14 +191,39 @@ class Gateway:
         if not limit.allow(session_id, asyncio.get_running_loop().time()):
             raise Refused(rule, "the agent sends more messages than an agent has reason to")
 
-    def _renewed(self, peer: Peer, live: Live, request: bytes) -> m.Renewed:
-        session = self._registry.store.get(peer.session)
-        if session is None or session.state is State.ENDED:
-            raise Refused("renew.no-session", "the session is over")
-        renewed = self._broker.renew(peer, session, request, self._registry.now())
+    async def _renewed(self, peer: Peer, live: Live, request: bytes) -> m.Renewed:
+        await self._look_for_more_time(self._running(peer.session))
+        # read again: the session may have ended while the batch system was asked
+        renewed = self._broker.renew(peer, self._running(peer.session), request, self._registry.now())
         live.not_after = renewed.not_after
         self._log.info("session %s: certificate renewed until %d", peer.session, renewed.not_after)
         return renewed
+
+    def _running(self, session_id: str) -> Session:
+        session = self._registry.store.get(session_id)
+        if session is None or session.state is State.ENDED:
+            raise Refused("renew.no-session", "the session is over")
+        return session
+
+    async def _look_for_more_time(self, session: Session) -> None:
+        """Extend a session that is near its end by what its job was given since; without an answer nothing changes.
+
+        It takes at most one heartbeat: the agent counts some without an answer as the gateway's death.
+        """
+        if session.ends_at - self._registry.now() > NEAR_LIVES * self._certificate_lifetime_s:
+            return
+        if not self._ends.allow(session.id, asyncio.get_running_loop().time()):
+            return
+        try:
+            async with asyncio.timeout(self._limits.heartbeat_s):
+                ends_at = await self._broker.ends_at(session)
+        except (HpcsecError, TimeoutError) as error:
+            reason = str(error) or "the batch system gave no answer in time"
+            self._log.warning("session %s: its end stays %d: %s", session.id, session.ends_at, reason)
+            return
+        if ends_at > session.ends_at:
+            self._registry.extend(session.id, ends_at)
+            self._log.info("session %s: its job has more time now, it ends at %d", session.id, ends_at)
 
     def _take_report(self, session_id: str, state: str, message: str, facts: Mapping[str, Any]) -> None:
         """What the job says of itself: a state from a short list and a sentence. It can set nothing else."""

@@ -61,11 +61,6 @@ class RateLimit:
             self._buckets.popitem(last=False)
         return allowed
 
-    def retry_after(self, key: str, now: float) -> float:
-        """Seconds until ``allow`` may say yes; 0 when it would now. Takes nothing."""
-        level, at = self._buckets.get(key, (float(self.burst), now))
-        return max(0.0, (1 - level) / self.rate - max(0.0, now - at))
-
     def __len__(self) -> int:
         return len(self._buckets)
 

@@ -103,11 +103,15 @@ class Renew(_Message, frozen=True, kw_only=True, tag="renew"):
 
 
 class Renewed(_Message, frozen=True, kw_only=True, tag="renewed"):
-    """Gateway: the next certificate, and the authorities to trust from here on, the current one first."""
+    """Gateway: the next certificate, and the authorities to trust from here on, the current one first.
+
+    ``ends_at`` is the session's end, later than before where the job was given more time.
+    """
 
     certificate: Der
     authorities: list[Der]
     not_after: Time
+    ends_at: Time
 
 
 class Report(_Message, frozen=True, kw_only=True, tag="report"):

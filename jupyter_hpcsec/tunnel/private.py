@@ -1,5 +1,7 @@
 """Files and directories that only their owner may touch: made so, and refused where they are not so.
 
+And the one kind that others may pass, for the sockets in it.
+
 It repairs nothing: a wrong owner or mode may mean that a secret was read already, and that is for a person to judge.
 """
 
@@ -25,6 +27,18 @@ def private_directory(path: Path, *, rule: str) -> None:
     if not stat.S_ISDIR(facts.st_mode):
         raise Refused(f"{rule}.kind", f"{path} is not a directory (a link to one is not followed); move it away.")
     _check(path, facts, rule=rule, mode=0o700)
+
+
+def passable_directory(path: Path) -> None:
+    """Make the directory (0755 whatever the umask is, with its parents), or leave one that is there as it is.
+
+    The accounts of hub and proxy pass it to reach a socket; each socket says for itself who may connect.
+    """
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return
+    path.chmod(0o755)
 
 
 def private_file(path: Path, *, rule: str) -> None:

@@ -21,6 +21,7 @@ from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Lanes
+from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
 from jupyter_hpcsec.tunnel.store import Store
@@ -87,7 +88,7 @@ class Registry:
 
     def take_back(self) -> None:
         """Make ports for the sessions of an earlier gateway; their agents will dial."""
-        self.socket_path("").parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        passable_directory(self.socket_path("").parent)
         for session in self.store.active():
             self._open_port(session)
             if session.state not in (State.WAITING, State.AWAY):
@@ -165,6 +166,13 @@ class Registry:
         """An enrolled session is in this state now."""
         self.store.set_state(session_id, state)
         self.note(session_id, state, message)
+
+    def extend(self, session_id: str, ends_at: int) -> None:
+        """The session's job was given more time."""
+        self.store.extend(session_id, ends_at)
+        live = self._live.get(session_id)
+        if live:
+            live.ends_at = max(live.ends_at, ends_at)
 
     def note(self, session_id: str, state: State, message: str) -> None:
         """Add a line to what the spawn page shows."""

@@ -214,6 +214,13 @@ class Store:
             )
             return self._live(db, session_id), launch
 
+    def extend(self, session_id: str, ends_at: int) -> None:
+        """Move an enrolled session's end (Unix seconds) to a later one; an earlier one changes nothing."""
+        with self._transaction() as db:
+            if self._live(db, session_id).state is State.WAITING:
+                raise Refused("session.not-enrolled", f"Session {session_id} has not enrolled.")
+            db.execute("UPDATE sessions SET ends_at = max(ends_at, ?) WHERE id = ?", (ends_at, session_id))
+
     def renewed(self, session_id: str, serial: str) -> None:
         """Record a renewal's serial; call it before the certificate leaves. Earlier ones run out by themselves."""
         with self._transaction() as db:

@@ -39,6 +39,26 @@ def test_an_open_directory_is_refused_with_the_fix(directory: Path, capsys: pyte
     assert f"chmod 0700 {directory}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["rotate"], ["rotate", "all"], ["rotate", "authority"]])
+def test_only_token_keys_can_be_dropped(directory: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    before = (directory / "ring.json").read_bytes()
+    assert main(["keys", *words, "--drop-old", "--directory", str(directory)]) == 1
+    assert "hpcsec keys rotate token --drop-old" in capsys.readouterr().err
+    assert (directory / "ring.json").read_bytes() == before
+
+
+def test_a_leaked_token_key_is_dropped(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--directory", str(directory), "--json"]
+    assert main(["keys", "rotate", "token", *where]) == 0
+    old = {key["id"] for key in json.loads(capsys.readouterr().out)["keys"] if key["kind"] == "token"}
+    assert main(["keys", "rotate", "token", "--drop-old", *where]) == 0
+    report = json.loads(capsys.readouterr().out)
+    new = {key["id"] for key in report["keys"] if key["kind"] == "token"}
+    assert len(new) == 1
+    assert not new & old
+    assert (report["has_dropped"], report["lost"]) == (True, None)
+
+
 def test_list_and_rotate_on_the_files(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--directory", str(directory), "--json"]
     assert main(["keys", "list", *where]) == 0

@@ -16,7 +16,6 @@ from typing import Any
 
 from jupyter_hpcsec.cli.main import main
 from jupyter_hpcsec.ops import quickstart, sites
-from jupyter_hpcsec.ops.ports import free_ports
 
 LINK = re.compile(r"http://127\.0\.0\.1:[0-9]+/hub/onetime\?code=[A-Za-z0-9_-]{43}")
 PATIENCE_S = 90.0
@@ -48,7 +47,7 @@ class Quickstart:
 
     def __init__(self, *, profiles: bool = False) -> None:
         program = [__file__] if profiles else ["-m", "jupyter_hpcsec.cli.main"]
-        argv = [sys.executable, *program, "quickstart", "--port", str(free_ports(1)[0])]
+        argv = [sys.executable, *program, "quickstart"]
         self._links: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -21,7 +21,7 @@ import httpx
 from jupyter_hpcsec.hub.pages import TEMPLATES
 from jupyter_hpcsec.ops.child import command as until_we_end
 from jupyter_hpcsec.ops.cluster import Cluster
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
+from jupyter_hpcsec.ops.ports import LOOPBACK, claim_any
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
@@ -100,7 +100,8 @@ class Site:
         # others of this computer may walk through: what keeps them from the sockets is the sockets' own protection
         self.state.chmod(0o711)
         self.run = self.state / "run"
-        self.port, self._proxy_api = free_ports(2)
+        self._claims = [claim_any() for _ in range(2)]
+        self.port, self._proxy_api = (claim.port for claim in self._claims)
         self.url = f"http://{LOOPBACK}:{self.port}"
         self.endpoints = [
             f"{cluster.head_address}:{cluster.gateway_port}",
@@ -298,6 +299,8 @@ class Site:
         finally:
             for name in reversed(list(self.parts)):
                 self.parts[name].end()
+            for claim in self._claims:
+                claim.close()
             keep = os.environ.get("HPCSEC_TEST_LOGS")
             if keep:
                 shutil.copytree(self.state / "log", Path(keep) / self.state.name)

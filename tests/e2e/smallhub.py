@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
+from jupyter_hpcsec.ops.ports import LOOPBACK, claim_any
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from tests.e2e.site import PRODUCTION, Part, wait_until
 
@@ -25,9 +25,11 @@ class SmallHub:
 
     def __init__(self, directory: Path, settings: str, *, production: bool = True) -> None:
         self.directory = directory
-        self.port, hub_port, proxy_api = free_ports(3)
+        self._claims = [claim_any() for _ in range(3)]
+        self.port, hub_port, proxy_api = (claim.port for claim in self._claims)
+        self.url, self.api_url = f"http://{LOOPBACK}:{self.port}", f"http://{LOOPBACK}:{hub_port}/hub/api"
         self._api_token, proxy_token = secrets.token_hex(16), secrets.token_hex(16)
-        (directory / "conf.d").mkdir()
+        (directory / "conf.d").mkdir(exist_ok=True)
         overrides = directory / "conf.d" / "90-test.py"
         overrides.write_text(
             f"""
@@ -97,6 +99,8 @@ c.JupyterHub.load_roles = [
     def stop(self) -> None:
         for part in (self.hub, self.proxy, self.gateway):
             part.end(signal.SIGKILL)
+        for claim in self._claims:
+            claim.close()
 
     def request(self, method: str, url: str, body: Any = None, token: str = "") -> tuple[int, Any]:
         headers = {"Authorization": f"token {token}"} if token else {}

@@ -17,7 +17,7 @@ from jupyter_hpcsec.hub.processes import PROC, descendants, processes
 from jupyter_hpcsec.ops.listeners import effective_uid
 from jupyter_hpcsec.ops.session_ports import agents
 from tests.e2e.person import Kernel, Person, person
-from tests.e2e.site import Site, wait_until
+from tests.e2e.site import HOLD, Site, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(300)]
 
@@ -249,6 +249,46 @@ async def test_when_the_agent_dies_its_job_ends_and_no_process_stays(
     wait_until(lambda: not site.servers("alice"), "the hub knows that the server ended")
     assert (await site.gateway.show(session["id"]))["state"] == "ended"
     assert "Server ready" in (await alice.start())[-1]
+
+
+@pytest.fixture
+def quick_renewals(site: Site) -> Iterator[None]:
+    """The gateway with the shortest certificates that it may give: an hour's would take a test half an hour."""
+    config = site.state / "gateway" / "config.py"
+    before = config.read_text()
+    config.write_text(f"{before}c.HpcsecGateway.certificate_lifetime_s = 60\n")
+    site.restart("gateway")
+    yield
+    config.write_text(before)
+    site.restart("gateway")
+
+
+@pytest.mark.usefixtures("quick_renewals")
+async def test_a_job_that_is_given_more_time_keeps_its_session(site: Site) -> None:
+    home = Path("/home/carol")
+    (home / HOLD).touch()
+    async with person(site, "carol") as carol:
+        await carol.ask_for_server()
+        wait_until(lambda: site.slurm("squeue", "--noheader", "--user=carol", "--states=R", "--format=%i"), "it runs")
+        job = site.slurm("squeue", "--noheader", "--user=carol", "--format=%i")
+
+        def end() -> int:
+            return int(site.slurm("date", "+%s", "-d", site.slurm("squeue", "--noheader", f"--jobs={job}", "-o%e")))
+
+        site.slurm("scontrol", "update", f"jobid={job}", "TimeLimit=3")
+        short = end()
+        (home / HOLD).unlink()
+        async for _ in carol.progress():
+            pass
+        assert (await carol.session())["ends_at"] == short
+        site.slurm("scontrol", "update", f"jobid={job}", "TimeLimit=20")
+        assert end() == short + 17 * 60
+
+        async def has_followed() -> bool:
+            return int((await carol.session())["ends_at"]) == end()
+
+        await eventually(has_followed, "a renewal finds the new end", 150)
+        await carol.stop()
 
 
 def test_the_parts_logs_hold_no_secret(site: Site) -> None:

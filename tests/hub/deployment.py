@@ -108,7 +108,13 @@ class Deployment:
             clock=self.clock,
         )
         self.registry = Registry(settings, store=self.store, counters=self.counters, log=self.log, clock=self.clock)
-        self.gateway = Gateway(self.registry, self.broker, limits=settings.limits, log=self.log)
+        self.gateway = Gateway(
+            self.registry,
+            self.broker,
+            limits=settings.limits,
+            certificate_lifetime_s=settings.certificate_lifetime_s,
+            log=self.log,
+        )
         self.desk = Desk(
             self.registry,
             self.broker,

@@ -145,6 +145,9 @@ class GatewayDouble:
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
         raise Refused("admin.double", kind)
 
+    async def drop_tokens(self) -> list[dict[str, Any]]:
+        raise Refused("admin.double", "drop_tokens")
+
     async def keys(self) -> list[dict[str, Any]]:
         return []
 

@@ -26,7 +26,7 @@ class Attestor:
 
     def __init__(self) -> None:
         self.error: HpcsecError | None = None
-        self.ends_at: int | None = None
+        self.end: int | None = None
         self.asked: list[AttestationClaim] = []
 
     async def attest(self, claim: AttestationClaim) -> int | None:
@@ -34,7 +34,10 @@ class Attestor:
         await asyncio.sleep(0)
         if self.error:
             raise self.error
-        return self.ends_at
+        return self.end
+
+    async def ends_at(self, *, uid: int, job_id: str, node: str) -> int | None:
+        return self.end
 
 
 @pytest.fixture
@@ -116,7 +119,7 @@ async def test_a_job_that_is_faster_than_its_spawner_waits_for_it(
 async def test_nothing_outlives_the_job(deployment: Deployment, attestor: Attestor) -> None:
     registration = await deployment.register()
     now = int(time.time())
-    attestor.ends_at = now + 120
+    attestor.end = now + 120
     enrolled = await deployment.broker.enrol(request(registration), "x", now)
     assert enrolled.not_after <= now + 120
     assert enrolled.ends_at == row(deployment, registration).ends_at == now + 120

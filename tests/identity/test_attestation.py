@@ -131,6 +131,19 @@ async def test_a_munge_that_fails_is_no_yes() -> None:
         await MungeAttestor(Cluster(None), ("false",)).attest(claim)
 
 
+async def test_a_jobs_end_is_the_schedulers_word_on_the_job_that_enrolled() -> None:
+    job = {"uid": 1001, "job_id": "17", "node": "node1"}
+    for answer in (None, replace(JOB, uid=1002), replace(JOB, state="SUSPENDED"), replace(JOB, nodes=("node2",))):
+        with pytest.raises(Refused):
+            await scheduler(answer).ends_at(**job)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        await scheduler(Unavailable("no controller")).ends_at(**job)  # type: ignore[arg-type]
+    assert await scheduler().ends_at(**job) is None  # type: ignore[arg-type]
+    assert await scheduler(replace(JOB, end_time=7)).ends_at(**job) == 7  # type: ignore[arg-type]
+    for attestor in (MungeAttestor(Cluster(None)), UnsafeNoAttestor()):
+        assert await attestor.ends_at(**job) is None  # type: ignore[arg-type, func-returns-value]
+
+
 async def test_unsafe_no_attestor_says_what_it_is() -> None:
     await UnsafeNoAttestor().attest(CLAIM)
     assert UnsafeNoAttestor.name == "none"

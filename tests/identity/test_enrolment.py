@@ -25,14 +25,20 @@ class Witness:
 
     name = "witness"
 
-    def __init__(self, error: HpcsecError | None = None) -> None:
-        self.error = error
+    def __init__(self, error: HpcsecError | None = None, end: int | None = None) -> None:
+        self.error, self.end = error, end
         self.asked: list[AttestationClaim] = []
 
     async def attest(self, claim: AttestationClaim) -> None:
         self.asked.append(claim)
         if self.error:
             raise self.error
+
+    async def ends_at(self, *, uid: int, job_id: str, node: str) -> int | None:
+        if self.error:
+            raise self.error
+        assert (uid, job_id, node) == (1001, "17", "node1")
+        return self.end
 
 
 class Setup:
@@ -193,6 +199,15 @@ async def test_a_renewal_keeps_the_subject_and_is_bounded(setup: Setup) -> None:
     assert again.spki_sha256 == spki_sha256(csr)
     last = setup.enroller.renew(identity, csr, session_ends=NOW + 3100, now=NOW + 3000)
     assert last.not_after == NOW + 3100
+
+
+async def test_every_attestor_has_a_say_in_a_jobs_end(setup: Setup) -> None:
+    job = {"uid": 1001, "job_id": "17", "node": "node1"}
+    with pytest.raises(Unavailable):
+        await setup.with_attestors(Witness(end=NOW), Witness(Unavailable("no answer"))).ends_at(**job)  # type: ignore[arg-type]
+    assert await setup.with_attestors(Witness(), Witness()).ends_at(**job) is None  # type: ignore[arg-type]
+    words = Witness(end=NOW + 9), Witness(), Witness(end=NOW + 5)
+    assert await setup.with_attestors(*words).ends_at(**job) == NOW + 5  # type: ignore[arg-type]
 
 
 async def test_a_rotation_ends_no_session(setup: Setup) -> None:

@@ -13,31 +13,7 @@ from hypothesis import strategies as st
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.identity.authority import CLIENT_LIFE_S
 from jupyter_hpcsec.identity.keys import KINDS, MARGIN_S, KeyRing, Kind, token_key_id
-from jupyter_hpcsec.identity.tokens import JobClaims, mint, verify
-
-NOW = 1_800_000_000
-LIFE = 86400
-DOMAIN = "hpc.example.org"
-
-
-def open_ring(directory: Path, now: int = NOW, life: int = LIFE) -> KeyRing:
-    return KeyRing.open(directory, now=now, trust_domain=DOMAIN, token_life_s=life)
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    open_ring(tmp_path / "keys")
-    return tmp_path / "keys"
-
-
-def index(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "ring.json").read_bytes())
-    return found
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
-
+from tests.identity.ring import DOMAIN, LIFE, NOW, accepts, index, names, open_ring, token
 
 # --- refused ----------------------------------------------------------------------------------------------------------
 
@@ -201,20 +177,6 @@ def test_no_private_key_is_in_the_index_or_in_a_repr(directory: Path) -> None:
 # --- rotated ----------------------------------------------------------------------------------------------------------
 
 
-def token(ring: KeyRing, issued: int, life: int = LIFE) -> str:
-    kid, key = ring.signing_key()
-    return mint(key, kid, JobClaims("i", "a", "a" * 32, "b" * 32, issued, issued + life))
-
-
-def accepts(ring: KeyRing, text: str, now: int) -> bool:
-    try:
-        verify(text, ring.verification_keys(now), issuer="i", audience="a", now=now)
-    except Refused as refused:
-        assert refused.rule in {"token.key", "token.expired"}  # noqa: PT017
-        return False
-    return True
-
-
 def test_a_retired_token_key_verifies_until_its_last_token_has_expired(directory: Path) -> None:
     ring = KeyRing.load(directory)
     rotated = NOW + 100
@@ -236,6 +198,33 @@ def test_a_retired_token_keys_private_half_is_gone(directory: Path) -> None:
     assert ring.signing_key()[0] != old
     assert f"token-{old}.key" not in names(directory)
     assert old in KeyRing.load(directory).verification_keys(NOW + 1)
+
+
+def test_dropped_token_keys_accept_nothing_any_more(directory: Path) -> None:
+    ring = KeyRing.load(directory)
+    first = token(ring, NOW)
+    ring.rotate("token", NOW + 1)
+    second = token(ring, NOW + 1)
+    authorities = [authority.id for authority in ring.authorities(NOW + 2)]
+    ring.drop_tokens(NOW + 2)
+    for opened in (ring, KeyRing.load(directory)):
+        assert not accepts(opened, first, NOW + 2)
+        assert not accepts(opened, second, NOW + 2)
+        assert accepts(opened, token(ring, NOW + 2), NOW + 2)
+        assert len(opened.verification_keys(NOW + 2)) == 1
+        assert [authority.id for authority in opened.authorities(NOW + 2)] == authorities
+    assert len(list(directory.glob("token-*"))) == 1
+    assert len(index(directory)["keys"]) == 2
+
+
+def test_a_full_ring_can_still_drop(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_hpcsec.identity.keys.KEYS_LIMIT", 3)
+    ring = KeyRing.load(directory)
+    ring.rotate("token", NOW)
+    with pytest.raises(Refused):
+        ring.rotate("token", NOW)
+    ring.drop_tokens(NOW)
+    assert len(ring.list(NOW)) == 2
 
 
 def test_a_retired_authority_stays_for_jobs_that_wait_in_the_queue(directory: Path) -> None:

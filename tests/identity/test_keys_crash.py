@@ -1,7 +1,6 @@
 """A rotation or first start that stops at any point leaves a ring that opens, and nothing else."""
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,47 +9,10 @@ from typing import Any
 
 import pytest
 
-from jupyter_hpcsec.errors import Refused, Unavailable
+from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.identity import files
 from jupyter_hpcsec.identity.keys import KINDS, KeyRing, Kind
-from jupyter_hpcsec.identity.tokens import JobClaims, mint, verify
-
-NOW = 1_800_000_000
-LIFE = 86400
-DOMAIN = "hpc.example.org"
-
-
-def open_ring(directory: Path, now: int = NOW, life: int = LIFE) -> KeyRing:
-    return KeyRing.open(directory, now=now, trust_domain=DOMAIN, token_life_s=life)
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    open_ring(tmp_path / "keys")
-    return tmp_path / "keys"
-
-
-def index(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "ring.json").read_bytes())
-    return found
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
-
-
-def token(ring: KeyRing, issued: int, life: int = LIFE) -> str:
-    kid, key = ring.signing_key()
-    return mint(key, kid, JobClaims("i", "a", "a" * 32, "b" * 32, issued, issued + life))
-
-
-def accepts(ring: KeyRing, text: str, now: int) -> bool:
-    try:
-        verify(text, ring.verification_keys(now), issuer="i", audience="a", now=now)
-    except Refused as refused:
-        assert refused.rule in {"token.key", "token.expired"}  # noqa: PT017
-        return False
-    return True
+from tests.identity.ring import NOW, accepts, names, open_ring, token
 
 
 class Crash(BaseException):
@@ -117,6 +79,38 @@ def test_a_rotation_that_stops_anywhere_leaves_a_ring(
         pytest.fail("the rotation never came to its end")
     # Some stopped before the index was replaced, some after.
     assert outcomes == {2, 3}
+
+
+@pytest.mark.parametrize("error", [Crash, no_space], ids=["crash", "full disk"])
+def test_a_drop_that_stops_anywhere_leaves_a_ring_with_all_of_the_old_or_none(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]
+) -> None:
+    KeyRing.load(directory).rotate("token", NOW)
+    old = token(KeyRing.load(directory), NOW)
+    outcomes = set()
+    for fail_at in range(200):
+        copy = tmp_path / f"copy-{fail_at}"
+        shutil.copytree(directory, copy)
+        copy.chmod(0o700)
+        ring = KeyRing.load(copy)
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, fail_at, error)
+            try:
+                ring.drop_tokens(NOW + 1)
+            except (Crash, Unavailable):
+                finished = False
+            else:
+                finished = True
+        after = KeyRing.load(copy)
+        outcomes.add((len(after.list(NOW + 1)), accepts(after, old, NOW + 1)))
+        assert accepts(after, token(after, NOW + 1), NOW + 1)
+        if finished:
+            assert disk.calls == fail_at
+            assert not accepts(after, old, NOW + 1)
+            break
+    else:
+        pytest.fail("the drop never came to its end")
+    assert outcomes == {(3, True), (2, False)}
 
 
 @pytest.mark.parametrize("error", [Crash, no_space], ids=["crash", "full disk"])

@@ -8,7 +8,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from forging import (
+
+from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.identity.tokens import (
+    TOKEN_LIMIT,
+    JobClaims,
+    mint,
+    unverified_session,
+)
+from tests.identity.forging import (
     AUDIENCE,
     CLAIMS,
     HEADER,
@@ -26,14 +34,6 @@ from forging import (
     naive_decode,
     refusal,
     text,
-)
-
-from jupyter_hpcsec.errors import Refused
-from jupyter_hpcsec.identity.tokens import (
-    TOKEN_LIMIT,
-    JobClaims,
-    mint,
-    unverified_session,
 )
 
 # --- form -------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,14 @@ from typing import Any
 
 import jwt
 import pytest
-from forging import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.identity.tokens import (
+    LIFE_LIMIT_S,
+)
+from tests.identity.forging import (
     AUDIENCE,
     CLAIMS,
     HEADER,
@@ -19,13 +26,6 @@ from forging import (
     naive_decode,
     refusal,
     text,
-)
-from hypothesis import given
-from hypothesis import strategies as st
-
-from jupyter_hpcsec.errors import Refused
-from jupyter_hpcsec.identity.tokens import (
-    LIFE_LIMIT_S,
 )
 
 # --- claims -----------------------------------------------------------------------------------------------------------

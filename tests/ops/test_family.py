@@ -87,6 +87,25 @@ def test_a_running_part_is_fine(tmp_path: Path) -> None:
     assert facts == {"killed": [], "living": []}
 
 
+def test_a_port_is_held_for_its_part_until_the_end(tmp_path: Path) -> None:
+    facts = family(
+        tmp_path,
+        """
+        import socket
+        from jupyter_hpcsec.ops.ports import LOOPBACK, claim
+        ports = [family.port(), family.port()]
+        before = [claim(port) is None for port in ports]
+        start("web", sys.executable, "-m", "http.server", "--bind", LOOPBACK, str(ports[0]))
+        while socket.socket().connect_ex((LOOPBACK, ports[0])):
+            family.check()
+            time.sleep(0.01)
+        asyncio.run(family.end(30, never))
+        say(differ=len(set(ports)) == 2, before=before, after=[claim(port) is None for port in ports])
+        """,
+    )
+    assert facts == {"differ": True, "before": [True, True], "after": [False, False]}
+
+
 FLIGHT = {
     "a child in a session of its own": "setsid sleep 600 & echo $! > pid; touch up; wait",
     "an orphan": "(setsid sleep 600 & echo $! > pid); touch up; exec sleep 600",

@@ -12,7 +12,7 @@ import pytest
 
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.identity.keys import KeyRing
-from jupyter_hpcsec.ops.keys import describe, gateway_runs, kinds_of, list_keys, rotate_keys
+from jupyter_hpcsec.ops.keys import describe, drop_tokens, gateway_runs, kinds_of, list_keys, rotate_keys
 from jupyter_hpcsec.tunnel.admin import AdminServer
 
 NOW = 1_800_000_000
@@ -30,6 +30,7 @@ class Gateway:
     def __init__(self, directory: Path) -> None:
         self.ring = KeyRing.load(directory)
         self.asked: list[str] = []
+        self.waiting: list[dict[str, Any]] = []
 
     async def keys(self) -> list[dict[str, Any]]:
         self.asked.append("keys")
@@ -39,6 +40,11 @@ class Gateway:
         self.asked.append(f"rotate {kind}")
         self.ring.rotate(kind, NOW + 1)  # type: ignore[arg-type]
         return await self.keys()
+
+    async def drop_tokens(self) -> list[dict[str, Any]]:
+        self.asked.append("drop_tokens")
+        self.ring.drop_tokens(NOW + 1)
+        return self.waiting
 
 
 @pytest.fixture
@@ -116,6 +122,35 @@ async def test_the_files_serve_where_no_gateway_runs(directory: Path, tmp_path: 
     assert [key["kind"] for key in after.keys] == ["token", "token", "authority"]
     assert after.keys[1]["id"] == before.keys[0]["id"]
     assert tuple(asdict(info) for info in KeyRing.load(directory).list(NOW)) == after.keys
+
+
+async def test_a_drop_says_which_waiting_jobs_lose_their_tokens(
+    gateway: Gateway, directory: Path, tmp_path: Path
+) -> None:
+    await rotate_keys(("token",), tmp_path / "admin.sock", directory, NOW)
+    gateway.asked.clear()
+    report = await drop_tokens(tmp_path / "admin.sock", directory, NOW)
+    assert gateway.asked == ["drop_tokens", "keys"]
+    assert [key["kind"] for key in report.keys] == ["token", "authority"]
+    assert "No job was waiting with one" in describe(report, NOW)
+    gateway.waiting = [
+        {"id": "a" * 32, "user": "bob", "server": "gpu", "job_id": "42"},
+        {"id": "b" * 32, "user": "carol", "server": "", "job_id": ""},
+    ]
+    text = describe(await drop_tokens(tmp_path / "admin.sock", directory, NOW), NOW)
+    assert "waited with one (2)" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["42", "bob", "gpu", "a" * 32] in rows
+    assert ["-", "carol", "-", "b" * 32] in rows
+
+
+async def test_a_drop_in_the_files_knows_no_jobs_and_says_so(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="No gateway runs"):
+        await drop_tokens(tmp_path / "admin.sock", None, NOW)
+    await rotate_keys(("token",), tmp_path / "admin.sock", directory, NOW)
+    report = await drop_tokens(tmp_path / "admin.sock", directory, NOW)
+    assert (report.by, report.lost, len(report.keys)) == ("files", None, 2)
+    assert "Jobs that have not enrolled can't any more" in describe(report, NOW)
 
 
 async def test_the_text_says_what_is_current_and_what_ends(directory: Path, tmp_path: Path) -> None:

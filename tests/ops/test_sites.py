@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jupyter_hpcsec.errors import Unavailable
+from jupyter_hpcsec.ops.ports import claim
 from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.sites import ClusterSite, LocalSite, choose_site
 
@@ -79,6 +80,11 @@ def test_the_cluster_is_attested_and_the_local_site_is_not() -> None:
     local = LocalSite()
     local.open(lambda text: None)
     assert local.attestors == ("none",) and local.gateway.startswith("127.0.0.1:")
+    port = int(local.gateway.rpartition(":")[2])
+    assert claim(port) is None
+    local.close()
+    with claim(port) or pytest.fail("the port is still held"):
+        pass
 
 
 def test_the_local_site_keeps_to_the_state_directory(tmp_path: Path) -> None:

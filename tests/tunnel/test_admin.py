@@ -100,6 +100,10 @@ class FakeControl:
         self._note("rotate", kind)
         return [{"kind": kind}]
 
+    async def drop_tokens(self) -> list[dict[str, Any]]:
+        self._note("drop_tokens")
+        return [{"id": OTHER}]
+
     async def keys(self) -> list[dict[str, Any]]:
         self._note("keys")
         return []
@@ -255,6 +259,7 @@ async def test_every_call_arrives_and_its_result_comes_back(
     assert await client.sessions() == [{"id": SESSION}]
     assert await client.status() == {"pid": os.getpid()}
     assert await client.rotate("token") == [{"kind": "token"}]
+    assert await client.drop_tokens() == [{"id": OTHER}]
     assert await client.keys() == []
     assert control.asked == [
         ("register", "alice", "gpu", 2001, 3600, LAUNCH),
@@ -266,6 +271,7 @@ async def test_every_call_arrives_and_its_result_comes_back(
         ("sessions",),
         ("status",),
         ("rotate", "token"),
+        ("drop_tokens",),
         ("keys",),
     ]
     assert server.counters.snapshot() == {}

@@ -117,6 +117,7 @@ def test_every_key_is_needed(missing: str) -> None:
         ("sessions", {}),
         ("status", {}),
         ("rotate", {"kind": "authority"}),
+        ("drop_tokens", {}),
         ("keys", {}),
     ],
 )

@@ -71,8 +71,7 @@ class Liar:
             "clock": lambda: NOW,
         }
         made = Agent(**{**settings, **changes})
-        made._not_after = made._ends_at = NOW + 3600
-        made._renew_at = NOW + 1800.0
+        made._renewal.issued(NOW, not_after=NOW + 3600, ends_at=NOW + 3600)
         return made
 
 
@@ -256,13 +255,13 @@ async def test_a_node_clock_that_is_ahead_does_not_keep_the_certificate_from_bei
     ahead = 7200
     agent = deployment.make_agent(registration, clock=lambda: deployment.clock() + ahead)
     await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
-    assert abs(agent._renew_at - (deployment.clock() + 300)) < 30
+    assert abs(agent._renewal.due_at - (deployment.clock() + 300)) < 30
     await deployment.stop()
 
 
 async def test_an_expired_certificate_ends_the_job_while_nobody_answers(liar: Liar, tmp_path: Path) -> None:
     agent = liar.agent(tmp_path)
-    agent._not_after = NOW - 10
+    agent._renewal.issued(NOW, not_after=NOW - 10, ends_at=NOW)
     liar.listener.close()
     async with running(agent) as task:
         assert "certificate expired" in await asyncio.wait_for(task, 5)

@@ -1,14 +1,21 @@
 """The calls behind the admin socket: what they change, and that what they show holds no secret."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.errors import Malformed, Refused
+from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
+from jupyter_hpcsec.identity.attestation import AttestationClaim, UnsafeNoAttestor
+from jupyter_hpcsec.tunnel.desk import KEY_REPLACED
 from jupyter_hpcsec.tunnel.session import State
 from tests.hub.deployment import Deployment
+
+
+def full_disk(*_args: object) -> None:
+    raise Unavailable("the disk is full")
 
 
 @pytest.fixture
@@ -64,6 +71,58 @@ async def test_an_end_is_final_and_the_first_reason_stays(deployment: Deployment
     assert await deployment.desk.sessions() == []
     steps = await deployment.desk.wait(registration.session, 0, 1)
     assert steps[-1].message == "first"
+
+
+async def test_a_dropped_token_key_takes_the_waiting_sessions_and_no_running_one(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = await deployment.register(user="alice")
+    agent = deployment.make_agent(running)
+    await agent.enrol(token=running.token, job_id="41", node="node1", evidence={})
+    assert await deployment.desk.drop_tokens() == []
+    bob, carol = await deployment.register(user="bob", server="gpu", job_id="42"), await deployment.register("carol")
+    with monkeypatch.context() as patch:  # not even a full disk keeps the key, or a session that waits with its token
+        patch.setattr(deployment.store, "end", full_disk)
+        lost = await deployment.desk.drop_tokens()
+    assert sorted((s["user"], s["server"], s["job_id"], s["id"]) for s in lost) == [
+        ("bob", "gpu", "42", bob.session),
+        ("carol", "", "41", carol.session),
+    ]
+    assert "token" not in json.dumps(lost)
+    for registration in (bob, carol):
+        with pytest.raises(Refused) as refusal:
+            await deployment.make_agent(registration).enrol(
+                token=registration.token, job_id=registration.session, node="node1", evidence={}
+            )
+        assert refusal.value.rule == "token.key"
+    deployment.registry.sweep()
+    assert (await deployment.desk.show(bob.session))["reason"] == KEY_REPLACED
+    assert [session["user"] for session in await deployment.desk.sessions()] == ["alice"]
+    again = await deployment.register(user="bob")
+    await deployment.make_agent(again).enrol(token=again.token, job_id="41", node="node1", evidence={})
+
+
+async def test_an_enrolment_that_had_passed_the_tokens_check_fails_when_the_key_is_dropped(tmp_path: Path) -> None:
+    thinks, may_answer = asyncio.Event(), asyncio.Event()
+
+    class Slow(UnsafeNoAttestor):
+        async def attest(self, claim: AttestationClaim) -> None:
+            thinks.set()
+            await may_answer.wait()
+
+    deployment = Deployment(tmp_path)
+    deployment.attestors = (Slow(),)
+    await deployment.start()
+    registration = await deployment.register()
+    agent = deployment.make_agent(registration)
+    enrolling = asyncio.create_task(agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}))
+    await thinks.wait()
+    assert [session["id"] for session in await deployment.desk.drop_tokens()] == [registration.session]
+    may_answer.set()
+    with pytest.raises(Refused) as refusal:
+        await enrolling
+    assert refusal.value.rule == "enrol.session-not-waiting"
+    await deployment.stop()
 
 
 async def test_a_session_without_a_token_is_none(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_hpcsec.errors import Refused, Unavailable
-from jupyter_hpcsec.tunnel.private import private_directory, private_file
+from jupyter_hpcsec.tunnel.private import passable_directory, private_directory, private_file
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -83,3 +83,22 @@ def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "file").stat().st_mode & 0o777 == 0o600
     private_directory(tmp_path / "state", rule="store")
     private_file(tmp_path / "state" / "file", rule="store")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_directory_to_be_passed_can_be_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    before = os.umask(umask)
+    try:
+        passable_directory(tmp_path / "run" / "s")
+        passable_directory(tmp_path / "closed")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "run" / "s").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "closed").stat().st_mode & 0o777 == 0o700, "what an administrator made stays as it is"
+
+
+def test_a_file_in_a_directorys_place_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        passable_directory(tmp_path / "file" / "s")

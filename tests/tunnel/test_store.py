@@ -183,6 +183,7 @@ def test_unknown_and_ended_sessions_are_refused_everywhere(store: Store) -> None
         lambda: store.bind_job(new_session().id, "17"),
         lambda: store.set_state(new_session().id, State.READY),
         lambda: store.renewed(new_session().id, "serial-2"),
+        lambda: store.extend(new_session().id, ENDS + 1),
     ]
     for call in calls:
         with pytest.raises(Refused) as error:
@@ -196,11 +197,25 @@ def test_unknown_and_ended_sessions_are_refused_everywhere(store: Store) -> None
         assert error.value.rule == "session.ended"
 
 
+def test_an_end_moves_to_a_later_time_only(store: Store) -> None:
+    store.add(new_session(), LAUNCH)
+    claim(store)
+    for asked, is_then in ((ENDS - 1, ENDS), (ENDS + 60, ENDS + 60), (ENDS, ENDS + 60)):
+        store.extend(new_session().id, asked)
+        session = store.get(new_session().id)
+        assert session and session.ends_at == is_then
+    store.renewed(new_session().id, "serial-2")
+    store.end(new_session().id, "stolen", NOW)
+    ends = {revocation.serial: revocation.expires for revocation in store.revocations()}
+    assert ends == {"serial-1": ENDS, "serial-2": ENDS + 60}, "a revocation is kept as long as its certificate"
+
+
 def test_waiting_is_left_by_a_claim_only(store: Store) -> None:
     store.add(new_session(), LAUNCH)
     for call in (
         lambda: store.set_state(new_session().id, State.READY),
         lambda: store.renewed(new_session().id, "serial-1"),
+        lambda: store.extend(new_session().id, ENDS + 1),
     ):
         with pytest.raises(Refused) as error:
             call()

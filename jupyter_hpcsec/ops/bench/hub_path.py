@@ -23,7 +23,7 @@ from jupyter_hpcsec.ops.bench.rounds import GIB, MIB, Effort, in_turns
 from jupyter_hpcsec.ops.bench.statistics import percentile
 from jupyter_hpcsec.ops.bench.ways import Way
 from jupyter_hpcsec.ops.family import Family
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
+from jupyter_hpcsec.ops.ports import LOOPBACK
 
 OPEN_PORT = "open_port"
 WARM_REQUESTS = 2000
@@ -45,7 +45,7 @@ class HubPath:
         files.mkdir()
         _write_file(files / BIG, size)
         socket = self._directory / "web.sock"
-        open_port, self._port, api_port = free_ports(3)
+        open_port, self._port, api_port = (self._family.port() for _ in range(3))
         words = module("ops.bench.web_server", str(socket), str(open_port), str(files))
         self._start("web", words, os.environ)
         await until_exists(socket, self._family, "the web server")

@@ -15,7 +15,7 @@ from pathlib import Path
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.bench.load import until_exists
 from jupyter_hpcsec.ops.family import Family
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
+from jupyter_hpcsec.ops.ports import LOOPBACK
 
 FAST_CIPHER = "aes128-gcm@openssh.com"
 PRIVILEGE_SEPARATION = Path("/run/sshd")
@@ -86,7 +86,7 @@ class Ssh:
         self._directory.mkdir(mode=0o700)
         for key in ("host", "user"):
             await _make_key(keygen, self._directory / key)
-        (port,) = free_ports(1)
+        port = self._family.port()
         host_key = (self._directory / "host.pub").read_text()
         (self._directory / "known_hosts").write_text(f"[{LOOPBACK}]:{port} {host_key}")
         config = self._directory / "sshd_config"

@@ -20,7 +20,7 @@ from jupyter_hpcsec.ops.bench.statistics import Summary, paired_ratio
 from jupyter_hpcsec.ops.browser import Browser
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.demo_plan import Config, Plan
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
+from jupyter_hpcsec.ops.ports import LOOPBACK
 from jupyter_hpcsec.ops.quickstart import Demo, Settings
 from jupyter_hpcsec.ops.sites import LocalSite
 from jupyter_hpcsec.ops.stopping import Stopping
@@ -54,15 +54,14 @@ class PlainSite(LocalSite):
 class PlainDemo(Demo):
     """A demo with the rival's hub."""
 
-    @staticmethod
-    def _make_plan(state: Path, site: Any, proxy: tuple[str, ...], port: int) -> Plan:
-        plan = Demo._make_plan(state, site, proxy, port)
+    def _make_plan(self, state: Path, site: Any, proxy: tuple[str, ...], port: int) -> Plan:
+        plan = super()._make_plan(state, site, proxy, port)
         rival = PlainSite()
         changed = {
             **{name: getattr(plan, name) for name in plan.__dataclass_fields__},
             "spawner": "jupyter_hpcsec.ops.bench.plain_spawner.PlainSpawner",
             "spawner_settings": rival.spawner_settings(state, plan.admin_socket),
-            "hub_port": free_ports(1)[0],
+            "hub_port": self.family.port(),
         }
         return PlainPlan(**changed)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.bench.load import READY_S, module, until_exists
 from jupyter_hpcsec.ops.family import Family
-from jupyter_hpcsec.ops.ports import LOOPBACK, free_ports
+from jupyter_hpcsec.ops.ports import LOOPBACK
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
 GATEWAY_CONFIG = """\
@@ -70,7 +70,7 @@ class Tunnel:
         """Start the gateway, and the agent of one session."""
         self._directory.mkdir(mode=0o700)
         config = self._directory / "gateway_config.py"
-        (port,) = free_ports(1)
+        port = self._family.port()
         config.write_text(GATEWAY_CONFIG.format(host=LOOPBACK, port=port, directory=self._directory))
         self._start("gateway", module("cli.main", "gateway", "--config", str(config)))
         await until_exists(self._directory / "run" / "admin.sock", self._family, "the gateway")

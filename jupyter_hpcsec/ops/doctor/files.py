@@ -1,5 +1,6 @@
 """Checks of owners and modes: what holds keys, sockets and state must be open to one user only."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown
@@ -15,6 +16,22 @@ def examine(world: World, hop: str, path: Path, *, kind: str, widest: int, owner
             hop, f"{path} can't be looked at by this user", "run the doctor as root or as the gateway's user"
         )
     return judge(world, hop, path, fact, kind=kind, widest=widest, owner=owner)
+
+
+def impassable(world: World, hop: str, socket: Path, directories: Sequence[Path]) -> list[Finding]:
+    """A line for each directory that keeps other accounts from sockets which, like ``socket``, a group may use."""
+    try:
+        fact = world.stat(socket)
+        found = {path: world.stat(path) for path in directories}
+    except PermissionError:
+        return []  # said where they are examined
+    if fact is None or not fact.mode & 0o060:
+        return []
+    return [
+        bad(hop, f"{path} has mode {each.mode:04o}: hub and proxy can't pass to its sockets", f"chmod 0755 {path}")
+        for path, each in found.items()
+        if each is not None and not each.mode & 0o011
+    ]
 
 
 def judge(

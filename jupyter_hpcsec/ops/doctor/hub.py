@@ -105,6 +105,7 @@ def _permissions(world: World, side: HubSide, status: Mapping[str, Any]) -> list
         files.examine(world, hop, state, kind="directory", widest=0o700, owner=owner),
         files.examine(world, hop, run, kind="directory", widest=0o755, owner=owner),
         files.examine(world, hop, run / "s", kind="directory", widest=0o755, owner=owner),
+        *files.impassable(world, hop, side.admin_socket, [run, run / "s"]),
         *_session_sockets(world, run / "s", owner),
     ]
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.doctor.fake import FakeWorld
@@ -119,6 +121,15 @@ def test_an_authority_that_jobs_still_trust_must_be_shown(world: FakeWorld) -> N
 def test_a_state_directory_that_others_may_enter(world: FakeWorld) -> None:
     healthy(world).files["/var/lib/hpcsec"] = FileFact(0o755, 900, "directory")
     assert Status.BAD in of(examine(world, side()), "permissions")
+
+
+@pytest.mark.parametrize("path", ["/run/hpcsec", "/run/hpcsec/s"])
+def test_a_directory_that_keeps_the_proxy_from_the_sockets(world: FakeWorld, path: str) -> None:
+    healthy(world).files[path] = FileFact(0o700, 900, "directory")
+    (finding,) = [finding for finding in examine(world, side()) if finding.status is Status.BAD]
+    assert "0700" in finding.what and finding.fix == f"chmod 0755 {path}"
+    world.files["/run/hpcsec/admin.sock"] = FileFact(0o600, 900, "socket")  # hub, proxy and gateway are one account
+    assert holds(examine(world, side()))
 
 
 def test_munge_missing_where_it_attests(world: FakeWorld) -> None:
