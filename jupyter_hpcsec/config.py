@@ -60,6 +60,18 @@ class GatewaySettings:
     token_lifetime_s: int
     certificate_lifetime_s: int
     limits: Limits
+    audit_directory: Path | None = None
+    """``None``: ``audit`` in the state directory."""
+    audit_checkpoints: Path | None = None
+    """``None``: ``audit-checkpoints`` in the state directory."""
+
+    @property
+    def record(self) -> tuple[Path, Path]:
+        """The audit record's directory, and its second place."""
+        return (
+            self.audit_directory or self.state_directory / "audit",
+            self.audit_checkpoints or self.state_directory / "audit-checkpoints",
+        )
 
 
 _BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
@@ -162,6 +174,17 @@ class HpcsecGateway(Configurable):
         "address translation. A token stolen together with its MUNGE credential then works from any node.",
     ).tag(config=True)
 
+    audit_directory = Unicode(
+        "", help="The audit record: 0700, owned by the gateway's user. Default: audit in the state directory."
+    ).tag(config=True)
+
+    audit_checkpoints = Unicode(
+        "",
+        help="The audit record's second place: a file to which every checkpoint is appended, so that a record that was "
+        "rolled back is found out. Put it where whoever could change the record can't: another file system, another "
+        "host, with chattr +a. Default: audit-checkpoints in the state directory.",
+    ).tag(config=True)
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -225,6 +248,8 @@ class HpcsecGateway(Configurable):
             token_lifetime_s=self.token_lifetime_s,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),
+            audit_directory=Path(self.audit_directory) if self.audit_directory else None,
+            audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
         )
 
 
