@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jupyter_hpcsec.audit import bundle_verifier, files, values
-from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
-from jupyter_hpcsec.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from jupyter_hpcsec.audit.notes import NOTE_LIMIT, Verifier, open_checkpoint
-from jupyter_hpcsec.audit.tiles import Tiles
-from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
+from jupyter_hpcsec.audit.layout import Layout
+from jupyter_hpcsec.audit.notes import Verifier
+from jupyter_hpcsec.audit.proofs import Prover
+from jupyter_hpcsec.errors import Refused, Unavailable
 
 README = """Audit events, exported. `python3 -I verify.py --key KEY` says whether they are those that were recorded.
 
@@ -56,32 +55,21 @@ def make_bundle(
     recorded: bool,
 ) -> dict[str, bytes]:
     """The bundle's files by name. ``Malformed`` where an event is not the one that was signed."""
-    with files.translated(layout.directory):
-        note = files.read(layout.checkpoint, NOTE_LIMIT)
-        head = open_checkpoint(note, key, key.name)
-        tiles = Tiles(layout, head.size)
-        events, proofs, kept = io.BytesIO(), io.BytesIO(), io.BytesIO()
-        bundle, entries = -1, list[bytes]()
-        for index in sorted(set(leaves)):
-            if index // TILE_WIDTH != bundle:
-                bundle = index // TILE_WIDTH
-                entries = tiles.entries(bundle)
-            leaf = entries[index % TILE_WIDTH]
-            proof = inclusion_proof(index, head.size, tiles.subtree)
-            if not verify_inclusion(leaf_hash(leaf), index, head.size, proof, head.root):
-                raise Malformed(f"event {index} is not the one that was signed: run `hpcsec audit verify`")
-            events.write(leaf + b"\n")
-            shown = {"index": index, "proof": [each.hex() for each in proof]}
-            proofs.write(json.dumps(shown, separators=(",", ":")).encode() + b"\n")
-            if with_values and b'"sealed":{' in leaf:
-                for value in values.find(layout, index):
-                    kept.write(value.line())
+    prover = Prover(layout, key)
+    events, proofs, kept = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    for proved in prover.prove(sorted(set(leaves))):
+        events.write(proved.leaf + b"\n")
+        shown = {"index": proved.index, "proof": [each.hex() for each in proved.proof]}
+        proofs.write(json.dumps(shown, separators=(",", ":")).encode() + b"\n")
+        if with_values and b'"sealed":{' in proved.leaf:
+            with files.translated(layout.values):
+                kept.writelines(value.line() for value in values.find(layout, proved.index))
     count = len(set(leaves))
-    manifest = Manifest(1, key.name, head.size, count, question, by, time, with_values, recorded)
+    manifest = Manifest(1, key.name, prover.head.size, count, question, by, time, with_values, recorded)
     made = {
         "README": README.encode(),
         "manifest.json": json.dumps(asdict(manifest), indent=1).encode() + b"\n",
-        "checkpoint": note,
+        "checkpoint": prover.note,
         "verifier.key": f"{key}\n".encode(),
         "events.jsonl": events.getvalue(),
         "proofs.jsonl": proofs.getvalue(),

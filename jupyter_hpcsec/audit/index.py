@@ -24,12 +24,13 @@ BUSY_S = 30.0
 SUFFIX_END = "\U0010ffff"
 
 COLUMNS = (
-    "leaf", "time", "kind", "trust", "user", "impersonator", "session", "server", "job", "node", "source", "object",
-    "decision", "rule", "policy",
+    "leaf", "id", "time", "kind", "trust", "user", "impersonator", "session", "server", "job", "node", "source",
+    "object", "decision", "rule", "policy",
 )  # fmt: skip
 _SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE events ({", ".join(["leaf INTEGER PRIMARY KEY", *(f"{name} TEXT NOT NULL" for name in COLUMNS[1:])])});
+CREATE INDEX events_id ON events (id);
 CREATE INDEX events_time ON events (time);
 CREATE INDEX events_user ON events (user, time);
 CREATE INDEX events_impersonator ON events (impersonator, time) WHERE impersonator != '';
@@ -182,6 +183,12 @@ class Index:
         """The leaves that answer."""
         with self._translated():
             return [leaf for (leaf,) in self._db.execute(*question.sql())]
+
+    def leaf_of(self, event_id: str) -> int | None:
+        """The leaf of the event with this id."""
+        with self._translated():
+            row = self._db.execute("SELECT leaf FROM events WHERE id = ?", (event_id,)).fetchone()
+        return int(row[0]) if row else None
 
     def differences(self) -> list[Finding]:
         """How it differs from one that is made anew from the record: what it hides, invents, or says wrongly."""

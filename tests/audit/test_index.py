@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_hpcsec.audit.events import Object, Subject
-from jupyter_hpcsec.audit.index import Index, Question, rebuild
+from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, rebuild
 from jupyter_hpcsec.audit.kinds import EnrolmentRefused, HubApiRefused, LaneOpened, SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
@@ -96,9 +96,7 @@ def test_it_catches_up_and_is_private(place: Place) -> None:
     assert place.layout.index.stat().st_mode & 0o777 == 0o600
 
 
-INVENTED = (
-    "INSERT INTO events SELECT 99, time, kind, trust, user, '', '', '', '', '', '', '', '', '', '' FROM events LIMIT 1"
-)
+INVENTED = f"INSERT INTO events SELECT 99, {', '.join(COLUMNS[1:])} FROM events LIMIT 1"  # noqa: S608 - names of ours
 FORGOTTEN = (
     "INSERT INTO words (words, rowid, text) "
     "VALUES ('delete', 31, 'session.registered bob root-admin s9 a forgotten Schlüssel')"
