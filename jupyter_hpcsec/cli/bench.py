@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import report, start, tunnel
+from jupyter_hpcsec.ops.bench import audit, report, start, tunnel
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -28,10 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject = subjects.add_parser("start", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--rounds", type=int, default=5, help="starts of each way (default: %(default)s)")
+    help_text = "the audit record: durable events a second, receipts, verification, questions"
+    subject = subjects.add_parser("audit", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
+    subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
+    if args.subject == "audit":
+        measured = audit.run(max(1, args.events), _say, args.directory)
+        print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
+        return 0
     return _run_start(args) if args.subject == "start" else _run_tunnel(args)
 
 
