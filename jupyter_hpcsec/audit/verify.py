@@ -14,7 +14,7 @@ from typing import Any
 
 from jupyter_hpcsec.audit import files, secondplace, values
 from jupyter_hpcsec.audit.findings import Finding
-from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, Frame, parse_segment
+from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, Frame, parse_segment, rest_of
 from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
 from jupyter_hpcsec.audit.merkle import Frontier, leaf_hash
 from jupyter_hpcsec.audit.notes import Checkpoint, Signer, Verifier
@@ -209,8 +209,9 @@ def _check_journal(
     for number, (path, data) in enumerate(segments):
         frames, good = parse_segment(data)
         where = f"journal/{path.name}"
-        if good < len(data) and not (live and number == len(segments) - 1):
-            said = f"{len(data) - good} bytes at its end are damaged, or a write that did not end"
+        rest = rest_of(data, good)
+        if rest and not (live and number == len(segments) - 1):
+            said = f"{len(rest)} bytes at its end are damaged, or a write that did not end"
             report.findings.append(Finding("journal.unfinished", where, said, frames[-1].end if frames else None))
         for frame in frames:
             if live and frame.first > frontier.size:  # published since the checkpoint was read

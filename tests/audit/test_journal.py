@@ -93,8 +93,10 @@ def test_a_write_that_fails_leaves_no_trace(layout: Layout, monkeypatch: pytest.
     segment = Segment(layout.next_segment(0))
     segment.append(b"first")
 
-    def half(descriptor: int, data: bytes) -> None:
-        os.write(descriptor, data[: len(data) // 2])
+    assert set(segment.path.read_bytes()[5:]) == {0}
+
+    def half(descriptor: int, data: bytes, at: int) -> None:
+        os.pwrite(descriptor, data[: len(data) // 2], at)
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(files, "write_all", half)
@@ -103,3 +105,15 @@ def test_a_write_that_fails_leaves_no_trace(layout: Layout, monkeypatch: pytest.
     assert segment.path.read_bytes() == b"first"
     assert segment.path.stat().st_mode & 0o777 == 0o600
     segment.close()
+
+
+def test_zeros_written_ahead_are_no_rest_and_go_with_the_close(layout: Layout) -> None:
+    segment = Segment(layout.next_segment(0))
+    segment.append(frame(0, b"a").encode())
+    segment.append(frame(1, bytes(300_000 % 65_535), *[bytes(60_000)] * 9).encode())
+    (stretch,) = read_journal(layout)
+    assert [each.end for each in stretch.frames] == [1, 11]
+    assert stretch.rest == b""
+    assert segment.path.stat().st_size > segment.size
+    segment.close()
+    assert segment.path.stat().st_size == segment.size

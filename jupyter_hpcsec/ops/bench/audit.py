@@ -4,6 +4,7 @@ It writes a record of its own in a directory that it removes. A disk decides mos
 the file system that ``directory`` is on.
 """
 
+import os
 import shutil
 import tempfile
 import time
@@ -47,6 +48,8 @@ class Measured:
     wait_p50: float
     wait_p99: float
     loaded_p99: float
+    bare_p50: float
+    bare_p99: float
     verify_s: float
     index_s: float
     ask_s: float
@@ -74,6 +77,8 @@ class Measured:
             said = "held" if bound.is_held_by(value) else "NOT HELD"
             lines.append(f"{bound.what:<36} {value:12,.1f}   {bound.kind} {bound.bound:,g}: {said}")
         lines.append(f"receipt of a single event, p50        {1000 * self.wait_p50:11,.1f}   ms")
+        bare = f"{1000 * self.bare_p50:.1f} and {1000 * self.bare_p99:.1f}"
+        lines.append(f"this disk's bare append and fdatasync, p50 and p99: {bare} ms")
         lines.append(f"the same beside {LOAD} events/s, p99    {1000 * self.loaded_p99:11,.1f}   ms")
         lines.append(f"index made in                         {self.index_s:11,.1f}   s")
         return "\n".join(lines)
@@ -103,7 +108,8 @@ def _run(events: int, say: Callable[[str], None], place: Path) -> Measured:
     layout, second = Layout(place / "audit"), place / "checkpoints"
     log = Log(layout.directory, origin=ORIGIN, second_place=second)
     try:
-        say("single events")
+        say("single events, and the disk by itself")
+        bare = _bare(place / "bare")
         alone = _waits(log, 0.0)
         loaded = _waits(log, 1 / LOAD)
         say(f"{events:,} events, each waited for")
@@ -131,6 +137,8 @@ def _run(events: int, say: Callable[[str], None], place: Path) -> Measured:
         wait_p50=percentile(alone, 50),
         wait_p99=percentile(alone, 99),
         loaded_p99=percentile(loaded, 99),
+        bare_p50=percentile(bare, 50),
+        bare_p99=percentile(bare, 99),
         verify_s=verify_s,
         index_s=index_s,
         ask_s=percentile(asked, 50),
@@ -142,6 +150,21 @@ def _timed(index: Index, question: Question) -> float:
     started = time.perf_counter()
     index.ask(question)
     return time.perf_counter() - started
+
+
+def _bare(path: Path) -> list[float]:
+    """What the disk takes for as many bytes as an event has: no receipt can be faster by much."""
+    waits = []
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(WAITS):
+            started = time.perf_counter()
+            os.write(descriptor, bytes(800))
+            os.fdatasync(descriptor)
+            waits.append(time.perf_counter() - started)
+    finally:
+        os.close(descriptor)
+    return waits
 
 
 def _waits(log: Log, between_s: float) -> list[float]:
