@@ -78,11 +78,11 @@ class RuntimeDirectory:
 def candidates(environment: Mapping[str, str]) -> list[Path]:
     """Where to look for room, best first.
 
-    ``/var/tmp`` is first since programs seldom write there: kernels must not see into ours, and what encloses it is
-    closed to them with it (``access.nested``). Then the job's own scratch directory, then what every node has.
+    ``/var/tmp``, since programs seldom write there: what encloses ours is closed to kernels (``access.nested``)
+    unless it is moved out of there (``access.system``). Then what a session gets anew, then the job's scratch.
     """
     named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
-    return [Path("/var/tmp"), *named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, in a name of its own
+    return [Path("/var/tmp"), Path("/tmp"), Path("/dev/shm"), *named]  # noqa: S108 - checked below; a name of its own
 
 
 def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:

@@ -69,9 +69,10 @@ def test_no_place_at_all_is_an_error_that_names_each(monkeypatch: pytest.MonkeyP
         pytest.fail("there is no place")
 
 
-def test_a_place_where_programs_seldom_write_comes_first_then_the_jobs_own_scratch() -> None:
-    assert candidates({"TMPDIR": "/scratch/17"})[:2] == [Path("/var/tmp"), Path("/scratch/17")]
-    assert candidates({"TMPDIR": "relative"})[:2] == [Path("/var/tmp"), Path("/tmp")]
+def test_a_place_where_programs_seldom_write_comes_first() -> None:
+    always = [Path("/var/tmp"), Path("/tmp"), Path("/dev/shm")]
+    assert candidates({"TMPDIR": "/scratch/17"}) == [*always, Path("/scratch/17")]
+    assert candidates({"TMPDIR": "relative"}) == always
 
 
 def test_a_full_file_system_is_passed_over_and_nothing_left_on_it(
