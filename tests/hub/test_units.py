@@ -94,10 +94,10 @@ REGISTER = """
 import asyncio, sys
 from pathlib import Path
 from jupyter_hpcsec.tunnel.admin import AdminClient
+account = {"user": "alice", "server": "", "uid": 1, "home": "/home/alice"}
 launch = {"argv": ["x"], "env": {}, "base_url": "/"}
 admin = AdminClient(Path(sys.argv[1]))
-who = {"user": "alice", "server": "", "uid": 1, "lifetime_s": 60, "launch": launch, "home": "/home/alice"}
-print(asyncio.run(admin.register(**who)).socket)
+print(asyncio.run(admin.register(**account, lifetime_s=60, launch=launch)).socket)
 """
 VISIT = """
 import socket, sys
