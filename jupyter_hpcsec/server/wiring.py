@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jupyter_hpcsec.access.gate import ACCESS_VARIABLE, Gate, delivered
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.server import provisioner
+from jupyter_hpcsec.server.apps.hints import give_hints
 from jupyter_hpcsec.server.kernels import keep_kernels_local
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def link(app: "ServerApp") -> None:
         app.log.critical("hpcsec: %s", error.reason)
         app.exit(CANNOT_START)
         raise AssertionError("BUG: exit returned") from error
+    give_hints(os.environ, os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or app.base_url)
     provisioner.install(app, gate)
     _use_terminals(app)
     if gate is not None:
