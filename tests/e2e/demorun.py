@@ -45,8 +45,10 @@ PROFILES = [
 class Quickstart:
     """One run. ``stop`` is Ctrl-C, and demands a clean end."""
 
-    def __init__(self, *, profiles: bool = False) -> None:
+    def __init__(self, *, profiles: bool = False, private: bool = False) -> None:
         program = [__file__] if profiles else ["-m", "jupyter_hpcsec.cli.main"]
+        if private:
+            program = [str(Path(__file__).with_name("privaterun.py"))]
         argv = [sys.executable, *program, "quickstart"]
         self._links: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
