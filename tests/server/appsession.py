@@ -2,7 +2,8 @@
 
 Run as ``unshare -Urn python appsession.py DIRECTORY [PROGRAM…]``: brings the loopback up, starts the programs
 in the network, becomes the server.
-Who asks is said by a cookie ``jupyterhub-user-alice`` or a token, both ``SECRET:<name>``.
+Who asks is said by a cookie ``jupyterhub-user-alice`` or a token, both ``SECRET:<name>``; ``SECRET:service/<name>`` is
+a service of the Hub.
 """
 
 import fcntl
@@ -24,7 +25,12 @@ class Known(IdentityProvider):
         handler._token_authenticated = bool(said)
         said = said or handler.get_cookie("jupyterhub-user-alice", "")
         secret, _, name = said.partition(":")
-        return User(username=name) if secret == {SECRET!r} else None
+        if secret != {SECRET!r}:
+            return None
+        kind, _, name = name.rpartition("/")
+        user = User(username=name)
+        user.hub_user = {{"name": name, "kind": kind or "user"}}  # as JupyterHub's provider has it
+        return user
 class NoApps(Authorizer):
     def is_authorized(self, handler, user, action, resource):
         return not handler.request.path.endswith("/not-authorized")

@@ -21,8 +21,9 @@ async def test_who_is_not_known_reaches_no_app(session: Path, method: str, cooki
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_another_user_whom_the_server_knows_reaches_no_app(session: Path, method: str) -> None:
-    async with client(session, f"jupyterhub-user-alice={SECRET}:mallory") as mallory:
+@pytest.mark.parametrize("who", ["mallory", "Alice", "service/alice"])
+async def test_another_user_whom_the_server_knows_reaches_no_app(session: Path, method: str, who: str) -> None:
+    async with client(session, f"jupyterhub-user-alice={SECRET}:{who}") as mallory:
         for path in (f"{APP}/x", f"absolute/{APP}/x"):
             answer = await mallory.request(method, path, content=b"a" if method == "POST" else None)
             assert answer.status_code == 403

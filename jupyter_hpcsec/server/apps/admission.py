@@ -105,7 +105,7 @@ class Admission(Handler):
         try:
             owner = self.apps.owner()
             user = self.current_user
-            if user is None or user.username != owner:
+            if user is None or user.username != owner or not _is_person(user):
                 raise Sorry(403, f"The apps of this session are for {owner} alone.")
             if not await ensure_async(self.authorizer.is_authorized(self, user, "execute", RESOURCE)):
                 raise Sorry(403, "You are not authorized to use the apps of this session.")
@@ -134,6 +134,11 @@ class Admission(Handler):
         sentence = error.sentence if isinstance(error, Sorry) else f"{HTTPStatus(status_code).phrase}."
         self.set_header("Cache-Control", "no-store")
         self.finish(refusal_page(status_code, sentence))
+
+
+def _is_person(user: object) -> bool:
+    """Whether the Hub means a user: a service of the Hub may have a user's name."""
+    return bool(getattr(user, "hub_user", {"kind": "user"}).get("kind") == "user")
 
 
 def is_upgrade(headers: Mapping[str, str]) -> bool:
