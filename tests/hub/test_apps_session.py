@@ -116,7 +116,7 @@ async def test_an_app_of_a_private_session_is_reached_by_its_owner_alone(client:
 async def test_a_cell_can_be_debugged(client: Client) -> None:
     kernel = await client.start_kernel()
     assert await client.run(kernel, "print(1)") == "1\n"
-    arguments = {"clientID": "test", "adapterID": "", "pathFormat": "path", "linesStartAt1": True, "columnsStartAt1": True}
+    arguments = {"clientID": "test", "adapterID": "", "pathFormat": "path"}
     initialize = {"type": "request", "seq": 1, "command": "initialize", "arguments": arguments}
     answers = await client.ask(kernel, "control", "debug_request", initialize)
     reply = next(content for kind, content in answers if kind == "debug_reply")
