@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import report, start, tunnel
+from jupyter_hpcsec.ops.bench import report, sandbox, start, tunnel
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -28,11 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject = subjects.add_parser("start", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--rounds", type=int, default=5, help="starts of each way (default: %(default)s)")
+    help_text = "programs, kernels and files in the sandbox beside the same outside of it"
+    subject = subjects.add_parser("sandbox", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--rounds", type=int, default=9, help="times of each measure (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
-    return _run_start(args) if args.subject == "start" else _run_tunnel(args)
+    return {"start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel}[args.subject](args)
+
+
+def _run_sandbox(args: argparse.Namespace) -> int:
+    made = asyncio.run(sandbox.run(rounds=max(1, args.rounds), caller=os.environ, say=_say))
+    print(json.dumps(made.as_json(), indent=1) if args.json else made.as_text())
+    return 0
 
 
 def _run_start(args: argparse.Namespace) -> int:
