@@ -161,10 +161,16 @@ def hard_link_descriptor(t: Targets) -> str:
 
 @attempt(Group.FILES, "rename", "Rename a denied file into reach", FS)
 def rename(t: Targets) -> str:
-    """Rename the file onto an allowed directory: allowed, it ends in 'Is a directory' and nothing has moved."""
-    onto = t.scratch / "onto"
-    onto.mkdir()
-    return beyond(lambda: need(t.denied_file, DENIED_FILE).rename(onto), errno.EISDIR)
+    """Rename the file into an allowed directory, and back."""
+    return moved(need(t.denied_file, DENIED_FILE), t.scratch)
+
+
+def moved(file: Path, directory: Path) -> str:
+    """Rename a file into a directory, and back."""
+    there = unique(directory)
+    file.rename(there)
+    there.rename(file)
+    return "moved it, and back"
 
 
 @attempt(Group.FILES, "rename-directory", "Rename a denied directory into reach", FS)
