@@ -307,3 +307,17 @@ def _new_file_system(kind: str, attributes: int, **options: str) -> int:
         return system(SYS_FSMOUNT, context, ctypes.c_uint(1), ctypes.c_uint(attributes))  # FSMOUNT_CLOEXEC
     finally:
         os.close(context)
+
+
+def nothing(mode: str = "0000") -> int:
+    """An empty file system in memory, not attached anywhere yet."""
+    return _new_file_system("tmpfs", NO_SUID | NO_DEVICES | NO_EXECUTION, mode=mode, size="64k")
+
+
+def cover(place: int, tree: int, attributes: int) -> None:
+    """Lay mounts that are not attached yet over an open place, and take them over; ``attributes`` are added to them."""
+    try:
+        _set_attributes(tree, NO_SUID | NO_DEVICES | attributes)
+        _move(tree, place)
+    finally:
+        os.close(tree)

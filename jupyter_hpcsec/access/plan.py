@@ -29,6 +29,7 @@ from jupyter_hpcsec.access.values import (
 from jupyter_hpcsec.errors import Unavailable
 
 DNS = 53
+KERNEL_PLACES = ("/proc", "/sys", "/dev")
 
 
 def compile(resolved: Resolved, system: System) -> Plan:
@@ -132,7 +133,15 @@ class _Compilation:
                     raise Unavailable(f"{_who(entry)} requires {entry.path}, which {_who(denial)} denies.")
                 continue
             self.ways.update(place.links)
-            self._add(Root(path=place.real, right=entry.right, origin=_who(entry), required=entry.required))
+            root = Root(path=place.real, right=entry.right, origin=_who(entry), required=entry.required)
+            for part in [root] if place.real != "/" else self._parts_of_everything(root):
+                self._add(part)
+
+    def _parts_of_everything(self, root: Root) -> Iterable[Root]:
+        """All of the node is what is in its root directory now, but for the kernel's own: that is given as needed."""
+        for name in self.system.children.get("/", ()):
+            if f"/{name}" not in KERNEL_PLACES and self._denial(f"/{name}") is None:
+                yield replace_path(root, f"/{name}")
 
     def _without(self, entry: Entry, place: Place, why: str) -> None:
         """An allowed path that is not there. One that may only be read still counts inside what may be written."""
@@ -156,12 +165,12 @@ class _Compilation:
         return msgspec.structs.replace(root, make=Make.PLACE, path=root.source or root.path, source="")
 
     def _add(self, root: Root) -> None:
-        """Of two at one path: the policy's over something made anew, else the one that allows more."""
+        """Of two at one path the one that allows more; where both may be written, the policy's over one made anew."""
         there = self.roots.get(root.path)
-        if there is None:
+        if there is None or (there.right is Right.READ and not _is_place(root)):
             self.roots[root.path] = root
         elif root.make is Make.PLACE and not root.source:
-            stronger = root if there.right is Right.READ else there
+            stronger = root if (there.right, root.right) == (Right.READ, Right.WRITE) else there
             self.roots[root.path] = msgspec.structs.replace(
                 stronger, devices=root.devices or there.devices, required=root.required or there.required
             )

@@ -106,7 +106,7 @@ def find(
         places=places,
         mounts=table,
         namespaces=not mounts.probe() if namespaces is None else namespaces,
-        children=children(denied),
+        children=children([*denied, "/*"]),  # of the root directory always
         links={**LINKS, **links},
     )
 

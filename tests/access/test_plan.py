@@ -129,6 +129,20 @@ def test_a_policy_may_give_more_of_what_software_needs() -> None:
     assert {root.path: root for root in compiled(("/opt", WRITE)).roots}["/tmp"].source == "/tmp/run1/t"
 
 
+def test_reading_what_a_session_gets_anew_takes_nothing_from_it() -> None:
+    roots = {root.path: root for root in compiled(("/tmp", READ)).roots}
+    assert (roots["/tmp"].right, roots["/tmp"].source) == (WRITE, "/tmp/run1/t")
+
+
+def test_all_of_the_node_is_what_is_in_its_root_directory_but_for_the_kernels_own() -> None:
+    resolved = rules(("/", READ), ("/srv", NONE), ("/data/x", WRITE))
+    there = ("data", "dev", "proc", "srv", "sys", "tmp", "usr")
+    made = plan.compile(resolved, node(resolved, children={"/": there}))
+    assert granted(made) == {"/data": READ, "/data/x": WRITE, "/usr": READ}
+    assert masked(made) == {}
+    assert {root.path: root for root in made.roots}["/tmp"].source == "/tmp/run1/t"
+
+
 def test_links_on_the_way_are_made_anew_but_none_to_what_is_denied() -> None:
     resolved = rules(("/home/alice", WRITE), ("/old/secret", NONE))
     home = Place("/home/alice", "/export/alice", State.THERE, Kind.DIRECTORY, (("/home", "/export"),))
