@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from jupyter_hpcsec.access.system import SNAPSHOTS
 from jupyter_hpcsec.ops.attack import native
 from jupyter_hpcsec.ops.attack.making import (
     DENIED,
@@ -272,6 +273,33 @@ def watch(t: Targets) -> str:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return "a watch is set"
+
+
+@attempt(Group.FILES, "snapshot", "Read a denied file as it was", FS)
+def snapshot(t: Targets) -> str:
+    """Look for the file system's own snapshots in each directory above (.snapshot, .zfs …), and open the path there."""
+    denied = need(t.denied, DENIED)
+    refusal: OSError | None = None
+    for directory in denied.parents:
+        for name in SNAPSHOTS:
+            try:
+                return _in_snapshot(directory / name, denied.relative_to(directory))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                refusal = refusal or error
+    if refusal is None:
+        not_tried("no directory above shows snapshots")
+    raise refusal
+
+
+def _in_snapshot(directory: Path, path: Path) -> str:
+    """Open a path in the first snapshot that has it."""
+    inside = directory / "snapshot" if directory.name == ".zfs" else directory
+    found = next((one for one in sorted(inside.iterdir()) if os.path.lexists(one / path)), None)
+    if found is None:
+        raise FileNotFoundError
+    return opened(found / path)
 
 
 @attempt(Group.FILES, "race", "Swap a symbolic link while it is opened", FS)

@@ -166,6 +166,7 @@ def _fill(base: Path) -> None:
     (base / "spool").mkdir()
     (base / "home/.bashrc").write_text("# mine\n")
     shutil.copy("/bin/true", base / "denied/secret")
+    shutil.copytree(base / "denied", base / ".snapshot/daily/denied")  # as some file systems show it
     (base / "readonly/data.txt").write_text("data\n")
     (base / "readonly/sub/child.txt").write_text("child\n")
     _programs(base)
