@@ -103,14 +103,21 @@ def find(
         wake(path)
     table = parse(Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo)
     places = {path: finder.find(path) for path in wanted}
+    namespaces = not mounts.probe() if namespaces is None else namespaces
     needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home)
+    if not namespaces:  # with them, the session has terminals of its own
+        needed += tuple(
+            Root(path=path, right=Right.WRITE, origin="session: terminals", devices=True)
+            for path in ("/dev/ptmx",)
+            if finder.find(path).real == path
+        )
     denied = [places[entry.path].real for entry in resolved.entries if entry.right is Right.NONE]
     return System(
         needed=needed,
         vital=vital(finder, runtime),
         places=places,
         mounts=table,
-        namespaces=not mounts.probe() if namespaces is None else namespaces,
+        namespaces=namespaces,
         children=children([*denied, "/*"]),  # of the root directory always
         links={**LINKS, **links},
         snapshots={path: snapshots(path) for path in denied},

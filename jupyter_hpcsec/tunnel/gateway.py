@@ -7,6 +7,7 @@ back, and the store says who they are.
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.broker import Broker, Peer
+from jupyter_hpcsec.tunnel.broker import Broker, NoAccess, Peer
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.front import FrontDoor
@@ -130,6 +131,9 @@ class Gateway:
         except TimeoutError as exc:
             raise Refused("enrol.timeout", "the enrolment message did not come in time") from exc
         except HpcsecError as error:
+            if isinstance(error, NoAccess):  # no later enrolment could do better, and the spawn page is to say why
+                self._log.warning("session %s gets no access [%s]: %s", error.session, error.rule, error.reason)
+                self._registry.finish(error.session, error.reason)
             rule = error.rule if isinstance(error, Refused) else f"enrol.{type(error).__name__.lower()}"
             with contextlib.suppress(Unavailable):  # who hangs up on the answer is refused under the same rule
                 await stream.send(m.Denied(rule=rule, reason=error.reason))
@@ -168,7 +172,9 @@ class Gateway:
 
     async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live) -> None:
         hello = await control.hello(self._limits.handshake_s)
-        await control.welcome(m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now()))
+        await control.welcome(
+            m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now(), stale=live.stale)
+        )
         self._take_report(peer.session, hello.state, hello.message, {})
         live.port.connected()
         while True:
@@ -231,7 +237,8 @@ class Gateway:
             raise Malformed(f"{state!r} is not a state that an agent may report")
         message = printable(message)
         if facts:
-            self._log.info("session %s reports (trust: node): %s", session_id, dict(facts))
+            told = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
+            self._log.info("session %s reports (trust: node): %s", session_id, told)
         if state == State.ENDED:
             self._registry.finish(session_id, message or "the job ended")
         else:

@@ -11,7 +11,8 @@ import pytest
 
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.tunnel.session import State
-from tests.hub.deployment import Deployment, connect, fetch
+from tests.hub.attackers import until
+from tests.hub.deployment import ACCOUNT, Deployment, connect, fetch
 
 
 @pytest.fixture
@@ -54,12 +55,12 @@ async def test_before_a_job_enrols_its_socket_says_so(deployment: Deployment) ->
 async def test_a_token_is_good_once(deployment: Deployment) -> None:
     registration = await deployment.register()
     agent = deployment.make_agent(registration)
-    enrolled = await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    enrolled = await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     assert enrolled.user == "alice"
     assert enrolled.launch["argv"] == ["x"]
     second = deployment.make_agent(registration)
     with pytest.raises(Refused) as refusal:
-        await second.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+        await second.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     assert refusal.value.rule == "enrol.token-used"
     assert deployment.counters.snapshot()["enrol.token-used"] == 1
 
@@ -70,7 +71,7 @@ async def test_of_many_enrolments_at_once_one_wins(deployment: Deployment) -> No
     async def attempt() -> str:
         agent = deployment.make_agent(registration)
         try:
-            await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+            await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
         except Refused as refusal:
             return refusal.rule
         return "enrolled"
@@ -82,12 +83,14 @@ async def test_of_many_enrolments_at_once_one_wins(deployment: Deployment) -> No
 
 async def test_a_used_token_stays_used_after_a_restart(deployment: Deployment) -> None:
     registration = await deployment.register()
-    await deployment.make_agent(registration).enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await deployment.make_agent(registration).enrol(
+        token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
+    )
     await deployment.stop()
     await deployment.start()
     with pytest.raises(Refused) as refusal:
         await deployment.make_agent(registration).enrol(
-            token=registration.token, job_id="41", node="node1", evidence={}
+            token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
         )
     assert refusal.value.rule == "enrol.token-used"
 
@@ -96,7 +99,7 @@ async def test_another_job_can_not_use_the_token(deployment: Deployment) -> None
     registration = await deployment.register()
     with pytest.raises(Refused) as refusal:
         await deployment.make_agent(registration).enrol(
-            token=registration.token, job_id="42", node="node1", evidence={}
+            token=registration.token, job_id="42", node="node1", evidence={}, account=ACCOUNT
         )
     assert refusal.value.rule == "enrol.other-job"
     assert (await deployment.desk.show(registration.session))["state"] == State.WAITING
@@ -126,18 +129,18 @@ async def test_the_server_socket_is_the_only_target(deployment: Deployment, tmp_
 async def test_an_ended_session_is_cut_and_its_agent_told(deployment: Deployment) -> None:
     registration = await deployment.register()
     agent = deployment.make_agent(registration)
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     async with echo_server(deployment.server_socket(registration)):
         holding = asyncio.create_task(agent.run())
         await until_ready(deployment, registration.session)
         _reader, writer = await connect(registration.socket)
         await deployment.desk.end(registration.session, "the user stopped the server")
-        assert await asyncio.wait_for(holding, 1.0) == "the user stopped the server"
+        assert await asyncio.wait_for(holding, 5) == "the user stopped the server"
         assert not registration.socket.exists()
         writer.close()
     with pytest.raises(Refused) as refusal:
         await deployment.make_agent(registration).enrol(
-            token=registration.token, job_id="41", node="node1", evidence={}
+            token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
         )
     assert refusal.value.rule.startswith("enrol.")
 
@@ -150,7 +153,7 @@ async def test_a_cut_ends_open_connections_and_the_session_goes_on(deployment: D
         writer.write(b"GET / HTTP/1.1\r\n")  # not finished: the stream stays open
         await asyncio.sleep(0.1)
         await deployment.client.cut(registration.session, "logged out")
-        assert await asyncio.wait_for(reader.read(), 1.0) == b""
+        assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
         assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
 
@@ -158,7 +161,7 @@ async def test_a_cut_ends_open_connections_and_the_session_goes_on(deployment: D
 async def test_an_agent_of_a_session_that_ended_meanwhile_is_refused(deployment: Deployment) -> None:
     registration = await deployment.register()
     agent = deployment.make_agent(registration)
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     await deployment.desk.end(registration.session, "stopped")
     assert "lane.revoked" in await asyncio.wait_for(agent.run(), 5)
 
@@ -181,11 +184,13 @@ async def test_a_certificate_is_renewed_and_the_session_goes_on(tmp_path: Path) 
     async with echo_server(deployment.server_socket(registration)), deployment.running_agent(registration):
         await until_ready(deployment, registration.session)
         first = deployment.store.get(registration.session)
-        await asyncio.sleep(5)
-        later = deployment.store.get(registration.session)
         assert first is not None
-        assert later is not None
-        assert later.serial != first.serial
+
+        def is_renewed() -> bool:
+            later = deployment.store.get(registration.session)
+            return later is not None and later.serial != first.serial
+
+        await until(is_renewed, 20)
         assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
     await deployment.stop()
 
@@ -202,7 +207,9 @@ async def test_keys_rotate_without_ending_sessions(deployment: Deployment, kind:
         await deployment.start()
         async with asyncio.timeout(10):
             assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
-    enrolled = await deployment.make_agent(waiting).enrol(token=waiting.token, job_id="41", node="node1", evidence={})
+    enrolled = await deployment.make_agent(waiting).enrol(
+        token=waiting.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
+    )
     assert enrolled.user == "bob"
 
 
