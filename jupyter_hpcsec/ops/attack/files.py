@@ -11,6 +11,7 @@ import platform
 import secrets
 import shutil
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -60,7 +61,10 @@ def list_directory(t: Targets) -> str:
 @attempt(Group.FILES, "stat", "Learn size and times of a denied file", NAMES)
 def stat_file(t: Targets) -> str:
     """Ask for the metadata of a file in a denied directory, by its name."""
-    return f"its size is {need(t.denied_file, DENIED_FILE).stat().st_size} bytes"
+    found = need(t.denied_file, DENIED_FILE).stat()
+    if not found.st_size and not stat.S_IMODE(found.st_mode):
+        raise PermissionError(errno.EACCES, "only an empty mask is to be seen")
+    return f"its size is {found.st_size} bytes"
 
 
 @attempt(Group.FILES, "write", "Write to a denied file", FS)
