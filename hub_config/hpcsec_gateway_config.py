@@ -32,3 +32,10 @@ c.HpcsecGateway.attestors = ["scheduler", "munge"]
 
 # The longest wait in the queue: HpcsecSpawnerMixin.start_timeout, and not less.
 c.HpcsecGateway.token_lifetime_s = 3600
+
+# Who may read and write what, and what sessions may do on the network: no session starts without it. Root's, 0644; read
+# anew when it changes. `hpcsec access check` says whether it loads. SITE
+c.HpcsecGateway.policy_file = "/etc/hpcsec/policy.yaml"
+
+# A changed policy ends the sessions of those whose rules it changes, so many seconds after they were told.
+c.HpcsecGateway.policy_grace_s = 600

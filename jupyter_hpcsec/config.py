@@ -60,6 +60,9 @@ class GatewaySettings:
     token_lifetime_s: int
     certificate_lifetime_s: int
     limits: Limits
+    policy_file: Path | None = None
+    """``None``: no access control at all, by ``unsafe_no_access_control``."""
+    policy_grace_s: int = 600
     audit_directory: Path | None = None
     """``None``: ``audit`` in the state directory."""
     audit_checkpoints: Path | None = None
@@ -185,6 +188,36 @@ class HpcsecGateway(Configurable):
         "host, with chattr +a. Default: audit-checkpoints in the state directory.",
     ).tag(config=True)
 
+    policy_file = Unicode(
+        "/etc/hpcsec/policy.yaml",
+        help="Who may read and write what, and what sessions may do on the network: see the admin guide. Owned by root "
+        "or the gateway's user and writable by nobody else. Without a policy that loads, no session starts. It is read "
+        "anew when it changes.",
+    ).tag(config=True)
+
+    policy_grace_s = Integer(
+        600,
+        min=0,
+        help="Seconds for which a session goes on that started under other rules than the policy now gives its user: "
+        "the user is told, then the session ends.",
+    ).tag(config=True)
+
+    unsafe_no_access_control = Bool(
+        False,
+        help="True starts sessions without a policy: they may read and write whatever their user may. policy_file is "
+        "not read then.",
+    ).tag(config=True)
+
+    @validate("policy_file")
+    def _check_policy_file(self, proposal: dict[str, Any]) -> str:
+        path: str = proposal["value"]
+        if not path.startswith("/"):
+            raise TraitError(
+                f"policy_file {path!r} must be an absolute path. To run without access control, say so: "
+                "c.HpcsecGateway.unsafe_no_access_control = True"
+            )
+        return path
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -250,6 +283,8 @@ class HpcsecGateway(Configurable):
             limits=Limits(**limits),
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
+            policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
+            policy_grace_s=self.policy_grace_s,
         )
 
 

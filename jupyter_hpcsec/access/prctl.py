@@ -1,7 +1,10 @@
 """prctl(2): what a process asks of the kernel about itself. No policy here, and nothing about other processes."""
 
+import contextlib
 import ctypes
-import os
+import struct
+
+from jupyter_hpcsec.access.syscalls import call
 
 SET_PDEATHSIG = 1
 """The signal sent to this process when the thread that started it ends."""
@@ -12,10 +15,31 @@ SET_CHILD_SUBREAPER = 36
 SET_NO_NEW_PRIVS = 38
 """1: no program gains rights by being executed; the condition for Landlock and seccomp without root."""
 
+DROP_FROM_BOUNDING_SET, SET_SECUREBITS, AMBIENT = 24, 28, 47
+CLEAR_ALL = 4
+ALL_SECUREBITS = 0b11101111
+"""No privilege comes with the user id 0 or with changing it, none is kept or made ambient; and that is locked."""
+
 
 def prctl(option: int, value: int) -> None:
     """One integer option; OSError as the kernel says."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(word) for word in (value, 0, 0, 0))):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    call("prctl", ctypes.c_int(option), *(ctypes.c_ulong(word) for word in (value, 0, 0, 0)))
+
+
+def drop_capabilities() -> None:
+    """Give up every privilege for good, root's too: none is held, none can be regained by executing anything.
+
+    What can't be taken away without a privilege of its own (the bounding set) is left to no_new_privs.
+    """
+    with contextlib.suppress(PermissionError):
+        prctl(SET_SECUREBITS, ALL_SECUREBITS)
+        for capability in range(64):
+            try:
+                prctl(DROP_FROM_BOUNDING_SET, capability)
+            except PermissionError:
+                raise
+            except OSError:  # no capability of that number: that was all of them
+                break
+    prctl(AMBIENT, CLEAR_ALL)
+    version = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: two words each of effective, permitted, inheritable
+    call("capset", struct.pack("=Ii", version, 0), struct.pack("=6I", *[0] * 6))

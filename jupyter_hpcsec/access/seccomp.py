@@ -1,11 +1,13 @@
-"""A seccomp filter against listening, for what Landlock's network rules leave open.
+"""A seccomp filter for what Landlock leaves open: sockets, listening, and calls that only matter to escape.
 
 Landlock (ABI 7) refuses to bind a TCP socket. Left open are: ``listen`` on a socket that was never bound (the kernel
-picks a port), UDP, MPTCP, SCTP and vsock sockets, and io_uring, which makes sockets without a system call. The filter
-decides on ``socket`` by its arguments, which no other thread can change. It can't see what kind of socket ``listen``
-is about and hands that call to the listen guard outside the sandbox (seccomp_unotify(2)).
+picks a port), UDP, MPTCP, SCTP and vsock sockets, connecting by sending (``MSG_FASTOPEN``), and io_uring, which makes
+sockets without a system call. The filter decides on ``socket`` by its arguments, which no other thread can change. It
+can't see what kind of socket ``listen`` is about and hands that call to the listen guard outside the sandbox
+(seccomp_unotify(2)).
 
-It is a filter for this one purpose, not a general reduction of the kernel's surface.
+It is no general reduction of the kernel's surface: scientific software uses odd calls. Refused besides is what no such
+software uses without privilege, and what has let programs out of sandboxes: see ``REFUSED``.
 Source: Linux ``include/uapi/linux/{seccomp,filter,audit}.h``, seccomp(2).
 """
 
@@ -17,6 +19,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Unavailable
 
 SET_MODE_FILTER = 1
@@ -35,22 +38,44 @@ IF_EQUAL, IF_AT_LEAST, IF_ANY_BIT = 0x15, 0x35, 0x45
 SOCK_TYPE_MASK = 0xF  # above it are SOCK_CLOEXEC and SOCK_NONBLOCK (net/socket.c)
 
 
+MSG_FASTOPEN = 0x20000000
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+"""Typing into a terminal in another program's name; both stay what they are on every architecture here."""
+
+
 @dataclass(frozen=True)
 class Machine:
-    """System call numbers of one architecture. From ``first_foreign`` on, numbers are of another calling convention."""
+    """System call numbers of one architecture. From ``first_foreign`` on, numbers are of another calling convention.
+
+    ``refused``: mount and its family, other namespaces, files by handle, kernel modules, kexec, bpf, userfaultfd.
+    """
 
     audit: int
     socket: int
     listen: int
     seccomp: int
-    io_uring_setup: int = 425
+    sendto: int
+    sendmsg: int
+    sendmmsg: int
+    ioctl: int
+    refused: tuple[int, ...]
     first_foreign: int = 0xFFFFFFFF
 
 
+IO_URING = (425, 426, 427)
+REFUSED = (428, 429, 430, 431, 432, 433, 442, 467)
+"""open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr, open_tree_attr: the same everywhere."""
+
 MACHINES = {
-    "x86_64": Machine(audit=0xC000003E, socket=41, listen=50, seccomp=317, first_foreign=0x40000000),
-    "aarch64": Machine(audit=0xC00000B7, socket=198, listen=201, seccomp=277),
-}
+    "x86_64": Machine(
+        audit=0xC000003E, socket=41, listen=50, seccomp=317, sendto=44, sendmsg=46, sendmmsg=307, ioctl=16,
+        refused=(155, 165, 166, 175, 176, 246, 304, 308, 313, 320, 321, 323, *REFUSED), first_foreign=0x40000000,
+    ),
+    "aarch64": Machine(
+        audit=0xC00000B7, socket=198, listen=201, seccomp=277, sendto=206, sendmsg=211, sendmmsg=269, ioctl=29,
+        refused=(39, 40, 41, 104, 105, 106, 265, 268, 273, 280, 282, 294, *REFUSED),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,15 +97,83 @@ def machine(name: str | None = None) -> Machine:
     return MACHINES[name]
 
 
-def listen_filter(numbers: Machine, *, udp: bool = False) -> tuple[Instruction, ...]:
-    """The filter as labelled instructions. ``udp`` leaves UDP sockets to the session.
+def session_filter(numbers: Machine, bind: Bind) -> tuple[Instruction, ...]:
+    """The filter as labelled instructions.
 
     1. A system call of another architecture or calling convention (32-bit programs): kill, its numbers mean others.
     2. io_uring: no such system call, as on kernels without it; programs fall back.
-    3. ``listen``: ask the guard.
+    3. ``listen``: ask the guard, where nothing may listen.
     4. A second guard (``seccomp`` with a listener of its own) could answer for ours: busy, as kernels say anyway.
-    5. ``socket``: unix and netlink as they are; IPv4 and IPv6 for TCP alone; of any other family: not supported.
+    5. ``socket``: unix and netlink as they are; IPv4 and IPv6 for TCP, for UDP where that is allowed, for everything in
+       a network of the session's own; of any other family: not supported.
+    6. Sending that connects: refused, but in a network of the session's own.
+    7. Typing into the terminal of another program, and ``Machine.refused``: refused.
     """
+    asks, is_private = is_guarded(bind), bind is Bind.PRIVATE
+    fastopen = {} if is_private else {numbers.sendto: "flags3", numbers.sendmmsg: "flags3", numbers.sendmsg: "flags2"}
+    return (
+        Instruction(LOAD, OFFSET_ARCH),
+        Instruction(IF_EQUAL, numbers.audit, no="kill"),
+        Instruction(LOAD, OFFSET_NR),
+        Instruction(IF_AT_LEAST, numbers.first_foreign, yes="kill"),
+        Instruction(IF_EQUAL, numbers.socket, yes="socket"),
+        *([Instruction(IF_EQUAL, numbers.listen, yes="ask")] if asks else []),
+        *([Instruction(IF_EQUAL, numbers.seccomp, yes="seccomp")] if asks else []),
+        *(Instruction(IF_EQUAL, number, yes=label) for number, label in fastopen.items()),
+        Instruction(IF_EQUAL, numbers.ioctl, yes="ioctl"),
+        *(Instruction(IF_EQUAL, number, yes="absent") for number in IO_URING),
+        *(Instruction(IF_EQUAL, number, yes="denied") for number in numbers.refused),
+        Instruction(RETURN, RET_ALLOW),
+        *(_second_guard() if asks else ()),
+        *(_connecting(2, "flags2") + _connecting(3, "flags3") if fastopen else ()),
+        Instruction(LOAD, OFFSET_ARGS[1], label="ioctl"),
+        Instruction(IF_EQUAL, TIOCSTI, yes="denied"),
+        Instruction(IF_EQUAL, TIOCLINUX, yes="denied", no="allow"),
+        *_sockets(bind),
+        Instruction(RETURN, RET_ALLOW, label="allow"),
+        Instruction(RETURN, RET_USER_NOTIF, label="ask"),
+        Instruction(RETURN, RET_ERRNO | errno.EACCES, label="refused"),
+        Instruction(RETURN, RET_ERRNO | errno.EPERM, label="denied"),
+        Instruction(RETURN, RET_ERRNO | errno.EAFNOSUPPORT, label="unsupported"),
+        Instruction(RETURN, RET_ERRNO | errno.ENOSYS, label="absent"),
+        Instruction(RETURN, RET_ERRNO | errno.EBUSY, label="busy"),
+        Instruction(RETURN, RET_KILL_PROCESS, label="kill"),
+    )
+
+
+def is_guarded(bind: Bind) -> bool:
+    """Whether the listen guard is asked about each ``listen``."""
+    return bind in {Bind.NONE, Bind.UNSAFE_UDP}
+
+
+def _second_guard() -> tuple[Instruction, ...]:
+    return (
+        Instruction(LOAD, OFFSET_ARGS[0], label="seccomp"),
+        Instruction(IF_EQUAL, SET_MODE_FILTER, no="allow"),
+        Instruction(LOAD, OFFSET_ARGS[1]),
+        Instruction(IF_ANY_BIT, FLAG_NEW_LISTENER, yes="busy", no="allow"),
+    )
+
+
+def _connecting(argument: int, label: str) -> tuple[Instruction, ...]:
+    return (
+        Instruction(LOAD, OFFSET_ARGS[argument], label=label),
+        Instruction(IF_ANY_BIT, MSG_FASTOPEN, yes="refused", no="allow"),
+    )
+
+
+def _sockets(bind: Bind) -> tuple[Instruction, ...]:
+    internet = "allow" if bind is Bind.PRIVATE else "internet"
+    family = (
+        Instruction(LOAD, OFFSET_ARGS[0], label="socket"),
+        Instruction(IF_EQUAL, socket.AF_UNIX, yes="allow"),
+        Instruction(IF_EQUAL, socket.AF_NETLINK, yes="allow"),
+        Instruction(IF_EQUAL, socket.AF_INET, yes=internet),
+        Instruction(IF_EQUAL, socket.AF_INET6, yes=internet, no="unsupported"),
+    )
+    if bind is Bind.PRIVATE:
+        return family
+    udp = bind in {Bind.UNSAFE_UDP, Bind.UNSAFE_ALLOW}
     datagram = [Instruction(IF_EQUAL, socket.SOCK_DGRAM, yes="udp")] if udp else []
     # IPPROTO_UDPLITE is another protocol of the same type; only 0 and UDP itself are meant
     udp_protocols = [
@@ -89,23 +182,7 @@ def listen_filter(numbers: Machine, *, udp: bool = False) -> tuple[Instruction, 
         Instruction(IF_EQUAL, socket.IPPROTO_UDP, yes="allow", no="refused"),
     ]
     return (
-        Instruction(LOAD, OFFSET_ARCH),
-        Instruction(IF_EQUAL, numbers.audit, no="kill"),
-        Instruction(LOAD, OFFSET_NR),
-        Instruction(IF_AT_LEAST, numbers.first_foreign, yes="kill"),
-        Instruction(IF_EQUAL, numbers.socket, yes="socket"),
-        Instruction(IF_EQUAL, numbers.listen, yes="ask"),
-        Instruction(IF_EQUAL, numbers.seccomp, yes="seccomp"),
-        Instruction(IF_EQUAL, numbers.io_uring_setup, yes="absent", no="allow"),
-        Instruction(LOAD, OFFSET_ARGS[0], label="seccomp"),
-        Instruction(IF_EQUAL, SET_MODE_FILTER, no="allow"),
-        Instruction(LOAD, OFFSET_ARGS[1]),
-        Instruction(IF_ANY_BIT, FLAG_NEW_LISTENER, yes="busy", no="allow"),
-        Instruction(LOAD, OFFSET_ARGS[0], label="socket"),
-        Instruction(IF_EQUAL, socket.AF_UNIX, yes="allow"),
-        Instruction(IF_EQUAL, socket.AF_NETLINK, yes="allow"),
-        Instruction(IF_EQUAL, socket.AF_INET, yes="internet"),
-        Instruction(IF_EQUAL, socket.AF_INET6, yes="internet", no="unsupported"),
+        *family,
         Instruction(LOAD, OFFSET_ARGS[1], label="internet"),
         Instruction(AND, SOCK_TYPE_MASK),
         *datagram,
@@ -114,13 +191,6 @@ def listen_filter(numbers: Machine, *, udp: bool = False) -> tuple[Instruction, 
         Instruction(IF_EQUAL, 0, yes="allow"),
         Instruction(IF_EQUAL, socket.IPPROTO_TCP, yes="allow", no="refused"),
         *(udp_protocols if udp else []),
-        Instruction(RETURN, RET_ALLOW, label="allow"),
-        Instruction(RETURN, RET_USER_NOTIF, label="ask"),
-        Instruction(RETURN, RET_ERRNO | errno.EACCES, label="refused"),
-        Instruction(RETURN, RET_ERRNO | errno.EAFNOSUPPORT, label="unsupported"),
-        Instruction(RETURN, RET_ERRNO | errno.ENOSYS, label="absent"),
-        Instruction(RETURN, RET_ERRNO | errno.EBUSY, label="busy"),
-        Instruction(RETURN, RET_KILL_PROCESS, label="kill"),
     )
 
 
@@ -137,23 +207,24 @@ def assemble(program: tuple[Instruction, ...]) -> bytes:
     )
 
 
-def install(program: bytes, numbers: Machine) -> int:
-    """Apply the filter to the calling thread for good; returns the descriptor on which the guard is asked.
+def install(program: bytes, numbers: Machine, *, asks: bool = True) -> int:
+    """Apply the filter to the calling thread for good; returns the descriptor on which the guard is asked, else 0.
 
     The caller has set no_new_privs. ``Unavailable`` when the kernel refuses, for one because an outer sandbox already
     has a guard of its own.
     """
     instructions = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
-    flags = FLAG_SPEC_ALLOW | FLAG_NEW_LISTENER
+    flags = FLAG_SPEC_ALLOW | (FLAG_NEW_LISTENER if asks else 0)
     libc = ctypes.CDLL(None, use_errno=True)
     # Newest first: while the guard works only a fatal signal interrupts a call (Linux 5.19), so that none runs twice.
     # Speculation stays as it is: the session's processes share a user and keep no secret from each other.
-    for candidate in (flags | FLAG_WAIT_KILLABLE_RECV, flags):
+    for candidate in (flags | FLAG_WAIT_KILLABLE_RECV, flags) if asks else (flags,):
         result = int(libc.syscall(ctypes.c_long(numbers.seccomp), SET_MODE_FILTER, ctypes.c_ulong(candidate), header))
         if result >= 0:
-            os.set_inheritable(result, False)
+            if asks:
+                os.set_inheritable(result, False)
             return result
         if (number := ctypes.get_errno()) != errno.EINVAL:
             break
-    raise Unavailable(f"The kernel refused the seccomp filter against listening: {os.strerror(number)}.")
+    raise Unavailable(f"The kernel refused the seccomp filter: {os.strerror(number)}.")

@@ -55,6 +55,17 @@ class Mask(StrEnum):
     """Readable inside a writable root."""
 
 
+class Make(StrEnum):
+    """What lies at a root's path."""
+
+    PLACE = "place"
+    """What lies there on the node, or at the root's ``source``."""
+    MEMORY = "memory"
+    """An empty file system in memory, of this session alone."""
+    TERMINALS = "terminals"
+    """Terminals of this session alone (devpts)."""
+
+
 T = TypeVar("T")
 Path = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^/")]
 Name = Annotated[str, Meta(max_length=255)]
@@ -119,6 +130,16 @@ class Root(_Value, frozen=True, kw_only=True):
     required: bool = False
     devices: bool = False
     """Holds device nodes whose ioctls are needed (terminals, GPUs)."""
+    source: Annotated[str, Meta(max_length=4096, pattern=r"^(/|$)")] = ""
+    """Another place of the node that is shown here; empty: the one of the same path."""
+    make: Make = Make.PLACE
+
+
+class Link(_Value, frozen=True, kw_only=True):
+    """A symbolic link on the way to a root, made anew."""
+
+    path: Path
+    target: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class Masked(_Value, frozen=True, kw_only=True):
@@ -139,6 +160,13 @@ class Plan(_Value, frozen=True, kw_only=True):
     network: Network
     roots: tuple[Root, ...]
     masks: tuple[Masked, ...] = ()
+    links: tuple[Link, ...] = ()
+    namespaces: bool = True
+    """The session gets a mount namespace of its own. Without: masks are those that the node's root prepared."""
+    temporary: Annotated[str, Meta(max_length=4096, pattern=r"^(/|$)")] = ""
+    """Where ``TMPDIR`` points when the session can't have a ``/tmp`` of its own."""
+    notes: tuple[Annotated[str, Meta(max_length=5000)], ...] = ()
+    """What of the policy has no effect on this node, and why."""
 
 
 def encode(value: Resolved | Plan) -> bytes:

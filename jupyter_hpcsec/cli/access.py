@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import msgspec
 from jupyter_hpcsec.access.policy_schema import schema_text
 from jupyter_hpcsec.access.values import Right, Subject
 from jupyter_hpcsec.ops import access_commands as commands
+from jupyter_hpcsec.ops import access_run
+from jupyter_hpcsec.ops.console import Console
 
 EXIT_STATUS = (
     "Exit status: 0 when it holds or is allowed, 1 when it does not or something failed, 2 for wrong arguments."
@@ -59,6 +62,15 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
     """It has no arguments."""
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", required=True, metavar="USER", help="whose rules; root becomes that user first")
+    _add_subject(parser)
+    _add_policy(parser)
+    parser.add_argument("--show", action="store_true", help="say what is enforced (on stderr) before the command runs")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
+    parser.epilog = "Exit status: the command's own; 126 with one sentence when its sandbox can't be enforced here."
 
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +134,15 @@ def _diff(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_command(args: argparse.Namespace) -> int:
+    command = access_run.words(args.words)
+    if not command:
+        print("hpcsec access run: no command; write it behind --", file=sys.stderr)
+        return 2
+    wish = access_run.Run(args.policy, _subject(args, args.user), command, says=args.show)
+    return access_run.run(wish, os.environ, Console(sys.stderr))
+
+
 def _schema(_: argparse.Namespace) -> int:
     print(schema_text(), end="")
     return 0
@@ -134,6 +155,7 @@ ACTIONS: dict[str, Action] = {
     "explain": ("say whether a user may use a path, and by which rule and line", _add_explain, _explain),
     "plan": ("show all that a user may do", _add_plan, _plan),
     "diff": ("show what one policy gives and takes beside another", _add_diff, _diff),
+    "run": ("run a command as a session of a user would, to try a policy", _add_run, _run_command),
     "schema": ("print the JSON Schema of policies, for editors", _add_schema, _schema),
 }
 """Name -> help, arguments, what to do."""

@@ -12,13 +12,18 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+import msgspec
+
+from jupyter_hpcsec.access.values import Subject
 from jupyter_hpcsec.errors import Malformed, Refused
+from jupyter_hpcsec.hub.policies import Policies, meaning
+from jupyter_hpcsec.hub.revision import encode_subject
 from jupyter_hpcsec.identity.authority import parse_client, server_name
 from jupyter_hpcsec.identity.enrolment import Enroller, EnrolRequest, WaitingSession
 from jupyter_hpcsec.identity.keys import KINDS, KeyRing
 from jupyter_hpcsec.identity.tokens import JobClaims, mint
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.broker import Peer
+from jupyter_hpcsec.tunnel.broker import NoAccess, Peer
 from jupyter_hpcsec.tunnel.session import Session, State
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tls import server_context
@@ -39,12 +44,14 @@ class IdentityBroker:
         keyring: KeyRing,
         enroller: Enroller,
         store: Store,
+        policies: Policies,
         issuer: str,
         token_lifetime_s: int,
         certificate_lifetime_s: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keyring, self._enroller, self._store, self._issuer = keyring, enroller, store, issuer
+        self._policies = policies
         self._token_lifetime_s, self._certificate_lifetime_s = token_lifetime_s, certificate_lifetime_s
         self._clock = clock
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -74,6 +81,41 @@ class IdentityBroker:
 
         contexts[current].sni_callback = choose
         self._contexts, self._current, self._made_at = contexts, current, float(now)
+
+    # Access
+
+    async def admit(self, session: Session) -> None:
+        """Whether the policy has anything for this user, by what the hub knows; the node's word comes later."""
+        subject = Subject(
+            user=session.user,
+            uid=session.uid,
+            gid=session.uid,  # no rule is chosen by it
+            home=session.home,
+            groups=session.groups,
+            project=session.project,
+        )
+        (await self._policies.rules()).resolve(subject)
+
+    def _subject(self, session: Session, account: m.Account | None) -> Subject:
+        """Whom the session is for. Steps: 1 the node says; 2 the home is the hub's, for rules are made of it; 3 all
+        groups together, since either side may know one that a rule denies something to.
+        """
+        if account is None:  # 1
+            raise Refused("enrol.account", "The node's jupyter-hpcsec is older than the gateway's; update the nodes.")
+        if account.home != session.home:  # 2
+            raise Refused(
+                "enrol.account",
+                f"Your home directory is {session.home} for the hub and {account.home} on the node; rules about homes "
+                "would mean two things. Ask your administrators.",
+            )
+        return Subject(
+            user=session.user,
+            uid=session.uid,
+            gid=account.gid,
+            home=account.home,
+            groups=tuple(sorted({*session.groups, *account.groups})),  # 3
+            project=session.project,
+        )
 
     # Tokens and certificates
 
@@ -122,6 +164,15 @@ class IdentityBroker:
             )
         jti_used = self._store.jti_used(claims.jti)
         checked = await self._enroller.check(request, waiting, jti_used=jti_used, now=now)
+        if session is None:
+            raise AssertionError("BUG: an enrolment without a session passed its checks")
+        try:
+            rules = await self._policies.rules()
+            # from here to the claim nothing is awaited: a policy that changes meanwhile finds the session in the store
+            subject = self._subject(session, message.account)
+            resolved = rules.resolve(subject)
+        except Refused as error:
+            raise NoAccess(session.id, error.rule, error.reason) from error
         bounded = replace(checked, ends_at=min(checked.ends_at, now + self._certificate_lifetime_s))
         issued = self._enroller.issue(bounded, now)  # issued before step 7, handed out only after it
         enrolled, launch = self._store.claim(
@@ -132,6 +183,8 @@ class IdentityBroker:
             ends_at=checked.ends_at,
             token_expires=claims.expires,
             now=now,
+            subject=encode_subject(subject),
+            access=meaning(resolved),
         )
         return m.Enrolled(
             certificate=issued.certificate_der,
@@ -139,7 +192,7 @@ class IdentityBroker:
             session=enrolled.id,
             user=enrolled.user,
             server=enrolled.server,
-            launch=launch,
+            launch={**launch, "access": msgspec.to_builtins(resolved)},
             now=now,
             not_after=issued.not_after,
             ends_at=enrolled.ends_at,
@@ -194,7 +247,8 @@ class IdentityBroker:
         return self.keys(now)
 
     def reload(self) -> None:
-        """Read the keys anew, after a rotation by another process."""
+        """Read the keys anew, after a rotation by another process, and the policy."""
+        self._policies.forget()
         self._keyring.reload()
         self._contexts = {}
 
@@ -208,4 +262,5 @@ class IdentityBroker:
             "attestors": list(self._enroller.attestors),
             "keys": self.keys(now),
             "revocations": len(self._store.revocations()),
+            "policy": self._policies.status(),
         }

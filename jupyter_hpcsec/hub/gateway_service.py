@@ -1,7 +1,7 @@
 """The gateway as a process: reads its configuration, builds the parts, serves until it is told to stop.
 
 The hub may start it as a managed service, or systemd may; it needs nothing of either but its configuration file.
-SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), SIGHUP reads the keys anew.
+SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), SIGHUP reads keys and policy anew.
 """
 
 import asyncio
@@ -17,12 +17,15 @@ from traitlets.config import Config
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
+from jupyter_hpcsec.access.policy import parse
 from jupyter_hpcsec.audit.kinds import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
+from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
+from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
     MungeAttestor,
@@ -95,6 +98,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         token_life_s=settings.token_lifetime_s,
     )
     store = Store(settings.state_directory / "sessions.sqlite")
+    policies = make_policies(settings, log)
     enroller = Enroller(
         keyring,
         make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
@@ -106,6 +110,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         keyring=keyring,
         enroller=enroller,
         store=store,
+        policies=policies,
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -118,6 +123,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
     )
+    revision = Revision(policies, store, registry, grace_s=settings.policy_grace_s, log=log)
     desk = Desk(
         registry,
         broker,
@@ -155,9 +161,11 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         )
         if "none" in settings.attestors:
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
+        if settings.policy_file is None:
+            log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
         if ready:
             ready.set()
-        await stop.wait()
+        await _until_stopped(stop, revision)
         log.info("stopping; sessions stay and are taken back by the next gateway")
         auditor.note(GatewayStopped())
     finally:
@@ -180,13 +188,31 @@ async def _flush(auditor: Auditor, counters: Counters) -> None:
         auditor.flush(counters.snapshot())
 
 
+def make_policies(settings: GatewaySettings, log: logging.Logger) -> Policies:
+    """Where rules come from, by the configuration."""
+    return UnsafeNoPolicy() if settings.policy_file is None else PolicyFile(settings.policy_file, parse, log)
+
+
+async def _until_stopped(stop: asyncio.Event, revision: Revision) -> None:
+    """Wait for a signal; a gateway that can't revoke any more stops with the fault's trace instead of going on."""
+    waits = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(revision.run())}
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in done:
+            await wait
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
 def _heed_signals(broker: IdentityBroker, log: logging.Logger) -> asyncio.Event:
     """The event that SIGTERM and SIGINT set. Before the port is open: whoever sees that it is may send a signal."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
     def reload() -> None:
-        log.info("reading the keys anew")
+        log.info("reading the keys and the policy anew")
         try:
             broker.reload()
         except HpcsecError as error:

@@ -4,7 +4,7 @@ The client itself is ``tunnel.admin.AdminClient``; this adds patience and nothin
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,16 @@ class Admin(Protocol):
     """The calls that a spawner makes; ``AdminClient`` has them all."""
 
     async def register(
-        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+        self,
+        *,
+        user: str,
+        server: str,
+        uid: int,
+        lifetime_s: int,
+        launch: Mapping[str, Any],
+        home: str,
+        groups: Sequence[str] = (),
+        project: str = "",
     ) -> Registration:
         """A new session, waiting for its job."""
 

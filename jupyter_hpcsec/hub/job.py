@@ -18,18 +18,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jupyter_hpcsec.access.sandbox import requirements
+from jupyter_hpcsec.access.values import Plan, Resolved, digest
 from jupyter_hpcsec.errors import HpcsecError
+from jupyter_hpcsec.hub.account import on_this_node
 from jupyter_hpcsec.hub.credentials import JobCredentials, evidence
 from jupyter_hpcsec.hub.job_environment import JobEnvironment
+from jupyter_hpcsec.hub.node_plan import plan_for, why_no_namespaces
 from jupyter_hpcsec.hub.processes import become_subreaper, kill_descendants, reap
 from jupyter_hpcsec.hub.readiness import wait_until_ready
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory, runtime_directory
 from jupyter_hpcsec.hub.server_plan import parse_launch, program, server_arguments, server_environment
 from jupyter_hpcsec.hub.server_process import ServerProcess, start_server
+from jupyter_hpcsec.hub.session_files import write_access, write_facts, write_stale
 from jupyter_hpcsec.identity.authority import server_name
 from jupyter_hpcsec.identity.tokens import unverified_session
 from jupyter_hpcsec.tunnel.agent import Agent
-from jupyter_hpcsec.tunnel.messages import Enrolled
+from jupyter_hpcsec.tunnel.messages import Account, Enrolled
 from jupyter_hpcsec.tunnel.session import State
 
 STOP_GRACE_S = 10.0
@@ -53,7 +57,9 @@ class Outcome:
 class Tunnel(Protocol):
     """What the job needs of ``tunnel.agent.Agent``."""
 
-    async def enrol(self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str]) -> Enrolled:
+    async def enrol(
+        self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str], account: Account
+    ) -> Enrolled:
         """Trade the token for a certificate."""
 
     async def run(self) -> str:
@@ -81,6 +87,7 @@ def dial_out(
         hub_api_socket=directory.hub_socket,
         server_name=lambda authority: server_name(hashlib.sha256(authority).hexdigest()),
         log=log,
+        on_stale=lambda stale: write_stale(directory, stale),
     )
 
 
@@ -128,7 +135,13 @@ class Job:
         tunnel = self.tunnel(self.job, credentials, directory, self.log)
         proof = evidence(unverified_session(self.job.token), credentials.fingerprint(), self.log)
         self.log.info("job %s on %s asks for its session", self.job.job_id, self.job.node)
-        enrolled = await tunnel.enrol(token=self.job.token, job_id=self.job.job_id, node=self.job.node, evidence=proof)
+        enrolled = await tunnel.enrol(
+            token=self.job.token,
+            job_id=self.job.job_id,
+            node=self.job.node,
+            evidence=proof,
+            account=on_this_node(self.environment),
+        )
         self.log.info("enrolled: session %s of %s", enrolled.session, enrolled.user)
         async with self._held(tunnel):
             try:
@@ -170,20 +183,24 @@ class Job:
     async def _serve(self, tunnel: Tunnel, enrolled: Enrolled, directory: RuntimeDirectory) -> Outcome:
         """Start the server, say when it is ready, and wait for its end; ended gently also when this is cancelled."""
         launch = parse_launch(enrolled.launch)
-        requirements(launch.listeners)
-        await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
         environment = server_environment(self.environment, launch, directory)
+        plan = await self._plan(launch.access, environment, directory)
+        await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
+        write_access(directory, launch.access, {})  # before the server asks for it; again with the receipt
         argv = server_arguments(launch, directory, is_root=os.geteuid() == 0)
         server = await start_server(
             [program(argv[0], environment.get("PATH", os.defpath), Path(sys.executable).parent), *argv[1:]],
             environment,
-            listeners=launch.listeners,
+            plan=plan,
             umask=self.umask,
             on_refused=lambda pid: self.log.warning("process %d was refused to listen on the network", pid),
         )
         try:
             asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, lambda: reap(but=server.pid))
+            server.receipt |= {"rules": digest(launch.access)}
+            self.log.info("enforced: %s", json.dumps(server.receipt, sort_keys=True, separators=(",", ":")))
             write_facts(directory, self.job, enrolled, server.receipt)
+            write_access(directory, launch.access, server.receipt)
             await self._wait_ready(tunnel, server, directory, launch.base_url)
             return describe_end(await server.wait())
         finally:
@@ -191,6 +208,15 @@ class Job:
             await server.terminate(self.grace_s)
             asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
             server.close()
+
+    async def _plan(self, access: Resolved, environment: Mapping[str, str], directory: RuntimeDirectory) -> Plan:
+        """What the kernel shall enforce here; ``Unavailable`` when it can't."""
+        why_not = await why_no_namespaces() if access.policy else ""
+        if why_not:
+            self.log.warning("this node gives the session no namespaces: %s", why_not)
+        plan = await plan_for(access, environment, directory, namespaces=not why_not)
+        requirements(plan)
+        return plan
 
     async def _wait_ready(
         self, tunnel: Tunnel, server: ServerProcess, directory: RuntimeDirectory, base_url: str
@@ -232,23 +258,3 @@ def describe_end(status: int) -> Outcome:
         hint = " It may have run out of memory." if status == -signal.SIGKILL else ""
         return Outcome(SERVER_FAILED, f"The notebook server was ended by {name}.{hint}")
     return Outcome(SERVER_FAILED, f"The notebook server failed with status {status}; the job's log says why.")
-
-
-def write_facts(
-    directory: RuntimeDirectory, job: JobEnvironment, enrolled: Enrolled, receipt: Mapping[str, str | int]
-) -> None:
-    """What the server extension shows to the user. Nothing relies on it: the user could write it, too."""
-    facts = {
-        "user": enrolled.user,
-        "server": enrolled.server,
-        "session": enrolled.session,
-        "job": job.job_id,
-        "node": job.node,
-        "ends_at": min(enrolled.ends_at, job.ends_at or enrolled.ends_at),
-        "endpoints": list(job.endpoints),
-        "ca_pin": hashlib.sha256(job.ca).hexdigest(),
-        "protections": dict(receipt),
-    }
-    descriptor = os.open(directory.session_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(facts, file)

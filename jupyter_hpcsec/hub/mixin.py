@@ -14,6 +14,7 @@ from jupyterhub.utils import wait_for_http_server
 from traitlets import Instance
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed
+from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub import hubtoken
 from jupyter_hpcsec.hub.batch import verify_hub
 from jupyter_hpcsec.hub.batchsystem import JOB_ID
@@ -102,6 +103,9 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
             uid=account.uid,
             lifetime_s=self.lifetime_s(choice),
             launch=self.launch(),
+            home=str(account.home),
+            groups=sorted({*self._hub_groups(), *accounts.group_names(account.groups)}),
+            project=choice.profile.account if choice else "",
         )
         self.session, self.socket = registration.session, str(registration.socket)
         self._token_hash = hubtoken.token_hash(self.orm_spawner, self.api_token)
@@ -130,7 +134,6 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
             "argv": [*self.cmd, *self.get_args()],
             "env": environment,
             "base_url": self.server.base_url,
-            "listeners": self.listeners,
         }
 
     async def wait(self, after: int, timeout_s: float) -> list[Progress]:

@@ -52,15 +52,33 @@ class RuntimeDirectory:
         return self.path / "j"
 
     @property
+    def temporary(self) -> Path:
+        """What the session sees as ``/tmp`` (``access.system``)."""
+        return self.path / "t"
+
+    @property
     def session_file(self) -> Path:
         """What the server extension tells the user about the session."""
         return self.path / "session.json"
 
+    @property
+    def access_file(self) -> Path:
+        """The user's rules, and what of them is enforced, for the server extension."""
+        return self.path / "access.json"
+
+    @property
+    def stale_file(self) -> Path:
+        """Until when the session goes on under rules that have changed; absent while they have not."""
+        return self.path / "stale.json"
+
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:
-    """Where to look for room, best first: the job's own scratch directory, then what every node has."""
+    """Where to look for room, best first: what a session gets anew (``access.system``), the job's scratch directory.
+
+    In the former it can be kept apart from everything that a kernel may write to.
+    """
     named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
-    return [*named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, and ours gets a name of its own
+    return [Path("/tmp"), Path("/dev/shm"), *named]  # noqa: S108 - checked below, and ours gets a name of its own
 
 
 def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:
@@ -114,6 +132,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
             held = hold(directory.path)
             try:
                 directory.jupyter.mkdir(mode=0o700)
+                directory.temporary.mkdir(mode=0o700)
                 yield directory
             finally:
                 shutil.rmtree(directory.path, ignore_errors=True)

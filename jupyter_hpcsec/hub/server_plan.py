@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 import jupyter_hpcsec
-from jupyter_hpcsec.access.sandbox import Listeners
+from jupyter_hpcsec.access.values import Resolved
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 
@@ -24,6 +26,8 @@ VALUE_LIMIT = 128 * 1024
 
 SESSION_VARIABLE = "JUPYTER_HPCSEC_SESSION"
 """Where the server extension finds the facts of the session (``server.facts``)."""
+ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
+"""And the user's rules (``session_files.write_access``)."""
 
 EXTENSION = Path(jupyter_hpcsec.__file__).parent / "server"
 """Holds the ``jupyter_server_config.d`` that enables the extension."""
@@ -33,7 +37,7 @@ DEFAULT_PORT = 8888
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _BASE_URL = re.compile(r"/(?:[A-Za-z0-9@._~!$'()*+,=:%-]+/)*")
-_FIELDS = {"argv", "env", "base_url", "listeners"}
+_FIELDS = {"argv", "env", "base_url", "access"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Launch:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     base_url: str
-    listeners: Listeners = Listeners.NONE
+    access: Resolved
+    """What the user may do, as the gateway resolved it."""
 
 
 def parse_launch(launch: Mapping[str, Any]) -> Launch:
@@ -71,12 +76,14 @@ def parse_launch(launch: Mapping[str, Any]) -> Launch:
     base_url = launch.get("base_url")
     if not isinstance(base_url, str) or not _BASE_URL.fullmatch(base_url):
         raise Malformed("The launch's base_url is not a path that begins and ends with '/'.")
-    # 5. What may listen: one of three words.
+    # 5. The user's rules: nothing starts without.
     try:
-        listeners = Listeners(launch.get("listeners", Listeners.NONE))
-    except ValueError as error:
-        raise Malformed(f"The launch's listeners is none of {', '.join(Listeners)}.") from error
-    return Launch(argv=tuple(argv), env=dict(env), base_url=base_url, listeners=listeners)
+        access = msgspec.convert(launch.get("access"), Resolved)
+    except msgspec.ValidationError as error:
+        raise Malformed(
+            f"The launch's access is not rules of this version ({error}); update gateway or node."
+        ) from error
+    return Launch(argv=tuple(argv), env=dict(env), base_url=base_url, access=access)
 
 
 def _is_word(value: object) -> bool:
@@ -124,6 +131,7 @@ def server_environment(base: Mapping[str, str], launch: Launch, directory: Runti
             filter(None, [str(EXTENSION), {**env, **launch.env}.get("JUPYTER_CONFIG_PATH")])
         ),
         SESSION_VARIABLE: str(directory.session_file),
+        ACCESS_VARIABLE: str(directory.access_file),
     }
 
 

@@ -15,8 +15,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from jupyter_hpcsec.access.channel import PACKET_LIMIT, send_plan
 from jupyter_hpcsec.access.guard import ListenGuard
-from jupyter_hpcsec.access.sandbox import PACKET_LIMIT, Listeners, arguments
+from jupyter_hpcsec.access.sandbox import arguments
+from jupyter_hpcsec.access.values import Plan
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
 SANDBOX_LIMIT_S = 60.0
@@ -92,33 +94,37 @@ async def start_server(
     argv: Sequence[str],
     env: Mapping[str, str],
     *,
-    listeners: Listeners,
+    plan: Plan,
     umask: int = -1,
     cwd: Path | None = None,
     on_refused: Callable[[int], None] = lambda pid: None,
     limit_s: float = SANDBOX_LIMIT_S,
+    interactive: bool = False,
 ) -> ServerProcess:
-    """Start ``argv`` in its sandbox and return once it runs as itself.
+    """Start ``argv`` in the sandbox that ``plan`` describes and return once it runs as itself.
 
     ``umask`` is what the user's files get, -1 for this process's; ``on_refused`` gets the pid of each process that was
-    refused to listen. When the sandbox does not hold or the program can't be started, nothing runs: ``Unavailable``.
+    refused to listen; ``interactive`` leaves the program this process's input and terminal. When the sandbox does not
+    hold or the program can't be started, nothing runs: ``Unavailable``.
     """
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     near.setblocking(False)
     with near, far:
         process = subprocess.Popen(  # noqa: ASYNC220 - a fork and an exec, milliseconds
-            [sys.executable, *arguments(far.fileno(), os.getpid(), listeners, argv)],
-            env=dict(env),
+            [sys.executable, *arguments(far.fileno(), os.getpid(), argv)],
+            env={},  # the program's comes with the plan: no variable has a say before the sandbox is on
             cwd=cwd,
             umask=umask,
-            stdin=subprocess.DEVNULL,
+            stdin=None if interactive else subprocess.DEVNULL,
             pass_fds=[far.fileno()],
-            start_new_session=True,
+            start_new_session=not interactive,
         )
         far.close()
         server = ServerProcess(process, asyncio.get_running_loop())
         try:
             async with asyncio.timeout(limit_s):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it ended: what it said is read below
+                    send_plan(near, plan, env)
                 await _follow(near, server, on_refused)
         except BaseException as error:
             process.kill()
@@ -156,7 +162,8 @@ async def _follow(channel: socket.socket, server: ServerProcess, on_refused: Cal
 async def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
     loop = asyncio.get_running_loop()
     while True:
-        with contextlib.suppress(BlockingIOError):
+        # the kernel says once that the other end closed with something unread, then gives what it said before
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
             packet, descriptors, _, _ = socket.recv_fds(channel, PACKET_LIMIT, 1, socket.MSG_CMSG_CLOEXEC)
             return packet, descriptors
         readable = loop.create_future()

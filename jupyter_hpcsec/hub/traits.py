@@ -4,9 +4,8 @@ import os
 import sys
 from typing import Any
 
-from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Integer, List, TraitError, Unicode, default, validate
 
-from jupyter_hpcsec.access.sandbox import Listeners
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.batch import batchspawner
@@ -89,14 +88,6 @@ class SpawnerTraits(BatchSpawnerBase):
     ).tag(config=True)
     exec_prefix = Unicode(
         help="How the hub becomes the user for batch commands: sudo, or nothing when it runs as root (it switches)."
-    ).tag(config=True)
-
-    listeners = Enum(
-        [str(listeners) for listeners in Listeners],
-        str(Listeners.NONE),
-        help="What a session may open on its node's network: 'none'; 'unsafe-udp' allows UDP sockets, for sites whose "
-        "name servers do not answer over TCP; 'unsafe-allow' forbids nothing, for kernels too old to forbid it, where "
-        "sessions do not start otherwise.",
     ).tag(config=True)
 
     @default("exec_prefix")

@@ -19,7 +19,7 @@ from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.ops.browser import Browser
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.notebook import KernelSocket, Output, code_cells, find_example, judge
-from jupyter_hpcsec.ops.protections import as_facts, protections
+from jupyter_hpcsec.ops.protections import as_facts, protections_here
 from jupyter_hpcsec.ops.quickstart import Demo, Settings, run_demo
 from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -176,7 +176,7 @@ def random_blocks(count: int) -> Iterator[bytes]:
 
 async def checked(settings: Settings, console: Console, caller: Mapping[str, str]) -> Report:
     """Run a demo, check it, stop it; never raises an ``HpcsecError``: it is in the report."""
-    report = Report(protections=as_facts(protections(slurm=settings.slurm, root=os.geteuid() == 0)))
+    report = Report(protections=as_facts(protections_here(slurm=settings.slurm)))
 
     async def work(demo: Demo) -> None:
         report.timings["start"] = round(console.elapsed(), 3)

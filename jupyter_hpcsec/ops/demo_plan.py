@@ -64,6 +64,11 @@ class Plan:
         return self.state / "hub" / "login"
 
     @property
+    def policy_file(self) -> Path:
+        """The access policy."""
+        return self.state / "gateway" / "policy.yaml"
+
+    @property
     def hub_socket(self) -> Path:
         """The hub listens here, not on a port: other users of this computer have nothing to connect to."""
         return self.state / "hub" / "hub.sock"
@@ -122,6 +127,7 @@ class Plan:
                 "hub_api_url": self.hub_socket_url + "/hub/api",
                 "attestors": list(self.attestors),
                 "unsafe_no_attestation": "none" in self.attestors,
+                "policy_file": str(self.policy_file),
             }
         }
 

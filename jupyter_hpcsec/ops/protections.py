@@ -1,6 +1,11 @@
 """Which protections are on and off in the quickstart, as sentences: people and ``--check --json`` get the same."""
 
+import os
 from dataclasses import dataclass
+
+from jupyter_hpcsec.access import landlock
+from jupyter_hpcsec.access.mounts import probe
+from jupyter_hpcsec.ops.demo_policy import WANTED_ABI
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,12 @@ ALWAYS_ON = (
     Protection(
         "no-listeners", True, "the kernel refuses your notebook's processes any listening socket (Landlock, seccomp)"
     ),
+    Protection(
+        "file-policy",
+        True,
+        "the kernel lets your notebook write its home, read installed software, and open no other file (Landlock)",
+    ),
+    Protection("connections", True, "your notebook may connect to TCP ports 80 and 443, and nowhere else"),
     Protection("job-token", True, "the job's token is good for one enrolment, and never on a command line"),
     Protection(
         "certificates", True, "each job has its own short-lived certificate, cut off within a second when it ends"
@@ -28,7 +39,6 @@ ALWAYS_ON = (
 
 NEVER_ON = (
     Protection("browser-tls", False, "no TLS between browser and proxy: fine on this computer, not beyond it"),
-    Protection("file-policy", False, "no policy of files yet: a notebook may read and write what its user may"),
     Protection("audit", False, "no audit trail yet"),
 )
 
@@ -58,11 +68,29 @@ AS_ROOT = Protection("unprivileged", False, "you are root, and so is your notebo
 AS_USER = Protection("unprivileged", True, "nothing runs as root")
 
 
-def protections(*, slurm: bool, root: bool) -> tuple[Protection, ...]:
-    """All of them, those that are on first. ``root``: whether the quickstart itself runs as root."""
+OWN_ROOT = Protection("own-root", True, "files that no rule names are not even there (mount namespace)")
+NODES_ROOT = Protection(
+    "own-root", False, "this computer gives you no user namespaces: your notebook sees the names of files it can't open"
+)
+SCOPED = Protection("signals", True, "your notebook can't signal processes outside of it (Landlock)")
+UNSCOPED = Protection(
+    "signals", False, "this kernel is older than Linux 6.12: your notebook can signal your other processes"
+)
+
+
+def protections(*, slurm: bool, root: bool, namespaces: bool, abi: int) -> tuple[Protection, ...]:
+    """All of them, those that are on first. ``root``: whether the quickstart itself runs as root. ``namespaces`` and
+    ``abi`` (of Landlock) are what this computer has.
+    """
     site = CLUSTER_ONLY if slurm else (*LOCAL_ONLY, AS_ROOT if root else AS_USER)
-    found = ALWAYS_ON + NEVER_ON + site
+    here = (OWN_ROOT if namespaces else NODES_ROOT, SCOPED if abi >= WANTED_ABI else UNSCOPED)
+    found = ALWAYS_ON + NEVER_ON + here + site
     return tuple(sorted(found, key=lambda protection: not protection.is_on))
+
+
+def protections_here(*, slurm: bool) -> tuple[Protection, ...]:
+    """Those of a quickstart by this user on this computer."""
+    return protections(slurm=slurm, root=os.geteuid() == 0, namespaces=not probe(), abi=landlock.abi())
 
 
 def as_lines(found: tuple[Protection, ...]) -> list[str]:

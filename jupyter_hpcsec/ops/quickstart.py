@@ -18,14 +18,16 @@ from typing import Any, TypeVar
 
 import httpx
 
+from jupyter_hpcsec.access import landlock
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.demo_plan import Plan, render
+from jupyter_hpcsec.ops.demo_policy import demo_policy
 from jupyter_hpcsec.ops.family import Family, tail
 from jupyter_hpcsec.ops.listeners import listeners
 from jupyter_hpcsec.ops.notebook import find_example
 from jupyter_hpcsec.ops.ports import Claim, public_port
-from jupyter_hpcsec.ops.protections import as_lines, protections
+from jupyter_hpcsec.ops.protections import as_lines, protections_here
 from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.sites import Site, choose_site
 from jupyter_hpcsec.ops.stopping import Stopping
@@ -165,6 +167,7 @@ class Demo:
             directory.mkdir(mode=0o700)
         (plan.state / "hub" / "config.py").write_text(render(plan.hub_config()))
         (plan.state / "gateway" / "config.py").write_text(render(plan.gateway_config()))
+        plan.policy_file.write_text(demo_policy(landlock.abi()))
         example = find_example()
         (plan.state / "home" / example.name).write_bytes(example.read_bytes())
 
@@ -318,7 +321,7 @@ def news(before: Mapping[str, str], sessions: Iterable[Mapping[str, Any]]) -> tu
 
 async def serve(demo: Demo) -> None:
     """A person's session: shows the link, and a new one each time it was used, until a signal comes."""
-    for line in ("", *as_lines(protections(slurm=demo.settings.slurm, root=os.geteuid() == 0)), ""):
+    for line in ("", *as_lines(protections_here(slurm=demo.settings.slurm)), ""):
         demo.console.write(line)
     shown = ""
     states: dict[str, str] = {}

@@ -10,6 +10,7 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from jupyter_hpcsec.errors import HpcsecError
+from jupyter_hpcsec.server.access_handlers import AccessHandler
 from jupyter_hpcsec.server.facts import read_facts
 
 if TYPE_CHECKING:
@@ -40,5 +41,6 @@ class SessionHandler(APIHandler):
 
 def add_handlers(web_app: "ServerWebApplication") -> None:
     """Mount the handlers below the server's base URL."""
-    path = url_path_join(web_app.settings["base_url"], "hpcsec", "api", "session")
-    web_app.add_handlers(".*$", [(path, SessionHandler)])  # type: ignore[no-untyped-call]
+    api = url_path_join(web_app.settings["base_url"], "hpcsec", "api")
+    handlers = [(f"{api}/session", SessionHandler), (f"{api}/access", AccessHandler)]
+    web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,7 +52,16 @@ class AdminControl(Protocol):
     """What the server asks and the gateway does. Errors are ours; ``session.unknown`` refuses an unknown session."""
 
     async def register(
-        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+        self,
+        *,
+        user: str,
+        server: str,
+        uid: int,
+        lifetime_s: int,
+        launch: Mapping[str, Any],
+        home: str,
+        groups: Sequence[str] = (),
+        project: str = "",
     ) -> Registration:
         """Make a waiting session and its job token."""
 
@@ -256,10 +265,31 @@ class AdminClient:
         self._timeout_s = timeout_s
 
     async def register(
-        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+        self,
+        *,
+        user: str,
+        server: str,
+        uid: int,
+        lifetime_s: int,
+        launch: Mapping[str, Any],
+        home: str,
+        groups: Sequence[str] = (),
+        project: str = "",
     ) -> Registration:
-        """Make a waiting session of at most ``lifetime_s`` seconds; ``launch`` is ``{argv, env, base_url}``."""
-        arguments = {"user": user, "server": server, "uid": uid, "lifetime_s": lifetime_s, "launch": dict(launch)}
+        """Make a waiting session of at most ``lifetime_s`` seconds; ``launch`` is ``{argv, env, base_url}``.
+
+        ``groups``, ``project`` and ``home`` are what the policy is asked about; ``Refused`` when it gives no access.
+        """
+        arguments = {
+            "user": user,
+            "server": server,
+            "uid": uid,
+            "lifetime_s": lifetime_s,
+            "launch": dict(launch),
+            "groups": list(groups),
+            "project": project,
+            "home": home,
+        }
         return Registration.from_json(await self._call("register", arguments))
 
     async def bind_job(self, session: str, job_id: str) -> None:

@@ -81,6 +81,7 @@ _Variable = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00=]+\Z")]
 _UrlPath = Annotated[str, Meta(max_length=2048, pattern=r"^/[^\x00-\x20\x7f]*\Z")]
 _SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 _Uid = Annotated[int, Meta(ge=0, le=2**32 - 2)]
+_Directory = Annotated[str, Meta(max_length=4096, pattern=r"^/[^\x00-\x1f\x7f]*\Z")]
 
 
 class _Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -91,7 +92,6 @@ class _Launch(_Arguments, frozen=True, kw_only=True):
     argv: Annotated[list[_Text], Meta(min_length=1, max_length=256)]
     env: Annotated[dict[_Variable, _Text], Meta(max_length=1024)]
     base_url: _UrlPath
-    listeners: Literal["none", "unsafe-udp", "unsafe-allow"] = "none"
 
 
 class _Register(_Arguments, frozen=True, kw_only=True):
@@ -100,6 +100,9 @@ class _Register(_Arguments, frozen=True, kw_only=True):
     uid: _Uid
     lifetime_s: Annotated[int, Meta(ge=1, le=LIFETIME_LIMIT_S)]
     launch: _Launch
+    groups: Annotated[list[_GivenName], Meta(max_length=1024)]
+    project: _Name
+    home: _Directory
 
 
 class _BindJob(_Arguments, frozen=True, kw_only=True):

@@ -9,12 +9,11 @@ import asyncio
 import contextlib
 import logging
 import random
-import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
@@ -22,7 +21,9 @@ from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.hubport import HubApiPort
+from jupyter_hpcsec.tunnel.jobkey import Credentials
 from jupyter_hpcsec.tunnel.lane import Lane
+from jupyter_hpcsec.tunnel.peer import connect_unix
 from jupyter_hpcsec.tunnel.renewal import Renewal
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
@@ -40,27 +41,12 @@ SILENT_HEARTBEATS = 3
 """Heartbeats without an answer after which the control connection counts as dead."""
 
 
-class Credentials(Protocol):
-    """The job's key and certificate, which never touch a disk."""
-
-    def request(self) -> bytes:
-        """The DER of a certificate request for a fresh key, which becomes current with ``install``."""
-
-    def install(self, certificate: bytes) -> None:
-        """Make the key of the last request current, with its certificate (DER)."""
-
-    def certificate_pem(self) -> bytes:
-        """The current certificate."""
-
-    def key_pem(self) -> bytes:
-        """The current key."""
-
-
 class Agent:
     """The node's end of one session.
 
     ``targets`` are the unix sockets that streams may reach, by target name. ``server_name`` gives the name to expect in
     the certificate of a gateway under an authority (DER). ``clock`` gives Unix seconds, ``jitter`` a number in 0 to 1.
+    ``on_stale`` is told when the user's rules have changed, and when they are as they were again.
     """
 
     def __init__(
@@ -75,12 +61,14 @@ class Agent:
         log: logging.Logger,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        on_stale: Callable[[m.Stale], None] = lambda stale: None,
     ) -> None:
         self._endpoints = [parse_endpoint(endpoint) for endpoint in endpoints]
         if not self._endpoints:
             raise Malformed("the job was given no gateway to dial")
         self._authority, self._credentials, self._targets = ca, credentials, dict(targets)
-        self._server_name, self._log = server_name, log
+        self._server_name, self._log, self._on_stale = server_name, log, on_stale
+        self._stale = m.Stale()
         self._clock, self._jitter = clock, jitter
         self._loop = asyncio.get_running_loop()
         self._pool = BufferPool()
@@ -99,14 +87,21 @@ class Agent:
 
     # Enrolment
 
-    async def enrol(self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str]) -> m.Enrolled:
+    async def enrol(
+        self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str], account: m.Account
+    ) -> m.Enrolled:
         """Trade the job token for a certificate, once. ``Refused`` carries the gateway's rule and sentence.
 
         A gateway that can't be reached is tried again until it answers. An answer is final, but for the few that say
         that the batch system does not know yet.
         """
         request = m.Enrol(
-            token=token, request=self._credentials.request(), job_id=job_id, node=node, evidence=dict(evidence)
+            token=token,
+            request=self._credentials.request(),
+            job_id=job_id,
+            node=node,
+            evidence=dict(evidence),
+            account=account,
         )
         answer = await self._ask_to_enrol(request)
         for _ in range(EARLY_TRIES):
@@ -229,6 +224,7 @@ class Agent:
         if not isinstance(message, m.Welcome):
             raise Malformed(f"the gateway began with {type(message).__name__}")
         self._note_time(message.now)
+        self._note_stale(message.stale)
         return max(1, message.heartbeat_s)
 
     @staticmethod
@@ -255,6 +251,8 @@ class Agent:
                 self._log.info("certificate renewed")
             case m.Heartbeat():
                 self._note_time(message.now)
+            case m.Stale():
+                self._note_stale(message)
             case _:
                 raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
 
@@ -268,6 +266,12 @@ class Agent:
                 await stream.send(m.Heartbeat(now=int(self._clock())))
                 pause = min(heartbeat_s, max(1.0, self._renewal.due_at - self._gateway_time()))
                 await asyncio.sleep(pause)
+
+    def _note_stale(self, stale: m.Stale) -> None:
+        if stale != self._stale:
+            self._stale = stale
+            self._log.warning("the session's rules: %s", stale.reason or "as they were when it began")
+            self._on_stale(stale)
 
     def _note_time(self, gateway_now: int) -> None:
         self._gateway_clock = gateway_now - self._loop.time()
@@ -356,7 +360,7 @@ class Agent:
         if lane.is_closed:
             return
         try:
-            plain = _connect_unix(path)
+            plain = connect_unix(path)
         except BlockingIOError:
             if self._loop.time() < until:
                 lane.hold()
@@ -382,14 +386,3 @@ class Agent:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _connect_unix(path: Path) -> socket.socket:
-    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        plain.setblocking(False)
-        plain.connect(str(path))
-    except OSError:
-        plain.close()
-        raise
-    return plain

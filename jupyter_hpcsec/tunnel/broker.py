@@ -4,6 +4,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.tunnel.messages import Enrol, Enrolled, Renewed
 from jupyter_hpcsec.tunnel.session import Session
 
@@ -18,11 +19,22 @@ class Peer:
     certificate: bytes
 
 
+class NoAccess(Refused):
+    """The policy gives the user of ``session`` nothing that could be started: the session is over."""
+
+    def __init__(self, session: str, rule: str, reason: str) -> None:
+        self.session = session
+        super().__init__(rule, reason)
+
+
 class Broker(Protocol):
     """Decides who is who. Every method that refuses raises ``Refused`` with the rule."""
 
     def context(self) -> ssl.SSLContext:
         """The TLS context for new connections."""
+
+    async def admit(self, session: Session) -> None:
+        """Whether a session may be registered for this user; ``Refused`` when the policy has nothing for them."""
 
     def token(self, session: Session, now: int) -> str:
         """The job token of a session that has just been registered."""
@@ -34,7 +46,10 @@ class Broker(Protocol):
         """Whose certificate this is; ``Refused`` if it is not a certificate of this deployment."""
 
     async def enrol(self, message: Enrol, address: str, now: int) -> Enrolled:
-        """Run the steps of an enrolment; ``Refused`` names the one that failed, and nothing has changed."""
+        """Run the steps of an enrolment; ``Refused`` names the one that failed, and nothing has changed.
+
+        ``NoAccess`` when it is the policy that refuses: the caller ends the session.
+        """
 
     async def ends_at(self, session: Session) -> int:
         """The end of an enrolled session's job as it is now, and not before ``session.ends_at``; errors as they come.

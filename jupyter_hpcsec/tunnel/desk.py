@@ -2,7 +2,8 @@
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +17,7 @@ from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.registry import Registry
-from jupyter_hpcsec.tunnel.session import Progress, State
+from jupyter_hpcsec.tunnel.session import Progress, Session, State
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
@@ -55,11 +56,38 @@ class Desk:
         self._counters, self._endpoints, self._log = counters, endpoints, log
 
     async def register(
-        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+        self,
+        *,
+        user: str,
+        server: str,
+        uid: int,
+        lifetime_s: int,
+        launch: Mapping[str, Any],
+        home: str,
+        groups: Sequence[str] = (),
+        project: str = "",
     ) -> Registration:
         """A new session for a job that is about to be submitted, and its job token."""
         self._registry.observer.require()
-        session = self._registry.add(user=user, server=server, uid=uid, lifetime_s=lifetime_s, launch=launch)
+        now = self._registry.now()
+        session = Session(
+            id=secrets.token_hex(16),
+            user=user,
+            server=server,
+            uid=uid,
+            state=State.WAITING,
+            job_id="",
+            node="",
+            created_at=now,
+            ends_at=now + lifetime_s,
+            serial="",
+            reason="",
+            groups=tuple(groups),
+            project=project,
+            home=home,
+        )
+        await self._broker.admit(session)
+        self._registry.add(session, launch)
         try:
             token, ca = self._broker.token(session, self._registry.now()), self._broker.authority()
         except BaseException:

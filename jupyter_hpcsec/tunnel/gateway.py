@@ -7,6 +7,7 @@ back, and the store says who they are.
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from jupyter_hpcsec.audit.kinds import (
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.broker import Broker, Peer
+from jupyter_hpcsec.tunnel.broker import Broker, NoAccess, Peer
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.front import FrontDoor
@@ -141,8 +142,12 @@ class Gateway:
             self._tell_refused(message, address, "enrol.timeout", reason)
             raise Refused("enrol.timeout", reason) from exc
         except HpcsecError as error:
+            if isinstance(error, NoAccess):  # no later enrolment could do better, and the spawn page is to say why
+                self._log.warning("session %s gets no access [%s]: %s", error.session, error.rule, error.reason)
+                self._registry.finish(error.session, error.reason)
             rule = error.rule if isinstance(error, Refused) else f"enrol.{type(error).__name__.lower()}"
-            self._tell_refused(message, address, rule, error.reason)
+            session = error.session if isinstance(error, NoAccess) else ""
+            self._tell_refused(message, address, rule, error.reason, session=session)
             with contextlib.suppress(Unavailable):  # who hangs up on the answer is refused under the same rule
                 await stream.send(m.Denied(rule=rule, reason=error.reason))
             raise Refused(rule, error.reason) from error
@@ -160,9 +165,12 @@ class Gateway:
             self._registry.finish(enrolled.session, "the enrolment could not be recorded; start the server again")
             raise
 
-    def _tell_refused(self, message: m.FromAgent | None, address: str, rule: str, reason: str) -> None:
+    def _tell_refused(
+        self, message: m.FromAgent | None, address: str, rule: str, reason: str, *, session: str = ""
+    ) -> None:
         claimed = message if isinstance(message, m.Enrol) else None
         event = EnrolmentRefused(
+            session=session,
             job=claimed.job_id if claimed else "",
             node=claimed.node if claimed else "",
             source=address,
@@ -203,7 +211,9 @@ class Gateway:
 
     async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live) -> None:
         hello = await control.hello(self._limits.handshake_s)
-        await control.welcome(m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now()))
+        await control.welcome(
+            m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now(), stale=live.stale)
+        )
         self._take_report(peer.session, hello.state, hello.message, {})
         live.port.connected()
         while True:
@@ -266,9 +276,10 @@ class Gateway:
         if state not in (State.ENROLLED, State.STARTING, State.READY, State.ENDED):
             raise Malformed(f"{state!r} is not a state that an agent may report")
         message = printable(message)
+        told = json.dumps(dict(facts), sort_keys=True, separators=(",", ":")) if facts else ""
         if facts:
-            self._log.info("session %s reports (trust: node): %s", session_id, dict(facts))
-        self._registry.observer.note(SessionState(session=session_id, state=state, reason=message), "node")
+            self._log.info("session %s reports (trust: node): %s", session_id, told)
+        self._registry.observer.note(SessionState(session=session_id, state=state, reason=message, facts=told), "node")
         if state == State.ENDED:
             self._registry.finish(session_id, message or "the job ended")
         else:

@@ -22,8 +22,8 @@ PREFIX: Final = 4
 """Bytes of the length before a message."""
 MAX_MESSAGE: Final = 64 * 1024
 """Bytes of one message from an agent, at most."""
-MAX_ENROLLED: Final = 512 * 1024
-"""Bytes of the gateway's answer to an enrolment, at most: it holds the environment of the single-user server."""
+MAX_ENROLLED: Final = 768 * 1024
+"""Bytes of the gateway's answer to an enrolment, at most: it holds the server's environment and the user's rules."""
 
 Name = Annotated[str, Meta(max_length=255)]
 Sentence = Annotated[str, Meta(max_length=1000)]
@@ -37,6 +37,14 @@ class _Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base: fields that are not named are refused."""
 
 
+class Account(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who the job runs as, by the node's own name service. ``groups`` are names."""
+
+    gid: Annotated[int, Meta(ge=0, le=2**32 - 2)]
+    home: Annotated[str, Meta(max_length=4096, pattern=r"^/[^\x00]*\Z")]
+    groups: Annotated[list[Name], Meta(max_length=1024)]
+
+
 class Enrol(_Message, frozen=True, kw_only=True, tag="enrol"):
     """Agent: the token and what proves that this is the job it was made for. ``evidence`` is by attestor name."""
 
@@ -45,6 +53,7 @@ class Enrol(_Message, frozen=True, kw_only=True, tag="enrol"):
     job_id: Name
     node: Name
     evidence: dict[Name, Annotated[str, Meta(max_length=16 * 1024)]] = {}
+    account: Account | None = None
 
 
 class Enrolled(_Message, frozen=True, kw_only=True, tag="enrolled"):
@@ -77,11 +86,22 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     lanes: Count
 
 
+class Stale(_Message, frozen=True, kw_only=True, tag="stale"):
+    """Gateway: the user's rules have changed since the session began, so that it ends at ``ends_at`` (Unix seconds of
+    the gateway's clock). All zero and empty: the rules are as they were, the session goes on.
+    """
+
+    since: Time = 0
+    ends_at: Time = 0
+    reason: Sentence = ""
+
+
 class Welcome(_Message, frozen=True, kw_only=True, tag="welcome"):
     """Gateway: the control connection stands. ``now`` is the gateway's clock."""
 
     heartbeat_s: Count
     now: Time
+    stale: Stale = Stale()
 
 
 class Heartbeat(_Message, frozen=True, kw_only=True, tag="heartbeat"):
@@ -129,7 +149,7 @@ class End(_Message, frozen=True, kw_only=True, tag="end"):
 
 
 FromAgent = Enrol | Hello | Heartbeat | Renew | Report
-FromGateway = Enrolled | Denied | Welcome | Heartbeat | Lanes | Renewed | End
+FromGateway = Enrolled | Denied | Welcome | Heartbeat | Lanes | Renewed | Stale | End
 
 T = TypeVar("T")
 

@@ -129,3 +129,15 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         raise Unavailable(f"No socket can be made at {path}: {exc.strerror or exc}.") from exc
+
+
+def connect_unix(path: Path) -> socket.socket:
+    """A non-blocking connection to a unix socket; ``BlockingIOError`` at once when its queue is full (OSError)."""
+    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        plain.setblocking(False)
+        plain.connect(str(path))
+    except OSError:
+        plain.close()
+        raise
+    return plain

@@ -7,7 +7,6 @@ here, in one place: first on disk, then at the sockets.
 import asyncio
 import contextlib
 import logging
-import secrets
 import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
-from jupyter_hpcsec.tunnel.messages import Lanes
+from jupyter_hpcsec.tunnel.messages import Lanes, Stale
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
@@ -30,6 +29,8 @@ from jupyter_hpcsec.tunnel.store import Store
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
+FRESH = Stale()
+"""A session whose rules are the policy's; one value for all of them, for there are many."""
 
 
 class Live:
@@ -38,7 +39,18 @@ class Live:
     ``owner`` is (user, server); ``ends_at`` the session's end and ``not_after`` that of its certificate, Unix seconds.
     """
 
-    __slots__ = ("changed", "control", "ends_at", "hub_api", "not_after", "owner", "port", "progress", "sequence")
+    __slots__ = (
+        "changed",
+        "control",
+        "ends_at",
+        "hub_api",
+        "not_after",
+        "owner",
+        "port",
+        "progress",
+        "sequence",
+        "stale",
+    )
 
     def __init__(self, session: Session, port: SessionPort) -> None:
         self.port = port
@@ -49,6 +61,7 @@ class Live:
         self.sequence = 0
         self.changed: asyncio.Event | None = None
         self.not_after = 0
+        self.stale = FRESH
 
 
 class Registry:
@@ -101,31 +114,16 @@ class Registry:
             reason = "taken back by a gateway that started anew"
             self.observer.note(SessionState(session=session.id, state=State.AWAY, reason=reason))
 
-    def add(self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]) -> Session:
-        """A new waiting session; an older one of the same server ends."""
-        for old in [known for known, live in self._live.items() if live.owner == (user, server)]:
+    def add(self, session: Session, launch: Mapping[str, Any]) -> None:
+        """Take a new waiting session; an older one of the same server ends."""
+        for old in [known for known, live in self._live.items() if live.owner == (session.user, session.server)]:
             self.finish(old, "the server was started anew")
-        now = self.now()
-        session = Session(
-            id=secrets.token_hex(16),
-            user=user,
-            server=server,
-            uid=uid,
-            state=State.WAITING,
-            job_id="",
-            node="",
-            created_at=now,
-            ends_at=now + lifetime_s,
-            serial="",
-            reason="",
-        )
         self.store.add(session, launch)
         try:
             self._open_port(session)
         except HpcsecError:
             self.finish(session.id, "its socket could not be made")
             raise
-        return session
 
     def _open_port(self, session: Session) -> None:
         settings = self._settings
@@ -246,6 +244,15 @@ class Registry:
             live.port.cut("the certificate expired")
             if live.control:
                 live.control.close()
+
+    def tell_stale(self, session_id: str, stale: Stale) -> None:
+        """Let a session's agent know that its rules have changed, now or when it comes back."""
+        live = self._live.get(session_id)
+        if live is None:
+            return
+        live.stale = stale
+        if live.control and live.control.is_welcome:  # one that is not hears it with its welcome
+            self._spawn(live.control.send_or_close(stale))
 
     # End
 

@@ -40,6 +40,15 @@ class Session:
     ends_at: int
     serial: str
     reason: str
+    groups: tuple[str, ...] = ()
+    """The user's groups as the hub knew them at the registration."""
+    project: str = ""
+    home: str = ""
+    """The user's home directory as the hub's host knows it; empty in sessions of versions before access control."""
+    access: str = ""
+    """What the session may do, as a hash of it (``hub.policies``); empty before the enrolment, or without a policy."""
+    stale_at: int = 0
+    """Since when the policy would give this user something else; 0: it would not."""
 
 
 @dataclass(frozen=True)

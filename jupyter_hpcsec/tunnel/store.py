@@ -21,7 +21,7 @@ from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.tunnel.private import private_directory, private_file
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Session, State
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x48505347
 """"HPSG" in SQLite's header: another program's database is not taken for ours."""
 
@@ -44,6 +44,12 @@ CREATE TABLE sessions (
     ends_at INTEGER NOT NULL,
     serial TEXT NOT NULL,
     reason TEXT NOT NULL,
+    groups TEXT NOT NULL DEFAULT '[]',
+    project TEXT NOT NULL DEFAULT '',
+    home TEXT NOT NULL DEFAULT '',
+    access TEXT NOT NULL DEFAULT '',
+    stale_at INTEGER NOT NULL DEFAULT 0,
+    subject TEXT NOT NULL DEFAULT '',
     ended_at INTEGER,
     launch TEXT,
     CHECK ((state = 'ended') = (ended_at IS NOT NULL)),
@@ -64,7 +70,22 @@ CREATE TABLE serials (
 CREATE INDEX serials_by_session ON serials (session);
 """
 
-_FIELDS = "id, user, server, uid, state, job_id, node, created_at, ends_at, serial, reason"
+_MIGRATIONS = {
+    1: """
+ALTER TABLE sessions ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE sessions ADD COLUMN project TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN home TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN access TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN stale_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+"""
+}
+"""By the schema that it begins with, what leads to the next one."""
+
+_FIELDS = (
+    "id, user, server, uid, state, job_id, node, created_at, ends_at, serial, reason, groups, project, home, access, "
+    "stale_at"
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,12 @@ class Revocation:
 
 def _session(row: tuple[Any, ...]) -> Session:
     values = dict(zip(_FIELDS.split(", "), row, strict=True))
-    return Session(**(values | {"state": State(values["state"])}))
+    return Session(**(values | {"state": State(values["state"]), "groups": tuple(json.loads(values["groups"]))}))
+
+
+def _row_of(session: Session) -> tuple[Any, ...]:
+    values = {name: getattr(session, name) for name in _FIELDS.split(", ")}
+    return tuple((values | {"groups": json.dumps(session.groups)}).values())
 
 
 class Store:
@@ -114,11 +140,12 @@ class Store:
         """Remember a new waiting session and what its job shall start; ``Refused`` when the id is taken."""
         if not SESSION_ID.fullmatch(session.id) or session.state is not State.WAITING or session.serial:
             raise ValueError(f"BUG: {session!r} is not a new session")
-        values = (*(getattr(session, name) for name in _FIELDS.split(", ")), json.dumps(dict(launch)))
+        values = (*_row_of(session), json.dumps(dict(launch)))
         with self._transaction() as db:
             if self._row(db, session.id):
                 raise Refused("session.exists", f"Session {session.id} exists; register a new one.")
-            db.execute(f"INSERT INTO sessions ({_FIELDS}, launch) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)  # noqa: S608
+            places = ",".join("?" * len(values))
+            db.execute(f"INSERT INTO sessions ({_FIELDS}, launch) VALUES ({places})", values)  # noqa: S608
 
     def bind_job(self, session_id: str, job_id: str) -> None:
         """Bind the session to the batch system's job, once; the same job again changes nothing."""
@@ -154,6 +181,18 @@ class Store:
                 raise Refused("session.not-enrolled", f"Session {session_id} has not enrolled.")
             db.execute("UPDATE sessions SET state = ? WHERE id = ?", (state, session_id))
 
+    def subjects(self) -> list[tuple[Session, str]]:
+        """The sessions that have enrolled and not ended, each with the subject that ``claim`` was given."""
+        query = f"SELECT {_FIELDS}, subject FROM sessions WHERE state NOT IN ('waiting', 'ended') ORDER BY id"  # noqa: S608
+        with self._reading() as db:
+            return [(_session(row[:-1]), str(row[-1])) for row in db.execute(query)]
+
+    def set_stale(self, session_id: str, stale_at: int) -> None:
+        """Remember since when (Unix seconds) a session's rules are no longer the policy's; 0: they are."""
+        with self._transaction() as db:
+            self._live(db, session_id)
+            db.execute("UPDATE sessions SET stale_at = ? WHERE id = ?", (stale_at, session_id))
+
     def end(self, session_id: str, reason: str, now: int) -> Session | None:
         """End the session for good and revoke all its certificates; None when there is no such session.
 
@@ -178,13 +217,24 @@ class Store:
             return self._jti_used(db, jti)
 
     def claim(
-        self, jti: str, *, session_id: str, serial: str, node: str, ends_at: int, token_expires: int, now: int
+        self,
+        jti: str,
+        *,
+        session_id: str,
+        serial: str,
+        node: str,
+        ends_at: int,
+        token_expires: int,
+        now: int,
+        subject: str = "",
+        access: str = "",
     ) -> tuple[Session, dict[str, Any]]:
         """Use the token, enrol its session and hand out the launch specification: all of it once, or nothing.
 
         Times are Unix seconds. Of any number of callers at once, in any number of processes, one wins; the others get
         ``Refused``. ``ends_at`` is the job's end where it is known: the session's own end moves to it if that is
-        earlier. The caller owes all checks of token, job and certificate request before.
+        earlier. The caller owes all checks of token, job and certificate request before. ``subject`` and ``access`` are
+        kept for ``subjects``: whom the session is for, and the hash of what it may do.
         """
         with self._transaction() as db:
             # 1. The token's id is new.
@@ -209,8 +259,8 @@ class Store:
             self._record_serial(db, session, serial)
             db.execute(
                 "UPDATE sessions SET state = 'enrolled', serial = ?, node = ?, ends_at = min(ends_at, ?), "
-                "launch = NULL WHERE id = ?",
-                (serial, node, ends_at, session_id),
+                "launch = NULL, subject = ?, access = ? WHERE id = ?",
+                (serial, node, ends_at, subject, access, session_id),
             )
             return self._live(db, session_id), launch
 
@@ -281,12 +331,21 @@ class Store:
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif application != APPLICATION_ID:
                 raise Refused("store.foreign", f"{self._path} is another program's database; name another file.")
-            elif version != SCHEMA_VERSION:
+            else:
+                self._migrate(db, version)
+
+    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        while version != SCHEMA_VERSION:
+            if version not in _MIGRATIONS:
                 raise Refused(
                     "store.schema",
                     f"{self._path} has schema {version}, this version of jupyter-hpcsec reads {SCHEMA_VERSION}: "
                     "run the version that wrote it.",
                 )
+            for statement in filter(str.strip, _MIGRATIONS[version].split(";")):
+                db.execute(statement)
+            version += 1
+            db.execute(f"PRAGMA user_version = {version}")
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

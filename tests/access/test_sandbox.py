@@ -10,15 +10,19 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from jupyter_hpcsec.access import landlock, sandbox, seccomp
-from jupyter_hpcsec.access.sandbox import CANNOT_START, Listeners
+from jupyter_hpcsec.access import canary, landlock, mounts, sandbox, seccomp
+from jupyter_hpcsec.access.plan import unrestricted
+from jupyter_hpcsec.access.sandbox import CANNOT_START
+from jupyter_hpcsec.access.values import Bind, Enforcement
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.hub.server_process import start_server
 from tests.nobody import run_python
 
 needs_landlock = pytest.mark.skipif(landlock.abi() < 4, reason="needs Landlock ABI 4, here: none or older")
+needs_namespaces = pytest.mark.skipif(bool(mounts.probe()), reason="needs user namespaces")
 
 ATTEMPTS = """
     import ctypes, errno, json, os, socket, sys, tempfile, threading
@@ -92,15 +96,20 @@ CLOSED = {
 }  # fmt: skip
 
 
-async def attempts(listeners: Listeners, tmp_path: Path) -> tuple[Mapping[str, str], Mapping[str, object], list[int]]:
+async def attempts(bind: Bind | None, tmp_path: Path) -> tuple[Mapping[str, str], Mapping[str, object], list[int]]:
+    """What came of each attempt, the receipt, and who was refused; without a sandbox for ``None``."""
     refused: list[int] = []
     program = tmp_path / "attempts.py"
     program.write_text(textwrap.dedent(ATTEMPTS))
     with socket.create_server(("127.0.0.1", 0)) as outside:
+        argv = [sys.executable, str(program), str(outside.getsockname()[1])]
+        if bind is None:
+            done = subprocess.run(argv, capture_output=True, check=True, timeout=60)  # noqa: ASYNC221
+            return json.loads(done.stdout), {}, []
         server = await start_server(
-            ["/bin/sh", "-c", '"$@" > out', "sh", sys.executable, str(program), str(outside.getsockname()[1])],
+            ["/bin/sh", "-c", '"$@" > out', "sh", *argv],
             dict(os.environ),
-            listeners=listeners,
+            plan=unrestricted("u", bind),
             cwd=tmp_path,
             on_refused=refused.append,
         )
@@ -112,19 +121,18 @@ async def attempts(listeners: Listeners, tmp_path: Path) -> tuple[Mapping[str, s
 
 @needs_landlock
 async def test_every_way_to_a_listener_is_open_outside_and_closed_inside(tmp_path: Path) -> None:
-    results, receipt, refused = await attempts(Listeners.UNSAFE_ALLOW, tmp_path)
+    results, _, _ = await attempts(None, tmp_path)
     assert results == OPEN
-    assert receipt == {"listeners": "unsafe-allow", "landlock_abi": landlock.abi()}
-    assert refused == []
 
-    results, receipt, refused = await attempts(Listeners.NONE, tmp_path)
+    results, receipt, refused = await attempts(Bind.NONE, tmp_path)
     assert results == CLOSED
-    assert receipt["listeners"] == "none"
+    assert receipt["bind"] == "none"
     assert {name: outcome for name, outcome in receipt.items() if name.startswith("canary.")} == {
         "canary.tcp-bind": "refused",
         "canary.tcp-listen": "refused",
         "canary.tcp6-listen": "refused",
         "canary.udp-socket": "refused",
+        "canary.vsock": "refused",
         "canary.unix-listen": "allowed",
     }
     assert len(refused) == 4, "two unbound, one in a thread, one after a fork; the canary's own are not counted"
@@ -132,9 +140,23 @@ async def test_every_way_to_a_listener_is_open_outside_and_closed_inside(tmp_pat
 
 @needs_landlock
 async def test_udp_can_be_left_alone_and_nothing_else_with_it(tmp_path: Path) -> None:
-    results, receipt, _ = await attempts(Listeners.UNSAFE_UDP, tmp_path)
+    results, receipt, _ = await attempts(Bind.UNSAFE_UDP, tmp_path)
     assert results == {**CLOSED, "udp 2": "done", "udp 10": "done"}
     assert receipt["canary.udp-socket"] == "allowed"
+
+
+@needs_landlock
+async def test_where_all_may_listen_only_what_passes_by_the_ports_is_refused(tmp_path: Path) -> None:
+    results, receipt, refused = await attempts(Bind.UNSAFE_ALLOW, tmp_path)
+    assert results == {**OPEN, "mptcp": "EACCES", "io_uring": "ENOSYS"}
+    assert (receipt["bind"], receipt["canary.tcp-listen"], refused) == ("unsafe-allow", "allowed", [])
+
+
+@needs_namespaces
+async def test_a_network_of_its_own_leads_nowhere_and_everything_listens_in_it(tmp_path: Path) -> None:
+    results, receipt, refused = await attempts(Bind.PRIVATE, tmp_path)
+    assert results == {**OPEN, "io_uring": "ENOSYS", "outbound": "ECONNREFUSED"}
+    assert (receipt["bind"], receipt["connect"], refused) == ("private", "nothing outside a network of its own", [])
 
 
 @needs_landlock
@@ -162,7 +184,7 @@ async def test_a_socket_swapped_under_the_guards_eyes_does_not_listen(tmp_path: 
     (tmp_path / "race.py").write_text(textwrap.dedent(program))
     server = await start_server(
         ["/bin/sh", "-c", '"$@" > out', "sh", sys.executable, str(tmp_path / "race.py")],
-        dict(os.environ), listeners=Listeners.NONE, cwd=tmp_path,
+        dict(os.environ), plan=unrestricted("u", Bind.NONE), cwd=tmp_path,
     )  # fmt: skip
     assert await server.wait() == 0
     server.close()
@@ -174,7 +196,7 @@ async def test_when_the_guard_is_gone_listening_fails(tmp_path: Path) -> None:
     program = "import sys,socket,time\nopen('up','w')\nwhile True:\n  time.sleep(.01)\n  s=socket.socket(1); s.bind('')"
     program += "\n  try: s.listen()\n  except OSError as e: open('out','w').write(str(e.errno)); break"
     server = await start_server(
-        [sys.executable, "-c", program], dict(os.environ), listeners=Listeners.NONE, cwd=tmp_path
+        [sys.executable, "-c", program], dict(os.environ), plan=unrestricted("u", Bind.NONE), cwd=tmp_path
     )
     server._drop_guard()
     assert await server.wait() == 0
@@ -184,12 +206,14 @@ async def test_when_the_guard_is_gone_listening_fails(tmp_path: Path) -> None:
 
 HIDING = """
     import asyncio, os, sys
-    from jupyter_hpcsec.access.sandbox import Listeners
+    from jupyter_hpcsec.access.plan import unrestricted
+    from jupyter_hpcsec.access.values import Bind
     from jupyter_hpcsec.hub.server_process import start_server
     program = "import ctypes, socket; {hide}; s = socket.socket(1); s.bind('')"
     program += "\\ntry: s.listen()\\nexcept OSError as error: raise SystemExit(error.errno)"
     async def main():
-        server = await start_server([sys.executable, "-c", program], dict(os.environ), listeners=Listeners.NONE)
+        plan = unrestricted("u", Bind.NONE)
+        server = await start_server([sys.executable, "-c", program], dict(os.environ), plan=plan)
         print(await server.wait())
         server.close()
     asyncio.run(main())
@@ -204,21 +228,33 @@ def test_a_process_that_hides_from_the_guard_can_not_listen_at_all(hide: str, st
 
 async def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(Unavailable, match="/nowhere/jupyter is not on this node"):
-        await start_server(["/nowhere/jupyter"], dict(os.environ), listeners=Listeners.UNSAFE_ALLOW)
+        await start_server(["/nowhere/jupyter"], dict(os.environ), plan=unrestricted("u", Bind.UNSAFE_ALLOW))
 
 
 def test_the_program_is_not_started_by_itself_for_another_parent() -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with near, far:
         done = subprocess.run(
-            [sys.executable, *sandbox.arguments(far.fileno(), 1, Listeners.NONE, ["/bin/true"])],
+            [sys.executable, *sandbox.arguments(far.fileno(), 1, ["/bin/true"])],
             pass_fds=[far.fileno()], check=False,
         )  # fmt: skip
         assert done.returncode == CANNOT_START
         assert json.loads(near.recv(4096)) == {"error": "The session's agent ended while its server started."}
 
 
-@pytest.mark.parametrize("argv", [[], ["3", "1", "none", "/bin/true"], ["3", "1", "none", "--"]])
+def test_without_a_plan_nothing_starts() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        near.send(b'{"plan": true}')
+        done = subprocess.run(
+            [sys.executable, *sandbox.arguments(far.fileno(), os.getpid(), ["/bin/true"])],
+            pass_fds=[far.fileno()], check=False,
+        )  # fmt: skip
+        assert done.returncode == CANNOT_START
+        assert json.loads(near.recv(4096)) == {"error": "The sandbox got no plan; agent and sandbox differ in version."}
+
+
+@pytest.mark.parametrize("argv", [[], ["3", "1", "/bin/true"], ["3", "1", "--"]])
 def test_wrong_arguments_are_refused(argv: list[str]) -> None:
     with pytest.raises(Malformed):
         sandbox.main(argv)
@@ -226,26 +262,42 @@ def test_wrong_arguments_are_refused(argv: list[str]) -> None:
 
 def test_what_this_computer_can_not_hold_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: 3)
-    for listeners in (Listeners.NONE, Listeners.UNSAFE_UDP):
-        with pytest.raises(Unavailable, match=r"does not start.*listeners = 'unsafe-allow'"):
-            sandbox.requirements(listeners)
-    sandbox.requirements(Listeners.UNSAFE_ALLOW)
+    for bind in (Bind.NONE, Bind.UNSAFE_UDP):
+        with pytest.raises(Unavailable, match=r"needs ABI 4.*does not start"):
+            sandbox.requirements(unrestricted("u", bind))
+    sandbox.requirements(unrestricted("u", Bind.UNSAFE_ALLOW))
+
+
+@pytest.mark.parametrize(("abi", "words"), [(0, "no Landlock"), (3, "Landlock ABI 3"), (5, None), (7, None)])
+def test_a_kernel_below_the_policys_minimum_is_refused(
+    monkeypatch: pytest.MonkeyPatch, abi: int, words: str | None
+) -> None:
+    monkeypatch.setattr(landlock, "abi", lambda: abi)
+    plan = msgspec.structs.replace(unrestricted("u", Bind.NONE), enforcement=Enforcement.REQUIRED, minimum_abi=5)
+    if words is None:
+        sandbox.requirements(plan)
+    else:
+        with pytest.raises(Unavailable, match=f"offers {words}.*requires ABI 5: no session starts"):
+            sandbox.requirements(plan)
 
 
 def test_a_machine_without_a_filter_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: 7)
     monkeypatch.setattr(seccomp.platform, "machine", lambda: "riscv64")
     with pytest.raises(Unavailable, match="riscv64"):
-        sandbox.requirements(Listeners.NONE)
+        sandbox.requirements(unrestricted("u", Bind.NONE))
 
 
 def test_a_sandbox_that_does_not_hold_is_found_by_its_canary() -> None:
     """In this process nothing is refused: the canary has to see that."""
     with pytest.raises(Unavailable, match="tcp-bind was allowed, not refused"):
-        sandbox.canary(udp=False)
+        canary.try_sockets(Bind.NONE)
 
 
 def test_names_are_asked_for_by_tcp_where_udp_is_refused() -> None:
-    assert sandbox.environment({"A": "1"}, Listeners.NONE) == {"A": "1", "RES_OPTIONS": "use-vc"}
-    assert sandbox.environment({"RES_OPTIONS": "ndots:2"}, Listeners.NONE) == {"RES_OPTIONS": "ndots:2 use-vc"}
-    assert sandbox.environment({"A": "1"}, Listeners.UNSAFE_UDP) == {"A": "1"}
+    def environment(base: dict[str, str], bind: Bind) -> dict[str, str]:
+        return sandbox.environment(base, unrestricted("u", bind))
+
+    assert environment({"A": "1"}, Bind.NONE) == {"A": "1", "RES_OPTIONS": "use-vc"}
+    assert environment({"RES_OPTIONS": "ndots:2"}, Bind.NONE) == {"RES_OPTIONS": "ndots:2 use-vc"}
+    assert environment({"A": "1"}, Bind.UNSAFE_UDP) == {"A": "1"}

@@ -18,8 +18,9 @@ from jupyter_hpcsec.access.seccomp import (
     RET_USER_NOTIF,
     Machine,
     assemble,
-    listen_filter,
+    session_filter,
 )
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Unavailable
 
 SCTP, MPTCP, UDPLITE, ICMP = 132, 262, 136, 1
@@ -82,7 +83,7 @@ def numbers(request: pytest.FixtureRequest) -> Machine:
     ],
 )
 def test_sockets(numbers: Machine, arguments: tuple[int, int, int], decision: int) -> None:
-    program = assemble(listen_filter(numbers))
+    program = assemble(session_filter(numbers, Bind.NONE))
     assert decide(program, numbers.socket, numbers.audit, *arguments) == decision
     # the kernel takes an int: what stands above its 32 bits may change nothing
     wide = [word | 0xABCD << 32 for word in arguments]
@@ -90,7 +91,7 @@ def test_sockets(numbers: Machine, arguments: tuple[int, int, int], decision: in
 
 
 def test_udp_is_left_alone_where_it_was_asked_for(numbers: Machine) -> None:
-    program = assemble(listen_filter(numbers, udp=True))
+    program = assemble(session_filter(numbers, Bind.UNSAFE_UDP))
 
     def make(kind: int, protocol: int) -> int:
         return decide(program, numbers.socket, numbers.audit, socket.AF_INET, kind, protocol)
@@ -101,13 +102,13 @@ def test_udp_is_left_alone_where_it_was_asked_for(numbers: Machine) -> None:
 
 
 def test_listen_is_asked_about_and_io_uring_is_not_there(numbers: Machine) -> None:
-    program = assemble(listen_filter(numbers))
+    program = assemble(session_filter(numbers, Bind.NONE))
     assert decide(program, numbers.listen, numbers.audit, 3, 128) == RET_USER_NOTIF
     assert decide(program, 425, numbers.audit, 8, 0) == RET_ERRNO | errno.ENOSYS
 
 
 def test_no_second_guard_can_answer_for_ours(numbers: Machine) -> None:
-    program = assemble(listen_filter(numbers))
+    program = assemble(session_filter(numbers, Bind.NONE))
     assert decide(program, numbers.seccomp, numbers.audit, 1, FLAG_NEW_LISTENER) == RET_ERRNO | errno.EBUSY
     assert decide(program, numbers.seccomp, numbers.audit, 1, FLAG_NEW_LISTENER | 1) == RET_ERRNO | errno.EBUSY
     assert decide(program, numbers.seccomp, numbers.audit, 1, 1) == RET_ALLOW  # a narrower filter of one's own
@@ -116,18 +117,61 @@ def test_no_second_guard_can_answer_for_ours(numbers: Machine) -> None:
 
 def test_other_calling_conventions_are_killed() -> None:
     x86_64 = MACHINES["x86_64"]
-    program = assemble(listen_filter(x86_64))
+    program = assemble(session_filter(x86_64, Bind.NONE))
     i386 = 0x40000003
     assert decide(program, 102, i386) == RET_KILL_PROCESS  # socketcall: socket, bind, listen in one
     assert decide(program, x86_64.socket | 0x40000000, x86_64.audit) == RET_KILL_PROCESS  # x32
     assert decide(program, x86_64.listen, MACHINES["aarch64"].audit) == RET_KILL_PROCESS
 
 
-@given(st.integers(0, 1000))
-def test_every_other_call_is_allowed(nr: int) -> None:
+@pytest.mark.parametrize("bind", list(Bind))
+def test_io_uring_mounts_namespaces_and_typing_for_others_are_refused_always(numbers: Machine, bind: Bind) -> None:
+    program = assemble(session_filter(numbers, bind))
+    for nr in (425, 426, 427):
+        assert decide(program, nr, numbers.audit, 8) == RET_ERRNO | errno.ENOSYS
+    for nr in numbers.refused:
+        assert decide(program, nr, numbers.audit) == RET_ERRNO | errno.EPERM
+    for command in (0x5412, 0x541C, 0x5412 | 1 << 32):
+        assert decide(program, numbers.ioctl, numbers.audit, 0, command) == RET_ERRNO | errno.EPERM
+    assert decide(program, numbers.ioctl, numbers.audit, 0, 0x5401) == RET_ALLOW
+
+
+@pytest.mark.parametrize("bind", list(Bind))
+def test_sending_that_connects_is_refused_where_connections_are(numbers: Machine, bind: Bind) -> None:
+    program = assemble(session_filter(numbers, bind))
+    refused = RET_ALLOW if bind is Bind.PRIVATE else REFUSED
+    fastopen, more = 0x20000000, 0x8000
+    assert decide(program, numbers.sendto, numbers.audit, 3, 0, 0, fastopen | more) == refused
+    assert decide(program, numbers.sendmsg, numbers.audit, 3, 0, fastopen) == refused
+    assert decide(program, numbers.sendmmsg, numbers.audit, 3, 0, 1, fastopen) == refused
+    for nr in (numbers.sendto, numbers.sendmsg, numbers.sendmmsg):
+        assert decide(program, nr, numbers.audit, 3, 0, more, more) == RET_ALLOW
+
+
+def test_in_a_network_of_its_own_everything_of_the_internet_is_allowed_and_nothing_asked(numbers: Machine) -> None:
+    program = assemble(session_filter(numbers, Bind.PRIVATE))
+    for kind, protocol in ((socket.SOCK_STREAM, MPTCP), (socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 0)):
+        assert decide(program, numbers.socket, numbers.audit, socket.AF_INET, kind, protocol) == RET_ALLOW
+    assert decide(program, numbers.listen, numbers.audit, 3, 1) == RET_ALLOW
+    for family in (AF_VSOCK, AF_SMC, AF_TIPC, AF_RDS, AF_ALG):  # these know no namespaces
+        assert decide(program, numbers.socket, numbers.audit, family, socket.SOCK_STREAM, 0) == UNSUPPORTED
+
+
+def test_where_everything_may_listen_other_protocols_still_can_not_pass_by_the_ports(numbers: Machine) -> None:
+    program = assemble(session_filter(numbers, Bind.UNSAFE_ALLOW))
+    assert decide(program, numbers.listen, numbers.audit, 3, 1) == RET_ALLOW
+    make = (program, numbers.socket, numbers.audit, socket.AF_INET)
+    assert decide(*make, socket.SOCK_DGRAM, 0) == decide(*make, socket.SOCK_STREAM, 0) == RET_ALLOW
+    assert decide(*make, socket.SOCK_STREAM, MPTCP) == REFUSED
+
+
+@given(st.integers(0, 1000), st.sampled_from(list(Bind)))
+def test_every_other_call_is_allowed(nr: int, bind: Bind) -> None:
     for numbers in MACHINES.values():
-        if nr not in {numbers.socket, numbers.listen, numbers.seccomp, 425}:
-            assert decide(assemble(listen_filter(numbers)), nr, numbers.audit) == RET_ALLOW
+        named = {numbers.socket, numbers.listen, numbers.seccomp, numbers.sendto, numbers.sendmsg, numbers.sendmmsg,
+                 numbers.ioctl, *numbers.refused, 425, 426, 427}  # fmt: skip
+        if nr not in named:
+            assert decide(assemble(session_filter(numbers, bind)), nr, numbers.audit) == RET_ALLOW
 
 
 def test_an_unknown_machine_is_refused() -> None:

@@ -24,11 +24,14 @@ from jupyter_hpcsec.ops.cluster import Cluster
 from jupyter_hpcsec.ops.ports import LOOPBACK, claim_any
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.tunnel.admin import AdminClient
+from tests.hub.rules import write_policy
 
 PRODUCTION = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
 USERS = ("alice", "bob", "carol")
 PASSWORD = secrets.token_urlsafe(12)
 PATIENCE_S = 60.0
+GRACE_S = 8
+"""From the change of a policy to the end of the sessions whose rules it changes."""
 HOLD = ".hpcsec-test-hold"
 """While this file is in a user's home, the user's jobs run and do not come to enrol."""
 FAIL = ".hpcsec-test-fail"
@@ -130,6 +133,7 @@ class Site:
             (self.state / name).mkdir(mode=0o700)
         self.run.mkdir(mode=0o755)
         (self.state / "gateway" / "config.py").write_text(self._gateway_config())
+        write_policy(self.policy)
         (self.state / "hub" / "config.py").write_text(self._hub_config())
         proxy = find_proxy(os.environ.get("PATH", os.defpath))
         public = ["--ip", LOOPBACK, "--port", str(self.port), "--api-ip", LOOPBACK, "--api-port", str(self._proxy_api)]
@@ -152,6 +156,11 @@ class Site:
     def _quoted_hub_socket(self) -> str:
         return str(self.state / "hub" / "hub.sock").replace("/", "%2F")
 
+    @property
+    def policy(self) -> Path:
+        """The access policy: everybody's own home, unless a test writes another."""
+        return self.state / "gateway" / "policy.yaml"
+
     def _gateway_config(self) -> str:
         settings = {
             "listen": self.endpoints,
@@ -160,6 +169,8 @@ class Site:
             "run_directory": str(self.run),
             "hub_api_url": f"http+unix://{self._quoted_hub_socket}/hub/api",
             # quick, so that what is lost is noticed within a test
+            "policy_file": str(self.policy),
+            "policy_grace_s": GRACE_S,
             "heartbeat_s": 2,
             "dead_after_s": 8,
         }

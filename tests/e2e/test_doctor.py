@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jupyter_hpcsec.tunnel.admin import AdminClient
+from tests.hub.rules import write_policy
 
 pytestmark = pytest.mark.e2e
 
@@ -45,6 +46,7 @@ def gateway(place: Path, request: pytest.FixtureRequest) -> Iterator["subprocess
         f"c.HpcsecGateway.hub_api_url = 'http://127.0.0.1:{hub_port}/hub/api'\n"
         "c.HpcsecGateway.attestors = ['none']\n"
         "c.HpcsecGateway.unsafe_no_attestation = True\n"
+        f"c.HpcsecGateway.policy_file = {str(write_policy(place / 'policy.yaml'))!r}\n"
     )
     argv = [sys.executable, "-I", "-m", "jupyter_hpcsec.cli.main", "gateway", "--config", str(config)]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
@@ -97,6 +99,7 @@ def test_a_gateway_as_it_should_be(place: Path, gateway: "subprocess.Popen[str]"
     assert statuses(hops, "attestation") == {"warn"}
     for hop in ("gateway", "port", "ca pin", "tls", "descriptors", "permissions"):
         assert statuses(hops, hop) == {"ok"}, hops[hop]
+    assert statuses(hops, "port") == {"unknown"}, "the policy gives it no port"
     assert len(hops["tls"]) == 4
     assert statuses(hops, "hub api") == {"bad"}  # no hub runs in this test
 
@@ -158,11 +161,14 @@ async def session(place: Path) -> dict[str, list[dict[str, str]]]:
         "base_url": "/user/alice/",
     }
     admin = client(place)
-    made = await admin.register(user="alice", server="", uid=os.geteuid(), lifetime_s=600, launch=launch)
+    made = await admin.register(
+        user="alice", server="", uid=os.geteuid(), lifetime_s=600, launch=launch, home=str(place)
+    )
     await admin.bind_job(made.session, "17")
     env = {
         "PATH": os.environ["PATH"],
         "TMPDIR": str(place),
+        "HOME": str(place),
         "HPCSEC_LOCAL_JOB_ID": "17",
         "HPCSEC_TOKEN": made.token,
         "HPCSEC_GATEWAY": ",".join(made.endpoints),
@@ -184,9 +190,6 @@ async def test_in_a_session(place: Path, hub: int, gateway: "subprocess.Popen[st
     hops = await session(place)
     for hop in (
         "job",
-        "port",
-        "ca pin",
-        "tls",
         "hub api",
         "clock skew",
         "permissions",
@@ -195,3 +198,4 @@ async def test_in_a_session(place: Path, hub: int, gateway: "subprocess.Popen[st
         "seccomp",
     ):
         assert statuses(hops, hop) == {"ok"}, hops[hop]
+    assert statuses(hops, "port") == {"unknown"}, "the policy gives it no port"

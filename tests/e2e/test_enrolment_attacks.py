@@ -24,6 +24,7 @@ ATTACK = """
 import asyncio, base64, hashlib, json, logging, sys
 from pathlib import Path
 from jupyter_hpcsec.errors import HpcsecError
+from jupyter_hpcsec.hub.account import on_this_node
 from jupyter_hpcsec.hub.credentials import JobCredentials
 from jupyter_hpcsec.identity.authority import server_name
 from jupyter_hpcsec.identity.munge import munge_encode, munge_payload
@@ -44,7 +45,8 @@ async def enrol():
         server_name=lambda ca: server_name(hashlib.sha256(ca).hexdigest()),
     )
     try:
-        got = await agent.enrol(token=asked["token"], job_id=asked["job_id"], node=asked["node"], evidence=evidence)
+        got = await agent.enrol(token=asked["token"], job_id=asked["job_id"], node=asked["node"], evidence=evidence,
+            account=on_this_node({}))
         return {"enrolled": got.session}
     except HpcsecError as error:
         return {"rule": getattr(error, "rule", type(error).__name__), "reason": error.reason}
@@ -123,7 +125,9 @@ async def submitted(site: Site, user: str = "alice", node: str = "node1", bind: 
     """A session whose job runs and leaves the enrolling to the test; no hub has a part in it."""
     uid = pwd.getpwnam(user).pw_uid
     launch = {"argv": ["true"], "env": {}, "base_url": f"/user/{user}/"}
-    registration = await site.gateway.register(user=user, server="", uid=uid, lifetime_s=3600, launch=launch)
+    registration = await site.gateway.register(
+        user=user, server="", uid=uid, lifetime_s=3600, launch=launch, home=f"/home/{user}"
+    )
     job = sleeping_job(site, user, node)
     if bind:
         await site.gateway.bind_job(registration.session, job)
@@ -196,7 +200,9 @@ async def test_a_token_is_used_once_however_many_try_at_once(site: Site) -> None
 async def test_a_job_that_waits_can_not_enrol_until_it_runs(site: Site) -> None:
     uid = pwd.getpwnam("alice").pw_uid
     launch = {"argv": ["true"], "env": {}, "base_url": "/user/alice/"}
-    registration = await site.gateway.register(user="alice", server="", uid=uid, lifetime_s=3600, launch=launch)
+    registration = await site.gateway.register(
+        user="alice", server="", uid=uid, lifetime_s=3600, launch=launch, home="/home/alice"
+    )
     what = loot(registration)
     variables = [f"HPCSEC_TOKEN={what['token']}", f"HPCSEC_CA={what['ca']}"]
     variables.append("HPCSEC_GATEWAY='" + ",".join(what["endpoints"]) + "'")

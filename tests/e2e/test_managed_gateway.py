@@ -25,6 +25,7 @@ from tests.e2e.quickstartrun import short_directory
 from tests.e2e.site import PRODUCTION, wait_until
 from tests.e2e.smallhub import SmallHub
 from tests.e2e.test_survival import eventually, is_closed, remembers
+from tests.hub.rules import write_policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -73,6 +74,7 @@ class ManagedHub(SmallHub):
             "hub_api_url": self.api_url,
             "attestors": ["none"],
             "unsafe_no_attestation": True,
+            "policy_file": str(write_policy(directory / "policy.yaml")),
             "heartbeat_s": 2,
             "dead_after_s": 8,
         }

@@ -19,7 +19,7 @@ from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.frames import DONE_FRAME
 from jupyter_hpcsec.tunnel.tls import MessageStream, client_context, dial
-from tests.hub.deployment import DOMAIN, Deployment, MemoryCredentials, server_name_of
+from tests.hub.deployment import ACCOUNT, DOMAIN, Deployment, MemoryCredentials, server_name_of
 
 Shown = tuple[bytes, bytes]
 """A certificate chain and its key, PEM."""
@@ -61,7 +61,7 @@ async def enrol(deployment: Deployment, user: str = "alice") -> Enrolled:
     registration = await deployment.register(user=user)
     credentials = MemoryCredentials()
     agent = deployment.make_agent(registration, credentials=credentials)
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     return Enrolled(registration, credentials)
 
 

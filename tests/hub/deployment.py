@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from jupyter_hpcsec.config import GatewaySettings, Limits
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
+from jupyter_hpcsec.hub.policies import Policies, UnsafeNoPolicy
+from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.identity import authority
 from jupyter_hpcsec.identity.attestation import Attestor, UnsafeNoAttestor
 from jupyter_hpcsec.identity.enrolment import Enroller
@@ -24,10 +26,12 @@ from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
 from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.messages import Account
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.store import Store
 
+ACCOUNT = Account(gid=1001, home="/home/alice", groups=["alice"])
 DOMAIN = "test.hpcsec.internal"
 ISSUER = f"hpcsec-gateway@{DOMAIN}"
 
@@ -68,6 +72,8 @@ class Deployment:
         self.log = logging.getLogger("test.gateway")
         self.port = 0
         self.observer: Observer = UNOBSERVED
+        self.policies: Policies = UnsafeNoPolicy()
+        self.grace_s = 600
 
     def settings(self) -> GatewaySettings:
         listen = tuple(endpoint.replace(":0", f":{self.port}") for endpoint in self.listen)
@@ -104,6 +110,7 @@ class Deployment:
             keyring=self.keyring,
             enroller=enroller,
             store=self.store,
+            policies=self.policies,
             issuer=ISSUER,
             token_lifetime_s=settings.token_lifetime_s,
             certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -124,6 +131,7 @@ class Deployment:
             certificate_lifetime_s=settings.certificate_lifetime_s,
             log=self.log,
         )
+        self.revision = Revision(self.policies, self.store, self.registry, grace_s=self.grace_s, log=self.log)
         self.desk = Desk(
             self.registry,
             self.broker,
@@ -156,9 +164,10 @@ class Deployment:
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    async def register(self, user: str = "alice", server: str = "", job_id: str = "41") -> Registration:
+    async def register(self, user: str = "alice", server: str = "", job_id: str = "41", **person: Any) -> Registration:
+        launch = {"argv": ["x"], "env": {}, "base_url": "/"}
         registration = await self.desk.register(
-            user=user, server=server, uid=1001, lifetime_s=3600, launch={"argv": ["x"], "env": {}, "base_url": "/"}
+            user=user, server=server, uid=1001, lifetime_s=3600, launch=launch, **{"home": ACCOUNT.home, **person}
         )
         if job_id:
             await self.desk.bind_job(registration.session, job_id)
@@ -183,7 +192,7 @@ class Deployment:
     async def running_agent(self, registration: Registration, **changes: Any) -> AsyncIterator[Agent]:
         """An enrolled agent whose tunnel is held; its server's socket is ``node-…/server.sock``."""
         agent = self.make_agent(registration, **changes)
-        await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+        await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
         holding = asyncio.create_task(agent.run())
         try:
             yield agent

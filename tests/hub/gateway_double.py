@@ -87,7 +87,7 @@ class GatewayDouble:
     # what the hub asks
 
     async def register(
-        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any], **person: Any
     ) -> Registration:
         self.calls.append("register")
         identifier = secrets.token_hex(16)
@@ -98,6 +98,7 @@ class GatewayDouble:
             "uid": uid,
             "lifetime_s": lifetime_s,
             "launch": dict(launch),
+            **person,
             "state": "waiting",
             "job_id": "",
             "reason": "",

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import jupyterhub
+import msgspec
 import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
+from jupyter_hpcsec.access.values import Bind, Subject
 from jupyter_hpcsec.hub.credentials import JobCredentials
 from jupyter_hpcsec.hub.job_environment import JobEnvironment
+from jupyter_hpcsec.hub.policies import NoRules
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
-from jupyter_hpcsec.tunnel.messages import Enrolled
+from jupyter_hpcsec.tunnel.messages import Account, Enrolled
 
 API_TOKEN, USER_TOKEN, STRANGER_TOKEN = "server-token", "alices-token", "bobs-token"
 SCOPE = "access:servers!server=alice/"
@@ -84,6 +87,13 @@ def launch_of(*argv: str, **fields: Any) -> dict[str, Any]:
     return {"argv": list(argv), "env": env, "base_url": "/user/alice/", **fields}
 
 
+def access_of(bind: Bind = Bind.NONE) -> dict[str, Any]:
+    """What the gateway adds to a launch: here, without a policy."""
+    subject = Subject(user="alice", uid=1001, gid=1001, home="/home/alice")
+    access: dict[str, Any] = msgspec.to_builtins(NoRules().resolve(subject))
+    return {**access, "network": {"bind": str(bind), "connect": []}}
+
+
 @dataclass
 class StandInTunnel:
     """The job's tunnel without a network: enrols at once, and serves the Hub API itself."""
@@ -97,12 +107,15 @@ class StandInTunnel:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: "asyncio.Future[str]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    async def enrol(self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str]) -> Enrolled:
-        self.shown = {"token": token, "job_id": job_id, "node": node, "evidence": dict(evidence)}
+    async def enrol(
+        self, *, token: str, job_id: str, node: str, evidence: Mapping[str, str], account: Account
+    ) -> Enrolled:
+        self.shown = {"token": token, "job_id": job_id, "node": node, "evidence": dict(evidence), "account": account}
         if self.refusal:
             raise self.refusal
         return Enrolled(
-            certificate=b"", authorities=[], session=SESSION, user="alice", server="", launch=dict(self.launch),
+            certificate=b"", authorities=[], session=SESSION, user="alice", server="",
+            launch={"access": access_of(), **self.launch},
             now=1_000_000_000, not_after=2_000_000_000, ends_at=2_000_000_000,
         )  # fmt: skip
 

@@ -30,7 +30,7 @@ from tests.hub.attackers import (
     rest_of,
     until,
 )
-from tests.hub.deployment import Deployment, server_name_of
+from tests.hub.deployment import ACCOUNT, Deployment, server_name_of
 from tests.tunnel.tlspair import self_signed
 
 
@@ -154,7 +154,7 @@ async def test_a_second_agent_for_the_same_session(
     first = deployment.store.get(alice.registration.session)
     second = deployment.make_agent(alice.registration)
     with pytest.raises(Refused) as refusal:
-        await second.enrol(token=alice.registration.token, job_id="41", node="node2", evidence={})
+        await second.enrol(token=alice.registration.token, job_id="41", node="node2", evidence={}, account=ACCOUNT)
     assert refusal.value.rule == "enrol.token-used"
     await check_refused(deployment, caplog, "enrol.token-used")
     assert deployment.store.get(alice.registration.session) == first
@@ -347,7 +347,7 @@ async def test_an_enrolment_byte_by_byte_has_to_be_over_in_time(
         await trickle(tls, m.encode(m.Enrol(token="x", request=b"", job_id="41", node="node1")) + bytes(1000))
     tls.close()
     await check_refused(deployment, caplog, "enrol.timeout")
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     await deployment.stop()
 
 

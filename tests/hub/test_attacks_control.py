@@ -25,7 +25,7 @@ from tests.hub.attackers import (
     rest_of,
     until,
 )
-from tests.hub.deployment import Deployment, connect
+from tests.hub.deployment import ACCOUNT, Deployment, connect
 
 
 async def the_next(stream: MessageStream, kind: type) -> None:
@@ -167,7 +167,7 @@ async def test_certificate_requests_over_the_wire(
     session = deployment.store.get(registration.session)
     assert session and session.state is State.WAITING
     agent = deployment.make_agent(registration)  # and the token is still good
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
 
 
 @pytest.mark.parametrize("name", REQUESTS)

@@ -16,7 +16,7 @@ from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.session import Session, State
 from tests.hub.attackers import certificate
-from tests.hub.deployment import Deployment
+from tests.hub.deployment import ACCOUNT, Deployment
 
 
 class Attestor:
@@ -56,7 +56,7 @@ async def deployment(tmp_path: Path, attestor: Attestor) -> AsyncIterator[Deploy
 
 def request(registration: Registration, **changes: object) -> m.Enrol:
     values = {"token": registration.token, "request": authority.make_request(authority.new_key()), "job_id": "41"}
-    return m.Enrol(**{**values, "node": "node1", **changes})  # type: ignore[arg-type]
+    return m.Enrol(**{**values, "node": "node1", "account": ACCOUNT, **changes})  # type: ignore[arg-type]
 
 
 async def refused(deployment: Deployment, message: m.Enrol) -> str:
@@ -178,6 +178,7 @@ async def test_the_gateways_own_certificate_follows_a_clock_that_was_set(deploym
         keyring=deployment.keyring,
         enroller=deployment.broker._enroller,
         store=deployment.store,
+        policies=deployment.policies,
         issuer="x",
         token_lifetime_s=60,
         certificate_lifetime_s=60,

@@ -13,7 +13,7 @@ from jupyter_hpcsec.hub.credentials import JobCredentials, evidence
 from jupyter_hpcsec.identity.authority import Authority, make_request, new_key, spki_sha256
 from jupyter_hpcsec.identity.munge import munge_payload
 from jupyter_hpcsec.identity.subject import JobSubject
-from jupyter_hpcsec.tunnel.agent import Credentials
+from jupyter_hpcsec.tunnel.jobkey import Credentials
 
 NOW = 1_800_000_000
 SESSION = "0123456789abcdef0123456789abcdef"

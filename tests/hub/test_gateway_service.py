@@ -23,7 +23,8 @@ def config_file(directory: Path, text: str = "", *, port: int = 0) -> Path:
         f"c.HpcsecGateway.state_directory = {str(directory / 'state')!r}\n"
         f"c.HpcsecGateway.run_directory = {str(directory / 'run')!r}\n"
         "c.HpcsecGateway.attestors = ['none']\n"
-        "c.HpcsecGateway.unsafe_no_attestation = True\n" + text
+        "c.HpcsecGateway.unsafe_no_attestation = True\n"
+        "c.HpcsecGateway.unsafe_no_access_control = True\n" + text
     )
     return path
 
@@ -80,7 +81,7 @@ async def test_it_serves_reloads_and_stops(directory: Path, caplog: pytest.LogCa
     assert stat.S_IMODE(settings.admin_socket.stat().st_mode) == 0o600
     os.kill(os.getpid(), signal.SIGHUP)
     async with asyncio.timeout(5):
-        while "reading the keys anew" not in caplog.text:
+        while "reading the keys and the policy anew" not in caplog.text:
             await asyncio.sleep(0.01)
     assert (await AdminClient(settings.admin_socket).status())["ca"] == status["ca"]
     (settings.state_directory / "keys").chmod(0o755)  # keys that others may have read are not taken over

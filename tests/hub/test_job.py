@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from jupyter_hpcsec.access import landlock
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.hub.job import SERVER_FAILED, Job, Outcome, describe_end
 from jupyter_hpcsec.hub.job_environment import JobEnvironment
@@ -26,11 +27,11 @@ from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.tokens import JobClaims, mint
 from jupyter_hpcsec.ops.listeners import listeners
 from tests.hub.jupyter_client import Client
-from tests.hub.standin import SESSION, STRANGER_TOKEN, USER_TOKEN, StandInTunnel, TunnelMaker, launch_of
+from tests.hub.standin import SESSION, STRANGER_TOKEN, USER_TOKEN, StandInTunnel, TunnelMaker, access_of, launch_of
 
 pytestmark = pytest.mark.skipif(landlock.abi() < 4, reason="needs Landlock ABI 4, here: none or older")
 
-DEFENCE_OFF = {"listeners": "unsafe-allow"}
+DEFENCE_OFF = {"access": access_of(Bind.UNSAFE_ALLOW)}
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +281,7 @@ async def test_orphans_are_reaped_while_the_session_lives(start: Any, tmp_path: 
     [
         (launch_of("/no/such/program"), Unavailable, "/no/such/program is not on this node"),
         ({**launch_of("x"), "argv": []}, Malformed, "argv"),
-        ({**launch_of("x"), "listeners": "yes"}, Malformed, "listeners"),
+        ({**launch_of("x"), "access": None}, Malformed, "access"),
     ],
 )
 async def test_what_can_not_be_started_is_said_to_the_gateway(
@@ -305,7 +306,7 @@ async def test_a_node_that_can_not_hold_the_sandbox_starts_nothing(
 ) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: 3)
     running = await start(launch_of("/bin/sh", "-c", f"echo > {tmp_path}/ran"))
-    with pytest.raises(Unavailable, match=r"ABI 4.*unsafe-allow"):
+    with pytest.raises(Unavailable, match=r"needs ABI 4.*does not start"):
         await ended(running)
     assert not (tmp_path / "ran").exists()
     running = await start(launch_of("/bin/sh", "-c", f"echo > {tmp_path}/ran", **DEFENCE_OFF))
@@ -336,9 +337,10 @@ def test_the_server_dies_with_the_agent(tmp_path: Path) -> None:
     """kill -9 for the agent: the kernel ends the server, whatever it is doing."""
     program = (
         "import asyncio, os, sys\nfrom jupyter_hpcsec.hub.server_process import start_server\n"
-        "from jupyter_hpcsec.access.sandbox import Listeners\n"
+        "from jupyter_hpcsec.access.plan import unrestricted\n"
+        "from jupyter_hpcsec.access.values import Bind\n"
         "async def main():\n"
-        "  s = await start_server(['/bin/sleep', '600'], os.environ, listeners=Listeners.UNSAFE_ALLOW)\n"
+        "  s = await start_server(['/bin/sleep', '600'], os.environ, plan=unrestricted('u', Bind.UNSAFE_ALLOW))\n"
         "  print(s.pid, flush=True); await s.wait()\n"
         "asyncio.run(main())"
     )

@@ -45,9 +45,9 @@ async def deployment() -> AsyncIterator[Deployment]:
     directory.cleanup()
 
 
-async def register(deployment: Deployment, launch: dict[str, Any]) -> Registration:
+async def register(deployment: Deployment, launch: dict[str, Any], home: Path) -> Registration:
     registration = await deployment.desk.register(
-        user="alice", server="", uid=os.geteuid(), lifetime_s=3600, launch=launch
+        user="alice", server="", uid=os.geteuid(), lifetime_s=3600, launch=launch, home=str(home)
     )
     await deployment.desk.bind_job(registration.session, "0123456789ab")
     return registration
@@ -79,7 +79,7 @@ async def until(deployment: Deployment, registration: Registration, state: str) 
 
 
 async def test_a_used_token_starts_nothing_and_a_fresh_one_a_session(deployment: Deployment, tmp_path: Path) -> None:
-    registration = await register(deployment, launch_of("jupyterhub-singleuser"))
+    registration = await register(deployment, launch_of("jupyterhub-singleuser"), tmp_path / "home")
     job = await run(deployment, registration, tmp_path / "home")
     await until(deployment, registration, "ready")
 
@@ -105,14 +105,14 @@ async def test_a_used_token_starts_nothing_and_a_fresh_one_a_session(deployment:
     ("launch", "status", "reason"),
     [
         (launch_of("/no/such/program"), UNAVAILABLE, "/no/such/program is not on this node"),
-        (launch_of("x", listeners="all"), 78, "listeners is none of"),
+        (launch_of("x", sudo=True), 78, "unknown field 'sudo'"),
         (launch_of("/bin/sh", "-c", "exit 3"), SERVER_FAILED, "failed with status 3"),
     ],
 )
 async def test_the_user_is_told_why_a_server_did_not_start(
     deployment: Deployment, tmp_path: Path, launch: dict[str, Any], status: int, reason: str
 ) -> None:
-    registration = await register(deployment, launch)
+    registration = await register(deployment, launch, tmp_path / "home")
     job = await run(deployment, registration, tmp_path / "home")
     _, said = await job.communicate()
     assert job.returncode == status
@@ -121,7 +121,7 @@ async def test_the_user_is_told_why_a_server_did_not_start(
 
 
 async def test_the_batch_systems_sigterm_reaches_the_user_as_a_sentence(deployment: Deployment, tmp_path: Path) -> None:
-    registration = await register(deployment, launch_of("/bin/sleep", "600"))
+    registration = await register(deployment, launch_of("/bin/sleep", "600"), tmp_path / "home")
     job = await run(deployment, registration, tmp_path / "home")
     await until(deployment, registration, "starting")
     job.send_signal(signal.SIGTERM)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_hpcsec.access.sandbox import Listeners
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.hub.server_plan import (
@@ -18,8 +18,14 @@ from jupyter_hpcsec.hub.server_plan import (
     server_environment,
 )
 from jupyter_hpcsec.server import facts
+from tests.hub.standin import access_of
 
-GOOD: dict[str, Any] = {"argv": ["jupyterhub-singleuser", "--x"], "env": {"A": "1"}, "base_url": "/user/alice/"}
+GOOD: dict[str, Any] = {
+    "argv": ["jupyterhub-singleuser", "--x"],
+    "env": {"A": "1"},
+    "base_url": "/user/alice/",
+    "access": access_of(),
+}
 DIRECTORY = RuntimeDirectory(Path("/tmp/hpcsec-ab"))
 
 
@@ -35,7 +41,9 @@ DIRECTORY = RuntimeDirectory(Path("/tmp/hpcsec-ab"))
         ({"base_url": None}, "base_url"), ({"base_url": "user/"}, "base_url"), ({"base_url": "/user"}, "base_url"),
         ({"base_url": "/a b/"}, "base_url"), ({"base_url": "/a\r\nX: y/"}, "base_url"),
         ({"base_url": "//"}, "base_url"),
-        ({"listeners": "all"}, "none, unsafe-udp, unsafe-allow"), ({"listeners": True}, "listeners"),
+        ({"access": None}, "access"), ({"access": {}}, "access"), ({"access": "all"}, "access"),
+        ({"access": {**access_of(), "sudo": True}}, "access"),
+        ({"access": {**access_of(), "entries": [{"path": "x"}]}}, "access"),
         ({"sudo": True}, "unknown field 'sudo'"),
     ],
 )  # fmt: skip
@@ -47,11 +55,15 @@ def test_a_launch_of_another_form_is_refused(change: dict[str, Any], match: str)
 def test_a_launch_is_read() -> None:
     launch = parse_launch(GOOD)
     assert launch.argv == ("jupyterhub-singleuser", "--x")
-    assert launch.listeners is Listeners.NONE
-    assert parse_launch({**GOOD, "listeners": "unsafe-allow"}).listeners is Listeners.UNSAFE_ALLOW
+    assert launch.access.network.bind is Bind.NONE and launch.access.subject.user == "alice"
 
 
-@given(st.dictionaries(st.sampled_from(["argv", "env", "base_url", "listeners"]), st.recursive(
+def test_a_launch_without_rules_is_none() -> None:
+    with pytest.raises(Malformed, match="access"):
+        parse_launch({name: value for name, value in GOOD.items() if name != "access"})
+
+
+@given(st.dictionaries(st.sampled_from(["argv", "env", "base_url", "access"]), st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3))))  # fmt: skip
 def test_nothing_but_a_refusal_comes_of_nonsense(launch: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.access.sandbox import Listeners
+from jupyter_hpcsec.access.plan import unrestricted
+from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.hub import server_process
 from jupyter_hpcsec.hub.processes import read_process
@@ -18,7 +19,7 @@ SAYS = "import socket, sys, json; channel = socket.socket(fileno=int(sys.argv[1]
 
 
 async def start(*argv: str, **settings: object) -> ServerProcess:
-    return await start_server(argv, dict(os.environ), listeners=Listeners.UNSAFE_ALLOW, **settings)  # type: ignore[arg-type]
+    return await start_server(argv, dict(os.environ), plan=unrestricted("u", Bind.UNSAFE_ALLOW), **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,7 @@ async def test_a_sandbox_that_does_not_say_the_right_thing_is_ended(
     monkeypatch: pytest.MonkeyPatch, program: str, error: type[Exception], match: str
 ) -> None:
     started: list[int] = []
-    monkeypatch.setattr(
-        server_process, "arguments", lambda channel, parent, listeners, argv: ["-c", SAYS + program, str(channel)]
-    )
+    monkeypatch.setattr(server_process, "arguments", lambda channel, parent, argv: ["-c", SAYS + program, str(channel)])
     original = ServerProcess.__init__
     monkeypatch.setattr(
         ServerProcess,
@@ -90,7 +89,7 @@ async def test_the_server_has_its_own_session_no_input_and_no_descriptor_of_ours
 
 async def test_starting_and_ending_leaks_no_descriptor() -> None:
     async def once() -> int:
-        server = await start_server(["/bin/true"], dict(os.environ), listeners=Listeners.NONE)
+        server = await start_server(["/bin/true"], dict(os.environ), plan=unrestricted("u", Bind.NONE))
         await server.wait()
         server.close()
         return len(list(Path("/proc/self/fd").iterdir()))

@@ -11,7 +11,7 @@ import pytest
 
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.tunnel.session import State
-from tests.hub.deployment import Deployment, connect, fetch
+from tests.hub.deployment import ACCOUNT, Deployment, connect, fetch
 
 
 @pytest.fixture
@@ -54,12 +54,12 @@ async def test_before_a_job_enrols_its_socket_says_so(deployment: Deployment) ->
 async def test_a_token_is_good_once(deployment: Deployment) -> None:
     registration = await deployment.register()
     agent = deployment.make_agent(registration)
-    enrolled = await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    enrolled = await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     assert enrolled.user == "alice"
     assert enrolled.launch["argv"] == ["x"]
     second = deployment.make_agent(registration)
     with pytest.raises(Refused) as refusal:
-        await second.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+        await second.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     assert refusal.value.rule == "enrol.token-used"
     assert deployment.counters.snapshot()["enrol.token-used"] == 1
 
@@ -70,7 +70,7 @@ async def test_of_many_enrolments_at_once_one_wins(deployment: Deployment) -> No
     async def attempt() -> str:
         agent = deployment.make_agent(registration)
         try:
-            await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+            await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
         except Refused as refusal:
             return refusal.rule
         return "enrolled"
@@ -82,12 +82,14 @@ async def test_of_many_enrolments_at_once_one_wins(deployment: Deployment) -> No
 
 async def test_a_used_token_stays_used_after_a_restart(deployment: Deployment) -> None:
     registration = await deployment.register()
-    await deployment.make_agent(registration).enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await deployment.make_agent(registration).enrol(
+        token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
+    )
     await deployment.stop()
     await deployment.start()
     with pytest.raises(Refused) as refusal:
         await deployment.make_agent(registration).enrol(
-            token=registration.token, job_id="41", node="node1", evidence={}
+            token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
         )
     assert refusal.value.rule == "enrol.token-used"
 
@@ -96,7 +98,7 @@ async def test_another_job_can_not_use_the_token(deployment: Deployment) -> None
     registration = await deployment.register()
     with pytest.raises(Refused) as refusal:
         await deployment.make_agent(registration).enrol(
-            token=registration.token, job_id="42", node="node1", evidence={}
+            token=registration.token, job_id="42", node="node1", evidence={}, account=ACCOUNT
         )
     assert refusal.value.rule == "enrol.other-job"
     assert (await deployment.desk.show(registration.session))["state"] == State.WAITING
@@ -126,7 +128,7 @@ async def test_the_server_socket_is_the_only_target(deployment: Deployment, tmp_
 async def test_an_ended_session_is_cut_and_its_agent_told(deployment: Deployment) -> None:
     registration = await deployment.register()
     agent = deployment.make_agent(registration)
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     async with echo_server(deployment.server_socket(registration)):
         holding = asyncio.create_task(agent.run())
         await until_ready(deployment, registration.session)
@@ -137,7 +139,7 @@ async def test_an_ended_session_is_cut_and_its_agent_told(deployment: Deployment
         writer.close()
     with pytest.raises(Refused) as refusal:
         await deployment.make_agent(registration).enrol(
-            token=registration.token, job_id="41", node="node1", evidence={}
+            token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
         )
     assert refusal.value.rule.startswith("enrol.")
 
@@ -158,7 +160,7 @@ async def test_a_cut_ends_open_connections_and_the_session_goes_on(deployment: D
 async def test_an_agent_of_a_session_that_ended_meanwhile_is_refused(deployment: Deployment) -> None:
     registration = await deployment.register()
     agent = deployment.make_agent(registration)
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     await deployment.desk.end(registration.session, "stopped")
     assert "lane.revoked" in await asyncio.wait_for(agent.run(), 5)
 
@@ -202,7 +204,9 @@ async def test_keys_rotate_without_ending_sessions(deployment: Deployment, kind:
         await deployment.start()
         async with asyncio.timeout(10):
             assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
-    enrolled = await deployment.make_agent(waiting).enrol(token=waiting.token, job_id="41", node="node1", evidence={})
+    enrolled = await deployment.make_agent(waiting).enrol(
+        token=waiting.token, job_id="41", node="node1", evidence={}, account=ACCOUNT
+    )
     assert enrolled.user == "bob"
 
 

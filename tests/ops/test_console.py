@@ -28,7 +28,7 @@ def test_a_line_says_when_which_part_and_what() -> None:
 
 @pytest.mark.parametrize(("slurm", "root"), [(False, False), (False, True), (True, True)])
 def test_each_protection_is_said_once_and_the_demo_hides_nothing(slurm: bool, root: bool) -> None:
-    found = protections(slurm=slurm, root=root)
+    found = protections(slurm=slurm, root=root, namespaces=True, abi=7)
     facts = as_facts(found)
     assert len({one.name for one in found}) == len(found) == len(facts["on"]) + len(facts["off"])
     assert {"browser-tls", "durable-state"} <= facts["off"].keys()

@@ -14,6 +14,7 @@ import jupyter_hpcsec
 from jupyter_hpcsec import server
 from jupyter_hpcsec.hub.readiness import wait_until_ready
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
+from tests.hub.standin import access_of
 
 PACKAGE = Path(jupyter_hpcsec.__file__).parent
 FACTS = {
@@ -66,9 +67,9 @@ class Server:
         )  # fmt: skip
         await asyncio.wait_for(wait_until_ready(self.socket, "/base/api"), 60)
 
-    async def get(self, token: str = GOOD_TOKEN) -> tuple[int, bytes]:
+    async def get(self, token: str = GOOD_TOKEN, what: str = "session") -> tuple[int, bytes]:
         reader, writer = await asyncio.open_unix_connection(self.socket)
-        head = f"GET /base/hpcsec/api/session HTTP/1.1\r\nHost: localhost\r\nAuthorization: token {token}\r\n"
+        head = f"GET /base/hpcsec/api/{what} HTTP/1.1\r\nHost: localhost\r\nAuthorization: token {token}\r\n"
         writer.write((head + "Connection: close\r\n\r\n").encode())
         header, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
@@ -87,6 +88,7 @@ def jupyter(tmp_path: Path) -> Iterator[Server]:
 async def test_outside_of_a_session_it_does_nothing(jupyter: Server) -> None:
     await jupyter.start(session=None, config='c.KernelManager.transport = "tcp"')
     assert (await jupyter.get())[0] == 404
+    assert (await jupyter.get(what="access"))[0] == 404
     log = (jupyter.directory / "log").read_text()
     assert "was not started by a session" in log
     assert "is not used" not in log, "a plain server's kernels are left alone"
@@ -104,6 +106,21 @@ async def test_who_may_not_is_refused_and_who_may_is_told(jupyter: Server) -> No
 async def test_the_authorizer_is_asked(jupyter: Server) -> None:
     await jupyter.start(session=json.dumps(FILE), config=DENY)
     assert (await jupyter.get())[0] == 403
+
+
+async def test_the_owner_alone_is_told_the_rules_and_what_is_enforced(jupyter: Server) -> None:
+    rules = json.loads(json.dumps(access_of()))
+    await jupyter.start(session=json.dumps(FILE))
+    assert (await jupyter.get(what="access"))[0] == 500, "no file yet"
+    access = {"rules": rules, "digest": "d", "receipt": {"landlock_abi": 7}}
+    (jupyter.directory / "access.json").write_text(json.dumps(access))
+    assert (await jupyter.get("wrong", what="access"))[0] == 403
+    status, body = await jupyter.get(what="access")
+    found = json.loads(body)
+    assert status == 200 and found["receipt"] == {"landlock_abi": 7} and found["stale"] is None
+    assert found["rules"] == rules
+    (jupyter.directory / "stale.json").write_text(json.dumps({"since": 1, "ends_at": 601, "reason": "Changed."}))
+    assert json.loads((await jupyter.get(what="access"))[1])["stale"]["ends_at"] == 601
 
 
 async def test_facts_that_can_not_be_read_are_an_error_without_their_content(jupyter: Server) -> None:

@@ -24,8 +24,8 @@ LAUNCH = {
     "argv": ["jupyterhub-singleuser"],
     "env": {"JUPYTERHUB_API_TOKEN": "s3cret"},
     "base_url": "/user/alice/",
-    "listeners": "none",
 }
+PERSON: dict[str, Any] = {"groups": ["genomics"], "project": "p1", "home": "/home/alice"}
 REGISTRATION = Registration(SESSION, "t0ken", b"\x30\x00der", ["hub:8444"], Path("/run/hpcsec/s.sock"))
 
 
@@ -59,9 +59,9 @@ class FakeControl:
             raise self.error
 
     async def register(
-        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any]
+        self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any], **person: Any
     ) -> Registration:
-        self._note("register", user, server, uid, lifetime_s, launch)
+        self._note("register", user, server, uid, lifetime_s, launch, person)
         return REGISTRATION
 
     async def bind_job(self, session: str, job_id: str) -> None:
@@ -249,7 +249,7 @@ async def test_every_call_arrives_and_its_result_comes_back(
     server: AdminServer, control: FakeControl, path: Path
 ) -> None:
     client = AdminClient(path)
-    registration = await client.register(user="alice", server="gpu", uid=2001, lifetime_s=3600, launch=LAUNCH)
+    registration = await client.register(user="alice", server="gpu", uid=2001, lifetime_s=3600, launch=LAUNCH, **PERSON)
     assert registration == REGISTRATION
     await client.bind_job(SESSION, "17")
     assert await client.show(SESSION) == {"id": SESSION}
@@ -262,7 +262,7 @@ async def test_every_call_arrives_and_its_result_comes_back(
     assert await client.drop_tokens() == [{"id": OTHER}]
     assert await client.keys() == []
     assert control.asked == [
-        ("register", "alice", "gpu", 2001, 3600, LAUNCH),
+        ("register", "alice", "gpu", 2001, 3600, LAUNCH, PERSON),
         ("bind_job", SESSION, "17"),
         ("show", SESSION),
         ("wait", SESSION, 0, 0.5),
@@ -314,10 +314,10 @@ async def test_secrets_of_a_registration_are_not_logged(
     caplog.set_level(logging.DEBUG)
     control.error = Unavailable("Later.")
     with pytest.raises(Unavailable):
-        await AdminClient(path).register(user="alice", server="", uid=1, lifetime_s=1, launch=LAUNCH)
+        await AdminClient(path).register(user="alice", server="", uid=1, lifetime_s=1, launch=LAUNCH, **PERSON)
     control.error = ValueError("x")
     with pytest.raises(Unavailable):
-        await AdminClient(path).register(user="alice", server="", uid=1, lifetime_s=1, launch=LAUNCH)
+        await AdminClient(path).register(user="alice", server="", uid=1, lifetime_s=1, launch=LAUNCH, **PERSON)
     assert "/v1/register" in caplog.text
     assert "s3cret" not in caplog.text
 

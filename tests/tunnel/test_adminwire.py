@@ -18,8 +18,9 @@ from jupyter_hpcsec.tunnel.adminwire import (
 )
 
 SESSION = "0123456789abcdef0123456789abcdef"
-LAUNCH = {"argv": ["x"], "env": {"TOKEN": "s3cret"}, "base_url": "/user/alice/", "listeners": "none"}
-REGISTER = {"user": "alice", "server": "", "uid": 2001, "lifetime_s": 3600, "launch": LAUNCH}
+LAUNCH = {"argv": ["x"], "env": {"TOKEN": "s3cret"}, "base_url": "/user/alice/"}
+PERSON = {"groups": ["genomics"], "project": "p1", "home": "/home/alice"}
+REGISTER = {"user": "alice", "server": "", "uid": 2001, "lifetime_s": 3600, "launch": LAUNCH, **PERSON}
 
 
 def reason_of(name: str, value: Any) -> str:
@@ -84,6 +85,12 @@ def test_a_session_id_has_one_form(session: object) -> None:
         ({"launch": LAUNCH | {"env": {"A=B": "x"}}}, "$.launch.env"),
         ({"launch": LAUNCH | {"env": {"A": 1}}}, "$.launch.env[...]"),
         ({"launch": LAUNCH | {"base_url": "user/"}}, "$.launch.base_url"),
+        ({"groups": "genomics"}, "$.groups"),
+        ({"groups": [""]}, "$.groups"),
+        ({"groups": ["x"] * 1025}, "$.groups"),
+        ({"project": "a\nb"}, "$.project"),
+        ({"home": "home/alice"}, "$.home"),
+        ({"home": "/home/al\x00ice"}, "$.home"),
         ({"launch": LAUNCH | {"shell": True}}, "unknown field `shell` - at `$.launch`"),
         ({"extra": 1, "other": 2}, "unknown field `extra`"),
     ],
@@ -144,7 +151,7 @@ def test_any_registration_that_passes_has_the_right_types(value: dict[str, Any])
         arguments = parse_arguments("register", json.dumps(value).encode())
     except Malformed:
         return
-    assert [type(arguments[key]) for key in REGISTER] == [str, str, int, int, dict]
+    assert [type(arguments[key]) for key in REGISTER] == [str, str, int, int, dict, list, str, str]
 
 
 # -- answers ------------------------------------------------------------------------------------------------------

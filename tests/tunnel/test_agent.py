@@ -19,7 +19,7 @@ from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.frames import open_frame
 from jupyter_hpcsec.tunnel.tls import MessageStream, handshake, server_context, tune
 from tests.hub.attackers import until
-from tests.hub.deployment import Deployment, MemoryCredentials, fetch
+from tests.hub.deployment import ACCOUNT, Deployment, MemoryCredentials, fetch
 from tests.hub.test_tunnel import echo_server, until_ready
 from tests.tunnel.tlspair import NAME, self_signed
 
@@ -101,7 +101,9 @@ def test_no_gateway_is_an_error_of_the_job(tmp_path: Path) -> None:
 
 
 async def test_an_enrolment_that_is_refused_is_not_tried_again(liar: Liar, tmp_path: Path) -> None:
-    enrolling = asyncio.create_task(liar.agent(tmp_path).enrol(token="t", job_id="1", node="n", evidence={}))
+    enrolling = asyncio.create_task(
+        liar.agent(tmp_path).enrol(token="t", job_id="1", node="n", evidence={}, account=ACCOUNT)
+    )
     _, tls = await liar.accept()
     stream = MessageStream(tls)
     await stream.receive(m.MAX_MESSAGE)
@@ -114,7 +116,9 @@ async def test_an_enrolment_that_is_refused_is_not_tried_again(liar: Liar, tmp_p
 
 @pytest.mark.parametrize("answer", [m.Heartbeat(now=1), m.End(reason="x"), m.Lanes(total=1)])
 async def test_an_enrolment_answered_with_something_else(liar: Liar, tmp_path: Path, answer: m.FromGateway) -> None:
-    enrolling = asyncio.create_task(liar.agent(tmp_path).enrol(token="t", job_id="1", node="n", evidence={}))
+    enrolling = asyncio.create_task(
+        liar.agent(tmp_path).enrol(token="t", job_id="1", node="n", evidence={}, account=ACCOUNT)
+    )
     _, tls = await liar.accept()
     stream = MessageStream(tls)
     await stream.receive(m.MAX_MESSAGE)
@@ -129,7 +133,7 @@ async def test_a_gateway_that_can_not_be_reached_is_tried_until_it_is(tmp_path: 
         port = free.getsockname()[1]
     made = Liar()
     agent = made.agent(tmp_path, endpoints=[f"127.0.0.1:{port}"])
-    enrolling = asyncio.create_task(agent.enrol(token="t", job_id="1", node="n", evidence={}))
+    enrolling = asyncio.create_task(agent.enrol(token="t", job_id="1", node="n", evidence={}, account=ACCOUNT))
     await asyncio.sleep(0.3)
     assert not enrolling.done()
     made.listener.close()
@@ -222,7 +226,7 @@ async def test_a_want_of_descriptors_ends_neither_the_job_nor_a_lane(
         _, tls = await asyncio.wait_for(liar.accept(), 5)
         await until(lambda: agent._lanes)
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_connect_unix", none)
+            patch.setattr(module, "connect_unix", none)
             tls.write(open_frame("server"))
             view, got = memoryview(bytearray(65536)), b""
             async with asyncio.timeout(5):
@@ -254,7 +258,7 @@ async def test_a_node_clock_that_is_ahead_does_not_keep_the_certificate_from_bei
     registration = await deployment.register()
     ahead = 7200
     agent = deployment.make_agent(registration, clock=lambda: deployment.clock() + ahead)
-    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     assert abs(agent._renewal.due_at - (deployment.clock() + 300)) < 30
     await deployment.stop()
 

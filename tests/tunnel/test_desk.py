@@ -11,7 +11,7 @@ from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.identity.attestation import AttestationClaim, UnsafeNoAttestor
 from jupyter_hpcsec.tunnel.desk import KEY_REPLACED
 from jupyter_hpcsec.tunnel.session import State
-from tests.hub.deployment import Deployment
+from tests.hub.deployment import ACCOUNT, Deployment
 
 
 def full_disk(*_args: object) -> None:
@@ -78,7 +78,7 @@ async def test_a_dropped_token_key_takes_the_waiting_sessions_and_no_running_one
 ) -> None:
     running = await deployment.register(user="alice")
     agent = deployment.make_agent(running)
-    await agent.enrol(token=running.token, job_id="41", node="node1", evidence={})
+    await agent.enrol(token=running.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     assert await deployment.desk.drop_tokens() == []
     bob, carol = await deployment.register(user="bob", server="gpu", job_id="42"), await deployment.register("carol")
     with monkeypatch.context() as patch:  # not even a full disk keeps the key, or a session that waits with its token
@@ -92,14 +92,14 @@ async def test_a_dropped_token_key_takes_the_waiting_sessions_and_no_running_one
     for registration in (bob, carol):
         with pytest.raises(Refused) as refusal:
             await deployment.make_agent(registration).enrol(
-                token=registration.token, job_id=registration.session, node="node1", evidence={}
+                token=registration.token, job_id=registration.session, node="node1", evidence={}, account=ACCOUNT
             )
         assert refusal.value.rule == "token.key"
     deployment.registry.sweep()
     assert (await deployment.desk.show(bob.session))["reason"] == KEY_REPLACED
     assert [session["user"] for session in await deployment.desk.sessions()] == ["alice"]
     again = await deployment.register(user="bob")
-    await deployment.make_agent(again).enrol(token=again.token, job_id="41", node="node1", evidence={})
+    await deployment.make_agent(again).enrol(token=again.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
 
 
 async def test_an_enrolment_that_had_passed_the_tokens_check_fails_when_the_key_is_dropped(tmp_path: Path) -> None:
@@ -115,7 +115,9 @@ async def test_an_enrolment_that_had_passed_the_tokens_check_fails_when_the_key_
     await deployment.start()
     registration = await deployment.register()
     agent = deployment.make_agent(registration)
-    enrolling = asyncio.create_task(agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}))
+    enrolling = asyncio.create_task(
+        agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
+    )
     await thinks.wait()
     assert [session["id"] for session in await deployment.desk.drop_tokens()] == [registration.session]
     may_answer.set()

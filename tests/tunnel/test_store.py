@@ -103,8 +103,8 @@ def edit(path: Path, statement: str) -> None:
 
 def test_a_newer_schema_is_refused(path: Path) -> None:
     Store(path).close()
-    edit(path, "PRAGMA user_version = 2")
-    with pytest.raises(Refused, match="schema 2") as error:
+    edit(path, "PRAGMA user_version = 3")
+    with pytest.raises(Refused, match="schema 3") as error:
         Store(path)
     assert error.value.rule == "store.schema"
 

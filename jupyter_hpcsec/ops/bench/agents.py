@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+from jupyter_hpcsec.hub.account import on_this_node
 from jupyter_hpcsec.hub.credentials import JobCredentials
 from jupyter_hpcsec.identity.authority import server_name
 from jupyter_hpcsec.tunnel.admin import AdminClient
@@ -28,8 +29,10 @@ def name_of(authority: bytes) -> str:
 
 async def enrol(admin: AdminClient, run: Path, user: str, server: Path, log: logging.Logger) -> tuple[str, Agent]:
     """One session with its enrolled agent."""
+    launch = {"argv": ["-"], "env": {}, "base_url": "/"}
+    account = on_this_node(os.environ)
     registration = await admin.register(
-        user=user, server="", uid=os.getuid(), lifetime_s=LIFETIME_S, launch={"argv": ["-"], "env": {}, "base_url": "/"}
+        user=user, server="", uid=os.getuid(), lifetime_s=LIFETIME_S, launch=launch, home=account.home
     )
     await admin.bind_job(registration.session, "1")
     agent = Agent(
@@ -41,7 +44,7 @@ async def enrol(admin: AdminClient, run: Path, user: str, server: Path, log: log
         server_name=name_of,
         log=log,
     )
-    await agent.enrol(token=registration.token, job_id="1", node="node1", evidence={})
+    await agent.enrol(token=registration.token, job_id="1", node="node1", evidence={}, account=account)
     return registration.session, agent
 
 

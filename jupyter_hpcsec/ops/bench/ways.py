@@ -24,6 +24,7 @@ c.HpcsecGateway.state_directory = "{directory}/state"
 c.HpcsecGateway.run_directory = "{directory}/run"
 c.HpcsecGateway.attestors = ["none"]
 c.HpcsecGateway.unsafe_no_attestation = True
+c.HpcsecGateway.unsafe_no_access_control = True
 c.HpcsecGateway.handshakes_per_second = 10000
 c.HpcsecGateway.handshake_burst = 100000
 """

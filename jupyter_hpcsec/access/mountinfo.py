@@ -1,0 +1,78 @@
+"""The node's mount table as values: proc_pid_mountinfo(5). It parses, and knows which file systems are shared."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jupyter_hpcsec.access.places import is_below
+
+SHARED = frozenset(
+    ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs", "panfs")
+)
+"""File system types that several computers mount at once."""
+
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mount. ``root`` is the part of the file system ``device`` that is seen at ``point``."""
+
+    point: str
+    device: str
+    root: str
+    kind: str
+    read_only: bool
+
+
+def parse(mountinfo: str) -> tuple[Mount, ...]:
+    """All mounts, in the kernel's order: of two at one point the later one is seen."""
+    mounts = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, beyond = before.split(" "), after.split(" ")
+        options = {*fields[5].split(","), *beyond[2].split(",")}
+        mounts.append(
+            Mount(
+                point=_unescaped(fields[4]),
+                device=fields[2],
+                root=_unescaped(fields[3]),
+                kind=beyond[0],
+                read_only="ro" in options,
+            )
+        )
+    return tuple(mounts)
+
+
+def _unescaped(text: str) -> str:
+    """Blanks and backslashes are written as octal numbers of bytes."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), text)
+
+
+def holder(path: str, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that a resolved path lies on."""
+    best: Mount | None = None
+    for mount in mounts:
+        if is_below(path, mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best
+
+
+def aliases(path: str, mounts: tuple[Mount, ...]) -> tuple[str, ...]:
+    """The other paths at which the very same place is seen, by other mounts of its file system."""
+    own = holder(path, mounts)
+    if own is None:
+        return ()
+    inside = _joined(own.root, path[len(own.point) :] if own.point != "/" else path)
+    found = []
+    for other in mounts:
+        if other.device != own.device or not is_below(inside, other.root):
+            continue
+        alias = _joined(other.point, inside[len(other.root) :] if other.root != "/" else inside)
+        if alias != path and holder(alias, mounts) is other:
+            found.append(alias)
+    return tuple(found)
+
+
+def _joined(base: str, rest: str) -> str:
+    return f"{base.rstrip('/')}/{rest.strip('/')}".rstrip("/") or "/"

@@ -1,0 +1,59 @@
+"""The files by which the agent tells the server extension, and so the user, what the session is and what it may do.
+
+They lie in the job's private directory. Nothing that protects relies on them: the user could write them, too.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jupyter_hpcsec.access.values import Resolved, digest
+from jupyter_hpcsec.hub.job_environment import JobEnvironment
+from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
+from jupyter_hpcsec.tunnel.messages import Enrolled, Stale
+
+Receipt = Mapping[str, str | int]
+
+
+def write_facts(directory: RuntimeDirectory, job: JobEnvironment, enrolled: Enrolled, receipt: Receipt) -> None:
+    """The session itself; ``receipt`` is the sandbox's word on what is enforced."""
+    facts = {
+        "user": enrolled.user,
+        "server": enrolled.server,
+        "session": enrolled.session,
+        "job": job.job_id,
+        "node": job.node,
+        "ends_at": min(enrolled.ends_at, job.ends_at or enrolled.ends_at),
+        "endpoints": list(job.endpoints),
+        "ca_pin": hashlib.sha256(job.ca).hexdigest(),
+        "protections": dict(receipt),
+    }
+    _write(directory.session_file, facts)
+
+
+def write_access(directory: RuntimeDirectory, access: Resolved, receipt: Receipt) -> None:
+    """The user's rules, their hash, and the receipt."""
+    facts = {"rules": msgspec.to_builtins(access), "digest": digest(access), "receipt": dict(receipt)}
+    _write(directory.access_file, facts)
+
+
+def write_stale(directory: RuntimeDirectory, stale: Stale) -> None:
+    """Until when the session goes on; the file goes when that is no longer so."""
+    if stale.ends_at:
+        _write(directory.stale_file, {"since": stale.since, "ends_at": stale.ends_at, "reason": stale.reason})
+    else:
+        directory.stale_file.unlink(missing_ok=True)
+
+
+def _write(path: Path, facts: Mapping[str, Any]) -> None:
+    """Whole or not at all: a reader finds the old file or the new one."""
+    fresh = path.with_suffix(".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(facts, file)
+    fresh.rename(path)

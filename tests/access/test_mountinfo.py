@@ -1,0 +1,61 @@
+"""The mount table: what lies where, and at which other paths the same place is seen."""
+
+from pathlib import Path
+
+import pytest
+
+from jupyter_hpcsec.access.mountinfo import Mount, aliases, holder, parse
+
+TABLE = parse(
+    "22 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw\n"
+    "30 22 0:40 / /export rw shared:1 - nfs4 server:/ rw\n"
+    "31 22 0:40 /home /home rw - nfs4 server:/ rw\n"
+    "32 22 0:41 / /scratch\\040local ro,nosuid - xfs /dev/sdb rw\n"
+    "33 30 0:42 / /export/home/bob rw - tmpfs none rw\n"
+    "34 22 254:1 /srv/data /data rw - ext4 /dev/vda1 rw\n"
+    "35 22 0:43 / /mnt rw - ext4 /dev/sdc ro\n"
+)
+
+
+def test_what_is_read() -> None:
+    assert TABLE[3] == Mount("/scratch local", "0:41", "/", "xfs", read_only=True)
+    assert TABLE[6].read_only, "of the file system, not of the mount"
+    assert not TABLE[0].read_only
+
+
+@pytest.mark.parametrize(
+    ("path", "point"),
+    [("/homeless", "/"), ("/home/alice", "/home"), ("/export/home/bob/x", "/export/home/bob"), ("/", "/")],
+)
+def test_what_holds_a_path(path: str, point: str) -> None:
+    found = holder(path, TABLE)
+    assert found is not None and found.point == point
+
+
+def test_of_two_mounts_at_one_point_the_later_is_seen() -> None:
+    again = (*TABLE, Mount("/home", "0:99", "/", "tmpfs", read_only=True))
+    found = holder("/home/alice", again)
+    assert found is not None and found.device == "0:99"
+    assert aliases("/export/home/alice", again) == (), "what is covered is not seen"
+
+
+@pytest.mark.parametrize(
+    ("path", "others"),
+    [
+        ("/etc/x", ()),
+        ("/home/alice/.ssh", ("/export/home/alice/.ssh",)),
+        ("/export/home/alice/.ssh", ("/home/alice/.ssh",)),
+        ("/srv/data/x", ("/data/x",)),
+        ("/data", ("/srv/data",)),
+        ("/home/bob/x", ()),  # /export/home/bob is covered by another file system
+        ("/scratch local/x", ()),
+    ],
+)
+def test_the_other_paths_of_a_place(path: str, others: tuple[str, ...]) -> None:
+    assert aliases(path, TABLE) == others
+
+
+def test_this_computers_own_table_is_read() -> None:
+    table = parse(Path("/proc/self/mountinfo").read_text())
+    found = holder("/proc/self", table)
+    assert found is not None and found.kind == "proc"
