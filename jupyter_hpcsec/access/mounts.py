@@ -19,7 +19,7 @@ from pathlib import Path
 
 from jupyter_hpcsec.access.places import nearest
 from jupyter_hpcsec.access.syscalls import RESOLVE_IN_ROOT, call, open_place, system
-from jupyter_hpcsec.access.values import Make, Mask, Masked, Plan, Right, Root
+from jupyter_hpcsec.access.values import Link, Make, Mask, Masked, Plan, Right, Root
 from jupyter_hpcsec.errors import Unavailable
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
@@ -136,9 +136,7 @@ class NewRoot:
                     self._hide(part.path)
         for link in self._plan.links:
             with _naming(link.path):
-                directory = self._directory(os.path.dirname(link.path))  # noqa: PTH120 - a string, not a file
-                os.symlink(link.target, os.path.basename(link.path), dir_fd=directory)  # noqa: PTH119
-                os.close(directory)
+                self._link(link)
         os.rmdir(NO_DIRECTORY, dir_fd=self._top)
         os.unlink(NO_FILE, dir_fd=self._top)
 
@@ -183,6 +181,18 @@ class NewRoot:
             os.close(here)
             here = inner
         return here
+
+    def _link(self, link: Link) -> None:
+        """In a directory that stays, one from an earlier time may be there."""
+        above, _, name = link.path.rpartition("/")
+        directory = self._directory(above)
+        try:
+            os.symlink(link.target, name, dir_fd=directory)
+        except FileExistsError:
+            if os.readlink(name, dir_fd=directory) != link.target:
+                raise
+        finally:
+            os.close(directory)
 
     def _mount(self, root: Root, taken: int) -> None:
         if root.make is Make.MEMORY:
@@ -297,3 +307,17 @@ def _new_file_system(kind: str, attributes: int, **options: str) -> int:
         return system(SYS_FSMOUNT, context, ctypes.c_uint(1), ctypes.c_uint(attributes))  # FSMOUNT_CLOEXEC
     finally:
         os.close(context)
+
+
+def nothing(mode: str = "0000") -> int:
+    """An empty file system in memory, not attached anywhere yet."""
+    return _new_file_system("tmpfs", NO_SUID | NO_DEVICES | NO_EXECUTION, mode=mode, size="64k")
+
+
+def cover(place: int, tree: int, attributes: int) -> None:
+    """Lay mounts that are not attached yet over an open place, and take them over; ``attributes`` are added to them."""
+    try:
+        _set_attributes(tree, NO_SUID | NO_DEVICES | attributes)
+        _move(tree, place)
+    finally:
+        os.close(tree)

@@ -58,7 +58,8 @@ def parse(content: bytes, name: str) -> Policy:
     source = read(content, name)  # 1
     _refuse(source, problems(source))  # 2
     rules = tuple(_rule(source, index) for index in range(len(source.values["rules"])))
-    _refuse(source, [problem for index in range(len(rules)) for problem in _rule_problems(source, index)])  # 3
+    wrong = [problem for index in range(len(rules)) for problem in _rule_problems(source, index)]
+    _refuse(source, [*_network_problems(source, source.values.get("defaults", {}), ("defaults",)), *wrong])  # 3
     policy = _policy(source, hashlib.sha256(content).hexdigest(), rules)
     _refuse(source, list(_failed_tests(source, policy)))  # 4
     return policy
@@ -119,6 +120,7 @@ def _rule_problems(source: Source, index: int) -> Iterator[Problem]:
     """What the schema can't say about one rule."""
     values, place = source.values["rules"][index], ("rules", index)
     listed = list(_listed(values, place))
+    yield from _network_problems(source, values, place)
     yield from _path_problems(source, index, listed)
     seen: dict[str, Mark] = {}
     for _, path, at in listed:
@@ -137,6 +139,15 @@ def _rule_problems(source: Source, index: int) -> Iterator[Problem]:
         if path not in allowed:
             text = f"{path!r} is required, but rule {index + 1} does not allow it"
             yield _problem(source, (*place, "required", number), text, "write it under allow as well")
+
+
+def _network_problems(source: Source, values: dict[str, Any], place: tuple[str | int, ...]) -> Iterator[Problem]:
+    """Ports beside ``private``: whoever writes both expects a way out that there is not."""
+    network = _network(values.get("network", {}))
+    if network.bind is Bind.PRIVATE and network.connect:
+        text = f"bind: private is a network that leads nowhere, so port {network.connect[0]} can't be reached from it"
+        fix = "take the ports out, or write them in rules whose sessions have another bind"
+        yield _problem(source, (*place, "network", "connect"), text, fix)
 
 
 def _path_problems(

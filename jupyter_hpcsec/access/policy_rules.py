@@ -184,11 +184,11 @@ def network_of(default: Network, rules: Iterable[Rule]) -> Network:
     """The network section for the rules that concern someone.
 
     ``bind``: of the most specific rules that speak of it (user, then group, then ``*``, then the default) the tightest.
-    ``connect``: the default's ports and those of all the rules.
+    ``connect``: the default's ports and those of all the rules; none with ``private``, whose network leads nowhere.
     """
     rules = tuple(rules)
     spoken = [(rule.who.rank, rule.network.bind) for rule in rules if rule.network.bind is not None]
     highest = max((rank for rank, _ in spoken), default=0)
     bind = min((bind for rank, bind in spoken if rank == highest), key=_TIGHTEST_FIRST.index, default=default.bind)
     ports = set(default.connect).union(*(rule.network.connect for rule in rules))
-    return Network(bind=bind, connect=tuple(sorted(ports)))
+    return Network(bind=bind, connect=() if bind is Bind.PRIVATE else tuple(sorted(ports)))

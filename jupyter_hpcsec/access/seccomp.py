@@ -39,6 +39,7 @@ SOCK_TYPE_MASK = 0xF  # above it are SOCK_CLOEXEC and SOCK_NONBLOCK (net/socket.
 
 
 MSG_FASTOPEN = 0x20000000
+NETLINK_ROUTE = 0
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """Typing into a terminal in another program's name; both stay what they are on every architecture here."""
 
@@ -47,7 +48,8 @@ TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 class Machine:
     """System call numbers of one architecture. From ``first_foreign`` on, numbers are of another calling convention.
 
-    ``refused``: mount and its family, other namespaces, files by handle, kernel modules, kexec, bpf, userfaultfd.
+    ``refused``: mount and its family, other namespaces, files by handle, kernel modules, kexec, bpf, userfaultfd, and
+    keyrings, where logins and file systems keep what opens other doors.
     """
 
     audit: int
@@ -58,6 +60,7 @@ class Machine:
     sendmsg: int
     sendmmsg: int
     ioctl: int
+    prlimit: int
     refused: tuple[int, ...]
     first_foreign: int = 0xFFFFFFFF
 
@@ -69,11 +72,12 @@ REFUSED = (428, 429, 430, 431, 432, 433, 442, 467)
 MACHINES = {
     "x86_64": Machine(
         audit=0xC000003E, socket=41, listen=50, seccomp=317, sendto=44, sendmsg=46, sendmmsg=307, ioctl=16,
-        refused=(155, 165, 166, 175, 176, 246, 304, 308, 313, 320, 321, 323, *REFUSED), first_foreign=0x40000000,
+        prlimit=302, first_foreign=0x40000000,
+        refused=(155, 165, 166, 175, 176, 246, 248, 249, 250, 304, 308, 313, 320, 321, 323, *REFUSED),
     ),
     "aarch64": Machine(
         audit=0xC00000B7, socket=198, listen=201, seccomp=277, sendto=206, sendmsg=211, sendmmsg=269, ioctl=29,
-        refused=(39, 40, 41, 104, 105, 106, 265, 268, 273, 280, 282, 294, *REFUSED),
+        prlimit=261, refused=(39, 40, 41, 104, 105, 106, 217, 218, 219, 265, 268, 273, 280, 282, 294, *REFUSED),
     ),
 }  # fmt: skip
 
@@ -104,10 +108,13 @@ def session_filter(numbers: Machine, bind: Bind) -> tuple[Instruction, ...]:
     2. io_uring: no such system call, as on kernels without it; programs fall back.
     3. ``listen``: ask the guard, where nothing may listen.
     4. A second guard (``seccomp`` with a listener of its own) could answer for ours: busy, as kernels say anyway.
-    5. ``socket``: unix and netlink as they are; IPv4 and IPv6 for TCP, for UDP where that is allowed, for everything in
-       a network of the session's own; of any other family: not supported.
+    5. ``socket``: unix as they are; netlink for addresses and routes, not for the node's sockets, devices and
+       processes; IPv4 and IPv6 for TCP, for UDP where that is allowed, for everything in a network of the session's
+       own; of any other family: not supported.
     6. Sending that connects: refused, but in a network of the session's own.
     7. Typing into the terminal of another program, and ``Machine.refused``: refused.
+    8. Setting another process's limits: refused. The agent is the same user's, and would end by one it can't keep; no
+       rule of Landlock covers that.
     """
     asks, is_private = is_guarded(bind), bind is Bind.PRIVATE
     fastopen = {} if is_private else {numbers.sendto: "flags3", numbers.sendmmsg: "flags3", numbers.sendmsg: "flags2"}
@@ -121,6 +128,7 @@ def session_filter(numbers: Machine, bind: Bind) -> tuple[Instruction, ...]:
         *([Instruction(IF_EQUAL, numbers.seccomp, yes="seccomp")] if asks else []),
         *(Instruction(IF_EQUAL, number, yes=label) for number, label in fastopen.items()),
         Instruction(IF_EQUAL, numbers.ioctl, yes="ioctl"),
+        Instruction(IF_EQUAL, numbers.prlimit, yes="limits"),
         *(Instruction(IF_EQUAL, number, yes="absent") for number in IO_URING),
         *(Instruction(IF_EQUAL, number, yes="denied") for number in numbers.refused),
         Instruction(RETURN, RET_ALLOW),
@@ -129,6 +137,7 @@ def session_filter(numbers: Machine, bind: Bind) -> tuple[Instruction, ...]:
         Instruction(LOAD, OFFSET_ARGS[1], label="ioctl"),
         Instruction(IF_EQUAL, TIOCSTI, yes="denied"),
         Instruction(IF_EQUAL, TIOCLINUX, yes="denied", no="allow"),
+        *_limits(),
         *_sockets(bind),
         Instruction(RETURN, RET_ALLOW, label="allow"),
         Instruction(RETURN, RET_USER_NOTIF, label="ask"),
@@ -162,17 +171,33 @@ def _connecting(argument: int, label: str) -> tuple[Instruction, ...]:
     )
 
 
+def _limits() -> tuple[Instruction, ...]:
+    """Allowed: one's own (process 0), and to be told (no new limit, a pointer of two words)."""
+    return (
+        Instruction(LOAD, OFFSET_ARGS[0], label="limits"),
+        Instruction(IF_EQUAL, 0, yes="allow"),
+        Instruction(LOAD, OFFSET_ARGS[2]),
+        Instruction(IF_EQUAL, 0, no="denied"),
+        Instruction(LOAD, OFFSET_ARGS[2] + 4),
+        Instruction(IF_EQUAL, 0, yes="allow", no="denied"),
+    )
+
+
 def _sockets(bind: Bind) -> tuple[Instruction, ...]:
     internet = "allow" if bind is Bind.PRIVATE else "internet"
     family = (
         Instruction(LOAD, OFFSET_ARGS[0], label="socket"),
         Instruction(IF_EQUAL, socket.AF_UNIX, yes="allow"),
-        Instruction(IF_EQUAL, socket.AF_NETLINK, yes="allow"),
+        Instruction(IF_EQUAL, socket.AF_NETLINK, yes="netlink"),
         Instruction(IF_EQUAL, socket.AF_INET, yes=internet),
         Instruction(IF_EQUAL, socket.AF_INET6, yes=internet, no="unsupported"),
     )
+    routes = (
+        Instruction(LOAD, OFFSET_ARGS[2], label="netlink"),
+        Instruction(IF_EQUAL, NETLINK_ROUTE, yes="allow", no="refused"),
+    )
     if bind is Bind.PRIVATE:
-        return family
+        return (*family, *routes)
     udp = bind in {Bind.UNSAFE_UDP, Bind.UNSAFE_ALLOW}
     datagram = [Instruction(IF_EQUAL, socket.SOCK_DGRAM, yes="udp")] if udp else []
     # IPPROTO_UDPLITE is another protocol of the same type; only 0 and UDP itself are meant
@@ -183,6 +208,7 @@ def _sockets(bind: Bind) -> tuple[Instruction, ...]:
     ]
     return (
         *family,
+        *routes,
         Instruction(LOAD, OFFSET_ARGS[1], label="internet"),
         Instruction(AND, SOCK_TYPE_MASK),
         *datagram,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from jupyter_hpcsec.access.plan import describe
 from jupyter_hpcsec.access.policy_schema import schema_text
 from jupyter_hpcsec.access.values import Right, Subject
 from jupyter_hpcsec.ops import access_commands as commands
@@ -47,6 +48,9 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("user", metavar="USER", help="the user's name on the hub")
+    parser.add_argument(
+        "--rules", action="store_true", help="only what the policy says, without a look at this computer's files"
+    )
     _add_subject(parser)
     _add_policy(parser)
     _add_json(parser)
@@ -121,7 +125,11 @@ def _explain(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> int:
     resolved = commands.resolve_file(args.policy, _subject(args, args.user))
-    print(json.dumps(msgspec.to_builtins(resolved)) if args.json else commands.resolved_text(resolved))
+    if args.rules:
+        print(json.dumps(msgspec.to_builtins(resolved)) if args.json else commands.resolved_text(resolved))
+    else:
+        plan = commands.plan_here(resolved)
+        print(json.dumps(msgspec.to_builtins(plan)) if args.json else describe(plan))
     return 0
 
 
@@ -153,7 +161,7 @@ Action = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argpars
 ACTIONS: dict[str, Action] = {
     "check": ("load a policy and run its tests, as the gateway does", _add_check, _check),
     "explain": ("say whether a user may use a path, and by which rule and line", _add_explain, _explain),
-    "plan": ("show all that a user may do", _add_plan, _plan),
+    "plan": ("show all that the kernel of this computer would enforce for a user", _add_plan, _plan),
     "diff": ("show what one policy gives and takes beside another", _add_diff, _diff),
     "run": ("run a command as a session of a user would, to try a policy", _add_run, _run_command),
     "schema": ("print the JSON Schema of policies, for editors", _add_schema, _schema),

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import audit, report, start, tunnel
+from jupyter_hpcsec.ops.bench import audit, report, sandbox, start, tunnel
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -33,15 +33,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
     subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
+    help_text = "programs, kernels and files in the sandbox beside the same outside of it"
+    subject = subjects.add_parser("sandbox", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--rounds", type=int, default=9, help="times of each measure (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
-    if args.subject == "audit":
-        measured = audit.run(max(1, args.events), _say, args.directory)
-        print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
-        return 0
-    return _run_start(args) if args.subject == "start" else _run_tunnel(args)
+    measures = {"start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel, "audit": _run_audit}
+    return measures[args.subject](args)
+
+
+def _run_audit(args: argparse.Namespace) -> int:
+    measured = audit.run(max(1, args.events), _say, args.directory)
+    print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
+    return 0
+
+
+def _run_sandbox(args: argparse.Namespace) -> int:
+    made = asyncio.run(sandbox.run(rounds=max(1, args.rounds), caller=os.environ, say=_say))
+    print(json.dumps(made.as_json(), indent=1) if args.json else made.as_text())
+    return 0
 
 
 def _run_start(args: argparse.Namespace) -> int:

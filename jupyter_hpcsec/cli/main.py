@@ -21,6 +21,7 @@ COMMANDS = {
     "access": "check, explain and compare access policies",
     "doctor": "say which hop is broken and how to mend it",
     "cluster": "the development cluster: a real Slurm on this computer (root)",
+    "attack": "try to escape from the session that this is run in, and say what came of it",
     "bench": "measure, as ratios within one run",
 }
 

@@ -73,12 +73,13 @@ class RuntimeDirectory:
 
 
 def candidates(environment: Mapping[str, str]) -> list[Path]:
-    """Where to look for room, best first: what a session gets anew (``access.system``), the job's scratch directory.
+    """Where to look for room, best first.
 
-    In the former it can be kept apart from everything that a kernel may write to.
+    ``/var/tmp`` is first since programs seldom write there: kernels must not see into ours, and what encloses it is
+    closed to them with it (``access.nested``). Then the job's own scratch directory, then what every node has.
     """
     named = [Path(value) for name in ("TMPDIR",) if (value := environment.get(name)) and value.startswith("/")]
-    return [Path("/tmp"), Path("/dev/shm"), *named]  # noqa: S108 - checked below, and ours gets a name of its own
+    return [Path("/var/tmp"), *named, Path("/tmp"), Path("/dev/shm")]  # noqa: S108 - checked below, in a name of its own
 
 
 def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:

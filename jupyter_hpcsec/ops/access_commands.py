@@ -17,10 +17,12 @@ import msgspec
 
 from jupyter_hpcsec.access.decision import Decisions, Piece
 from jupyter_hpcsec.access.explain import Explanation, explain
+from jupyter_hpcsec.access.plan import compile as compile_plan
 from jupyter_hpcsec.access.policy import Policy, PolicyError, load
 from jupyter_hpcsec.access.policy_diff import Difference, compare
 from jupyter_hpcsec.access.policy_rules import UNKNOWN_UID
-from jupyter_hpcsec.access.values import Bind, Enforcement, Entry, Resolved, Right, Subject
+from jupyter_hpcsec.access.system import find as find_system
+from jupyter_hpcsec.access.values import Bind, Enforcement, Entry, Plan, Resolved, Right, Subject
 from jupyter_hpcsec.errors import HpcsecError
 
 DEFAULT_POLICY = Path("/etc/hpcsec/policy.yaml")
@@ -229,6 +231,15 @@ def explain_file(file: Path, subject: Subject, path: str) -> tuple[Explanation, 
 def resolve_file(file: Path, subject: Subject) -> Resolved:
     """What a policy file says about one subject."""
     return load(file).resolve(subject)
+
+
+def plan_here(resolved: Resolved) -> Plan:
+    """What the kernel would enforce if the session started on this computer. It looks at the paths and changes nothing.
+
+    ``Unavailable`` with the sentence of the spawn page where a session could not start here.
+    """
+    uid = resolved.subject.uid
+    return compile_plan(resolved, find_system(resolved, {}, runtime=None, uid=None if uid == UNKNOWN_UID else uid))
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,7 +1,9 @@
-"""The jupyter_server extension that runs beside the notebooks: says what the session is, keeps kernels off the network.
+"""The jupyter_server extension that runs beside the notebooks: says what the session is and what it may do, and starts
+kernels and terminals without the session's secrets.
 
 It is enabled by its data files wherever the package is installed, and does nothing in a server that no session started.
-It runs as the user, who can change it: it informs and sets defaults, it enforces nothing.
+It runs as the user, who can change it. What has to hold is enforced on the server from outside (``access.sandbox``);
+here is what the server itself enforces on what it starts, and the courtesy of clear answers.
 """
 
 import os
@@ -17,23 +19,22 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _link_jupyter_server_extension(app: "ServerApp") -> None:
-    """Called before kernels and handlers are configured."""
+    """Called before contents, kernels and terminals are configured: ours wins over every configuration file."""
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415 - only where the extension is used
-    from jupyter_hpcsec.server.kernels import keep_kernels_local  # noqa: PLC0415
+    from jupyter_hpcsec.server.wiring import link  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
-        for name in keep_kernels_local(app.config):
-            app.log.warning(
-                "hpcsec: %s is not used: in a session kernels are reached by sockets in a private place", name
-            )
+        link(app)
 
 
 def _load_jupyter_server_extension(app: "ServerApp") -> None:
     """Called when the web application stands: adds our handlers."""
+    from jupyter_hpcsec.server.apps.handlers import add_apps  # noqa: PLC0415
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
     from jupyter_hpcsec.server.handlers import add_handlers  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
         add_handlers(app.web_app)
+        add_apps(app.web_app)
     else:
         app.log.info("hpcsec: this server was not started by a session; the extension does nothing")

@@ -77,6 +77,7 @@ def inside(
     )  # fmt: skip
     *printed, last = done.stdout.split("\n")[:-1] or [""]
     assert last.startswith("{"), done.stdout + done.stderr
+    print(done.stderr, file=sys.stderr)
     return Done(**json.loads(last), out="".join(f"{line}\n" for line in printed))
 
 

@@ -46,6 +46,7 @@ def refused(text: str) -> PolicyError:
         ("{who: '*', allow: {read: ['/h/{user}/x']}, deny: ['/h/{user}']}", "3:29", "to no effect"),
         ("{who: '*', allow: {read: [/a]}, required: [/b]}", "3:46", "'/b' is required, but rule 1 does not allow it"),
         ("{who: '*', allow: {read: [/a]}, required: [/a/b]}", "3:46", "write it under allow"),
+        ("{who: '*', network: {bind: private, connect: [443]}}", "3:48", "port 443 can't be reached from it"),
         ("{who: '*', allow: {read: [/a]}, deny: [/a/b], required: [/a/b]}", "3:60", "write it under allow"),
     ],
 )
@@ -61,10 +62,17 @@ def test_rules_that_are_refused(rule: str, place: str, words: str) -> None:
         "{who: 'user:a.b@example.org', allow: {read: ['/a/{user}']}}",
         "{who: '*', allow: {read: [/a]}, deny: [/a-b, /a/c], required: [/a]}",
         "{who: '*', allow: {read: [/a/b], write: [/a]}}",
+        "{who: '*', network: {bind: private, connect: [hub]}}",
     ],
 )
 def test_rules_that_are_accepted(rule: str) -> None:
     assert parse(f"{RULES}- {rule}\n".encode(), FILE).rules
+
+
+def test_a_private_default_with_ports_is_refused() -> None:
+    rule = "rules:\n- {who: '*', allow: {read: [/a]}}\n"
+    error = refused(f"version: 1\ndefaults: {{network: {{bind: private, connect: [hub, 443]}}}}\n{rule}")
+    assert "leads nowhere" in str(error) and "another bind" in str(error)
 
 
 def test_the_same_path_may_stand_in_two_rules() -> None:

@@ -64,7 +64,7 @@ def test_settings_are_compared() -> None:
         {**rule, "network": {"connect": [443]}},
         enforcement="advisory",
         minimum_abi=5,
-        network={"bind": "private"},
+        network={"bind": "unsafe-udp"},
         hide_denied=True,
     )
     found = compare(policy(rule), new, subject())
@@ -72,7 +72,7 @@ def test_settings_are_compared() -> None:
     assert [(s.name, s.before, s.after) for s in found.settings] == [
         ("enforcement", "required", "advisory"),
         ("minimum_abi", "6", "5"),
-        ("bind", "none", "private"),
+        ("bind", "none", "unsafe-udp"),
         ("connect", "no port", "443"),
         ("hide_denied", "false", "true"),
     ]

@@ -41,7 +41,8 @@ def test_only_a_group_may_listen() -> None:
     made = load(FILE)
     assert made.resolve(subject()).network.bind is Bind.NONE
     assert made.resolve(subject("alice", "dask")).network.bind is Bind.PRIVATE
-    assert made.resolve(subject("alice", "dask")).network.connect == (443, 5432)
+    assert made.resolve(subject("alice", "dask")).network.connect == ()
+    assert made.resolve(subject("alice", "lab-database")).network.connect == (443, 5432)
 
 
 def test_a_stranger_has_the_home_and_what_all_may_read() -> None:

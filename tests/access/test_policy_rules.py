@@ -169,6 +169,12 @@ def test_ports_add_up() -> None:
     assert network_of(Network(connect=(443,)), rules).connect == (22, 443, 5432)
 
 
+def test_a_private_network_leads_nowhere_whatever_others_may_reach() -> None:
+    rules = [rule("*", None, 22), rule("group:a", "private")]
+    assert network_of(Network(connect=(443,)), rules) == Network(bind=Bind.PRIVATE)
+    assert network_of(Network(bind=Bind.PRIVATE, connect=(443,)), [rule("user:a", "none")]).connect == (443,)
+
+
 WHO = st.sampled_from(["*", "user:alice", "user:bob", "group:a", "group:b"])
 GRANTS = st.lists(
     st.builds(

@@ -24,6 +24,7 @@ from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Unavailable
 
 SCTP, MPTCP, UDPLITE, ICMP = 132, 262, 136, 1
+SOCK_DIAG, UEVENT = 4, 15
 AF_VSOCK, AF_ALG, AF_SMC, AF_TIPC, AF_RDS = 40, 38, 43, 30, 21
 REFUSED, UNSUPPORTED = RET_ERRNO | errno.EACCES, RET_ERRNO | errno.EAFNOSUPPORT
 
@@ -77,6 +78,8 @@ def numbers(request: pytest.FixtureRequest) -> Machine:
         ((AF_ALG, socket.SOCK_SEQPACKET, 0), UNSUPPORTED),
         ((socket.AF_UNIX, socket.SOCK_STREAM, 0), RET_ALLOW),
         ((socket.AF_UNIX, socket.SOCK_DGRAM, 0), RET_ALLOW),
+        ((socket.AF_NETLINK, socket.SOCK_RAW, SOCK_DIAG), REFUSED),
+        ((socket.AF_NETLINK, socket.SOCK_RAW, UEVENT), REFUSED),
         ((socket.AF_NETLINK, socket.SOCK_RAW, 0), RET_ALLOW),
         ((socket.AF_INET, socket.SOCK_STREAM, 0), RET_ALLOW),
         ((socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_TCP), RET_ALLOW),
@@ -113,6 +116,23 @@ def test_no_second_guard_can_answer_for_ours(numbers: Machine) -> None:
     assert decide(program, numbers.seccomp, numbers.audit, 1, FLAG_NEW_LISTENER | 1) == RET_ERRNO | errno.EBUSY
     assert decide(program, numbers.seccomp, numbers.audit, 1, 1) == RET_ALLOW  # a narrower filter of one's own
     assert decide(program, numbers.seccomp, numbers.audit, 3, FLAG_NEW_LISTENER) == RET_ALLOW  # not a filter
+
+
+@pytest.mark.parametrize("bind", list(Bind))
+def test_limits_of_others_can_not_be_set(numbers: Machine, bind: Bind) -> None:
+    program = assemble(session_filter(numbers, bind))
+    cpu, pointer, above = 0, 0x7F00_0000_1000, 0x7F00_0000_0000
+    for new in (pointer, above):  # either half of it says that there is one
+        assert decide(program, numbers.prlimit, numbers.audit, 4711, cpu, new, 0) == RET_ERRNO | errno.EPERM
+    assert decide(program, numbers.prlimit, numbers.audit, 4711, cpu, 0, pointer) == RET_ALLOW  # to be told
+    assert decide(program, numbers.prlimit, numbers.audit, 0, cpu, pointer, 0) == RET_ALLOW  # one's own
+
+
+def test_keyrings_are_closed() -> None:
+    for name, calls in {"x86_64": (248, 249, 250), "aarch64": (217, 218, 219)}.items():
+        program = assemble(session_filter(MACHINES[name], Bind.NONE))
+        for nr in calls:
+            assert decide(program, nr, MACHINES[name].audit, 0) == RET_ERRNO | errno.EPERM
 
 
 def test_other_calling_conventions_are_killed() -> None:

@@ -59,12 +59,36 @@ def test_who_is_refused_has_no_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
     file.write_text("version: 1\nrules: [{who: '*', allow: {read: ['{home}']}}]\n")
     assert main(["access", "plan", USER, "--policy", str(file)]) == 1
     assert "{home} is not known" in capsys.readouterr().err
-    assert main(["access", "plan", USER, "--policy", str(file), "--home", "/h/x"]) == 0
+    assert main(["access", "plan", USER, "--rules", "--policy", str(file), "--home", "/h/x"]) == 0
     assert "read   /h/x" in capsys.readouterr().out
 
 
-def test_a_plan_for_programs(example: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["access", "plan", USER, "--json"]) == 0
+def test_a_plan_that_can_not_be_held_here_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "policy.yaml"
+    none = tmp_path / "none"
+    file.write_text(f"version: 1\nrules: [{{who: '*', allow: {{read: [{none}]}}, required: [{none}]}}]\n")
+    assert main(["access", "plan", USER, "--policy", str(file)]) == 1
+    assert f"requires {none}" in capsys.readouterr().err
+    assert main(["access", "plan", USER, "--rules", "--policy", str(file)]) == 0
+
+
+def test_a_plan_shows_the_rules_places_and_what_software_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = tmp_path / "policy.yaml", tmp_path / "data"
+    (data / "secret").mkdir(parents=True)
+    file.write_text(f"version: 1\nrules: [{{who: '*', allow: {{read: [{data}]}}, deny: [{data}/secret]}}]\n")
+    assert main(["access", "plan", USER, "--policy", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert str(data) in text and "/usr" in text and "secret" in text
+    assert main(["access", "plan", USER, "--policy", str(file), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert str(data) in [root["path"] for root in told["roots"]]
+    assert told["network"] == {"bind": "none", "connect": []}
+
+
+def test_rules_for_programs(example: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["access", "plan", USER, "--rules", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [entry["path"] for entry in told["entries"]] == [f"/home/{USER}", f"/home/{USER}/.ssh"]
 

@@ -6,6 +6,7 @@ Run as a program it is the same command with resource profiles, which the quicks
 import os
 import queue
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from jupyter_hpcsec.ops import quickstart, sites
 
 LINK = re.compile(r"http://127\.0\.0\.1:[0-9]+/hub/onetime\?code=[A-Za-z0-9_-]{43}")
 PATIENCE_S = 90.0
+HOLD = "TEST_HOLD"
 PROFILES = [
     {
         "name": "small",
@@ -45,12 +47,13 @@ PROFILES = [
 class Quickstart:
     """One run. ``stop`` is Ctrl-C, and demands a clean end."""
 
-    def __init__(self, *, profiles: bool = False) -> None:
+    def __init__(self, *, profiles: bool = False, hold: Path | None = None) -> None:
+        """``hold``: with profiles, jobs run and do not come to enrol while this file is there."""
         program = [__file__] if profiles else ["-m", "jupyter_hpcsec.cli.main"]
         argv = [sys.executable, *program, "quickstart"]
         self._links: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), HOLD: str(hold or "")}
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -88,6 +91,8 @@ class SiteWithProfiles(sites.LocalSite):
     def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
         settings = super().spawner_settings(state, admin_socket)
         settings["QuickstartSpawner"]["profiles"] = PROFILES
+        hold = shlex.quote(os.environ.get(HOLD, ""))
+        settings["QuickstartSpawner"]["req_prologue"] = f"while [ -e {hold} ]; do sleep 0.1; done"
         return settings
 
 

@@ -72,7 +72,9 @@ from jupyter_hpcsec.ops.session_ports import agents
 uid = pwd.getpwnam(sys.argv[1]).pw_uid
 seen, samples, with_agent, longest, before = {}, 0, 0, 0.0, time.monotonic()
 print("sampling", flush=True)
-while not select.select([sys.stdin], [], [], 0.05)[0]:
+is_last = False
+while not is_last:
+    is_last = bool(select.select([sys.stdin], [], [], 0.05)[0])
     for row in open_ports(Path("/proc/self/net")):
         if row.uid == uid:
             seen[f"{row.protocol} {row.address} {row.port}"] = "by owner"
@@ -84,7 +86,10 @@ while not select.select([sys.stdin], [], [], 0.05)[0]:
     samples, with_agent, longest, before = samples + 1, with_agent + bool(roots), max(longest, now - before), now
 print(json.dumps({"seen": seen, "samples": samples, "with_agent": with_agent, "longest_s": longest}))
 """
-"""Every open TCP and UDP port of a user's, and of every session's processes, seen at any look (50 ms apart)."""
+"""Every open TCP and UDP port of a user's, and of every session's processes, seen at any look.
+
+The looks are 50 ms apart, and one more comes when it is asked to stop.
+"""
 
 SOCKETS = """
 import json, os

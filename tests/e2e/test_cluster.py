@@ -30,7 +30,8 @@ LISTENER = (
 DIAL = (
     "import socket, sys\n"
     "try:\n"
-    "    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1) as s: print(s.recv(99).decode())\n"
+    "    where = sys.argv[1], int(sys.argv[2])\n"
+    "    with socket.create_connection(where, timeout=float(sys.argv[3])) as s: print(s.recv(99).decode())\n"
     "except TimeoutError: print('no answer')\n"
     "except OSError as error: print(error.strerror)\n"
 )
@@ -73,9 +74,14 @@ def listener(cluster: Cluster, node: str, address: str, user: str | None = None)
             process.kill()
 
 
-def dial(cluster: Cluster, where: str, address: str, port: int, user: str | None = None) -> str:
-    """What a connection attempt from ``where`` (a node, or ``head``) gets: ``reached`` or the reason."""
-    words = [PYTHON, "-c", DIAL, address, str(port)]
+def dial(
+    cluster: Cluster, where: str, address: str, port: int, user: str | None = None, *, patience_s: float = 30
+) -> str:
+    """What a connection attempt from ``where`` (a node, or ``head``) gets: ``reached`` or the reason.
+
+    Whether a packet was dropped is what the counters say; how long none is waited for, ``patience_s``, says nothing.
+    """
+    words = [PYTHON, "-c", DIAL, address, str(port), str(patience_s)]
     done = system.run(words) if where == "head" else cluster.node_exec(where, words, user)
     return done.stdout.strip()
 
@@ -200,7 +206,7 @@ def test_nothing_on_a_node_can_be_dialled(cluster: Cluster, address: str, source
     where = getattr(cluster.plan.node("node1"), address)
     with listener(cluster, "node1", where, "alice") as port:
         before = cluster.counters("node1")["in_dropped"], cluster.counters("node2")["out_refused"]
-        answer = dial(cluster, source, where, port, user)
+        answer = dial(cluster, source, where, port, user, patience_s=1)
         assert answer in {"no answer", "Connection refused"}
         after = cluster.counters("node1")["in_dropped"], cluster.counters("node2")["out_refused"]
         assert after[0 if source == "head" else 1] > before[0 if source == "head" else 1]
@@ -213,7 +219,7 @@ def test_a_node_that_opened_its_own_firewall_for_output_still_does_not_reach_its
         cluster.node_exec("node2", ["nft", "flush", "chain", "inet", "hpcsec_node", "output"])
         cluster.node_exec("node2", ["nft", "add", "rule", "inet", "hpcsec_node", "output", "accept"])
         before = cluster.counters("node1")["in_dropped"]
-        assert dial(cluster, "node2", where, port) == "no answer"
+        assert dial(cluster, "node2", where, port, patience_s=1) == "no answer"
         assert cluster.counters("node1")["in_dropped"] > before
     assert any("node2 network" in change for change in cluster.up())  # what was changed is seen and put right
     assert cluster.up() == ()
@@ -280,7 +286,7 @@ def test_a_cut_off_node_is_silent_until_it_is_healed(cluster: Cluster) -> None:
         parts = {part.name: part for part in cluster.status().parts}
         assert parts["node2 cable"].state == "red"
         assert parts["node2 cable"].fix == "hpcsec cluster heal node2"
-        assert dial(cluster, "node2", cluster.head_address, 6817) == "no answer"
+        assert dial(cluster, "node2", cluster.head_address, 6817, patience_s=1) == "no answer"
         assert cluster.counters("node2")["cut"] > 0
     finally:
         cluster.heal("node2")
@@ -314,7 +320,7 @@ def test_a_half_dead_cluster_is_mended(cluster: Cluster, what: str) -> None:
             system.run(["ip", "netns", "del", "hpcsec-node2"])  # its processes live on in it
         case _:
             pytest.fail(f"BUG: no way to break {what}")
-    system.wait_for(lambda: not cluster.status().ok, within_s=5)
+    system.wait_for(lambda: not cluster.status().ok, within_s=30)
     assert not cluster.status().ok
     assert cluster.up() != ()
     assert cluster.status().ok

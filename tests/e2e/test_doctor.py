@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -15,15 +14,11 @@ from typing import Any
 
 import pytest
 
+from jupyter_hpcsec.ops.ports import claim_any
 from jupyter_hpcsec.tunnel.admin import AdminClient
 from tests.hub.rules import write_policy
 
 pytestmark = pytest.mark.e2e
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -35,12 +30,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gateway(place: Path, request: pytest.FixtureRequest) -> Iterator["subprocess.Popen[str]"]:
     """A gateway of its own; its hub is the fixture ``hub`` where the test asks for one, else nobody."""
-    port = free_port()
-    hub_port = request.getfixturevalue("hub") if "hub" in request.fixturenames else free_port()
+    ours, nobodys = claim_any(), claim_any()
+    hub_port = request.getfixturevalue("hub") if "hub" in request.fixturenames else nobodys.port
     config = place / "gateway.py"
     config.write_text(
         "c = get_config()\n"
-        f"c.HpcsecGateway.listen = c.HpcsecGateway.public_endpoints = ['127.0.0.1:{port}']\n"
+        f"c.HpcsecGateway.listen = c.HpcsecGateway.public_endpoints = ['127.0.0.1:{ours.port}']\n"
         f"c.HpcsecGateway.state_directory = {str(place / 'state')!r}\n"
         f"c.HpcsecGateway.run_directory = {str(place / 'run')!r}\n"
         f"c.HpcsecGateway.hub_api_url = 'http://127.0.0.1:{hub_port}/hub/api'\n"
@@ -49,7 +44,7 @@ def gateway(place: Path, request: pytest.FixtureRequest) -> Iterator["subprocess
         f"c.HpcsecGateway.policy_file = {str(write_policy(place / 'policy.yaml'))!r}\n"
     )
     argv = [sys.executable, "-I", "-m", "jupyter_hpcsec.cli.main", "gateway", "--config", str(config)]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
+    with ours, nobodys, subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "ATTESTATION IS OFF" in line:

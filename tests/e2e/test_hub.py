@@ -69,7 +69,7 @@ def hub(tmp_path: Path) -> Iterator[Callable[..., SmallHub]]:
     for small in hubs:
         for user in ("alice", "bob"):
             small.api("DELETE", f"/users/{user}/server")
-        wait_until(lambda small=small: not sleeping(small.directory), "no job is left", 30)
+        wait_until(lambda small=small: not sleeping(small.directory), "no job is left")
         small.stop()
 
 
@@ -183,14 +183,14 @@ def test_servers_outlive_hub_gateway_and_proxy(hub: Callable[..., SmallHub], tmp
     for part in (small.hub, small.proxy):
         small.restart(part)
         for user in ("alice", "bob"):
-            wait_until(lambda user=user: reaches(small, user), f"{user} gets through again", 20)
+            wait_until(lambda user=user: reaches(small, user), f"{user} gets through again")
     # The hub comes back before the gateway: it waits for it and ends nobody's server.
     small.gateway.end(signal.SIGKILL)
     small.restart(small.hub)
     asyncio.run(asyncio.sleep(3))
     assert small.server("alice")["pending"] == "check"
     small.gateway.start()
-    wait_until(lambda: reaches(small, "alice") and small.server("alice")["ready"], "all is well again", 30)
+    wait_until(lambda: reaches(small, "alice") and small.server("alice")["ready"], "all is well again")
     assert sorted(sleeping(tmp_path)) == jobs
     assert all(session["state"] == "ready" for session in sessions(tmp_path))
 

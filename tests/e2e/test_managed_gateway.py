@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from jupyter_hpcsec.errors import HpcsecError
-from jupyter_hpcsec.hub.processes import PROC, descendants, processes
+from jupyter_hpcsec.hub.processes import descendants, processes
 from jupyter_hpcsec.ops.demo_plan import render
 from jupyter_hpcsec.ops.ports import LOOPBACK, Claim, claim_any
 from jupyter_hpcsec.ops.sites import LocalSite
@@ -24,7 +24,7 @@ from tests.e2e.person import Kernel, Person
 from tests.e2e.quickstartrun import short_directory
 from tests.e2e.site import PRODUCTION, wait_until
 from tests.e2e.smallhub import SmallHub
-from tests.e2e.test_survival import eventually, is_closed, remembers
+from tests.e2e.test_survival import command_line, eventually, is_closed, remembers
 from tests.hub.rules import write_policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -85,7 +85,7 @@ class ManagedHub(SmallHub):
     def gateways(self) -> list[int]:
         """The gateways of this test, the hub's or left over."""
         config = os.fsencode(self.directory / "gateway.py")
-        return [pid for pid, each in processes().items() if not each.is_zombie and config in _words(pid)]
+        return [pid for pid, each in processes().items() if not each.is_zombie and config in command_line(pid)]
 
     def is_the_hubs(self, pid: int) -> bool:
         return pid in descendants(self.hub.pid, processes())
@@ -100,13 +100,6 @@ class ManagedHub(SmallHub):
         for pid in self.gateways():
             os.kill(pid, signal.SIGKILL)
         self._gateway_claim.close()
-
-
-def _words(pid: int) -> bytes:
-    try:
-        return (PROC / str(pid) / "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 @pytest.fixture

@@ -66,6 +66,14 @@ def processes_of(uid: int) -> list[int]:
     return found
 
 
+def command_line(pid: int) -> bytes:
+    """A process's words; none of one that has ended meanwhile."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def agents_of(uid: int) -> list[int]:
     """Other agents may run on this machine: a quickstart's, say."""
     return sorted(set(agents()) & set(processes_of(uid)))
@@ -241,7 +249,7 @@ async def test_when_the_agent_dies_its_job_ends_and_no_process_stays(
     (agent,) = agents_of(uid)
     table = processes()
     assert len(descendants(agent, table)) > 2
-    assert any(b"4323" in (PROC / str(pid) / "cmdline").read_bytes() for pid in processes_of(uid))
+    assert any(b"4323" in command_line(pid) for pid in processes_of(uid))
     os.kill(agent, signal.SIGKILL)
     await is_closed(kernel)
     wait_until(lambda: site.job_state(session["job_id"]) != "RUNNING", "the job ends")

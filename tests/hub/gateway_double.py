@@ -69,11 +69,11 @@ class GatewayDouble:
         server.add_socket(bind_unix_socket(facts["socket"], mode=0o600))
         self._servers[facts["id"]] = server
 
-    def close(self) -> None:
-        """Take the sockets away."""
-        for server in self._servers.values():
-            server.stop()
-        self._servers.clear()
+    async def close(self) -> None:
+        """Take the sockets away, and the connections that a poll has left open."""
+        while self._servers:
+            _, server = self._servers.popitem()
+            await _stop(server)
 
     def _wake(self) -> None:
         self.changed.set()
@@ -135,7 +135,7 @@ class GatewayDouble:
         if self._known(session)["state"] != "ended":
             self.step("ended", reason, session)
         if server := self._servers.pop(session, None):
-            server.stop()
+            await _stop(server)
 
     async def sessions(self) -> list[dict[str, Any]]:
         return [await self.show(session) for session in self.sessions_by_id]
@@ -163,7 +163,12 @@ async def running(directory: Path) -> AsyncIterator[GatewayDouble]:
         yield double
     finally:
         await server.stop()
-        double.close()
+        await double.close()
+
+
+async def _stop(server: HTTPServer) -> None:
+    server.stop()
+    await server.close_all_connections()
 
 
 async def _beside_a_hub(directory: Path) -> None:

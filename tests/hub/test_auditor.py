@@ -198,7 +198,7 @@ async def test_who_gets_no_access_is_refused_on_record_with_the_session(deployme
     elsewhere = Account(gid=1001, home="/elsewhere", groups=[])
     with pytest.raises(Refused):
         await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=elsewhere)
-    await until(lambda: record.of("session.ended"))
+    await until(lambda: record.of("session.ended") and record.of("enrolment.refused"))
     (refused,) = record.of("enrolment.refused")
     assert refused["session"] == registration.session
     assert refused["subject"]["user"] == "alice"

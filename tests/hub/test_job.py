@@ -272,8 +272,13 @@ async def test_orphans_are_reaped_while_the_session_lives(start: Any, tmp_path: 
     await start(launch_of("/bin/sh", "-c", f"{orphans}; echo > {tmp_path}/up; while :; do sleep 1; done"))
     while not (tmp_path / "up").exists():
         await asyncio.sleep(0.02)
-    table = processes()
-    assert not [pid for pid in descendants(os.getpid(), table) if table[pid].is_zombie]
+
+    def zombies() -> list[int]:
+        table = processes()
+        return [pid for pid in descendants(os.getpid(), table) if table[pid].is_zombie]
+
+    while zombies():  # one that has just ended may be seen; none stays
+        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_node_without_a_place_for_sockets_is_unavailable(
 
 def test_a_job_that_waits_for_its_gateway_ends_when_the_batch_system_says_so(environment: dict[str, str]) -> None:
     with job(environment, LAUNCH) as process:
-        directories = set(Path("/tmp").glob("hpcsec-*/j"))
+        directories = set(Path("/var/tmp").glob("hpcsec-*/j"))
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM

@@ -81,6 +81,7 @@ def test_our_arguments_come_last_and_put_everything_on_sockets() -> None:
     assert "--ServerApp.sock=/tmp/hpcsec-ab/server.sock" in arguments
     assert "--ServerApp.sock_mode=0600" in arguments
     assert "--KernelManager.transport=ipc" in arguments
+    assert "--KernelProvisionerFactory.default_provisioner_name=hpcsec-provisioner" in arguments
     assert "--allow-root" not in arguments
     assert "--allow-root" in server_arguments(parse_launch(GOOD), DIRECTORY, is_root=True)
 

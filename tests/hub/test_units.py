@@ -18,6 +18,7 @@ import pytest
 
 from jupyter_hpcsec.ops.ports import LOOPBACK, claim_any
 from tests.e2e.site import wait_until
+from tests.hub.rules import write_policy
 from tests.hub.test_hub_config import FILES
 
 UNIT = (FILES / "hpcsec-gateway.service").read_text()
@@ -93,9 +94,10 @@ REGISTER = """
 import asyncio, sys
 from pathlib import Path
 from jupyter_hpcsec.tunnel.admin import AdminClient
+account = {"user": "alice", "server": "", "uid": 1, "home": "/home/alice"}
 launch = {"argv": ["x"], "env": {}, "base_url": "/"}
 admin = AdminClient(Path(sys.argv[1]))
-print(asyncio.run(admin.register(user="alice", server="", uid=1, lifetime_s=60, launch=launch)).socket)
+print(asyncio.run(admin.register(**account, lifetime_s=60, launch=launch)).socket)
 """
 VISIT = """
 import socket, sys
@@ -127,6 +129,7 @@ class Unit:
             "socket_group": PEERS.gr_name,
             "attestors": ["scheduler", "munge"],
             "wait_for_lane_s": 0.1,
+            "policy_file": str(write_policy(directory / "policy.yaml")),
         }
         lines = [f"c.HpcsecGateway.{name} = {value!r}" for name, value in values.items()]
         (directory / "config.py").write_text("\n".join(["c = get_config()", *lines, ""]))

@@ -19,7 +19,7 @@ async def test_nothing_of_a_killed_command_stays(tmp_path: os.PathLike[str]) -> 
     pids = f"{tmp_path}/pids"
     with pytest.raises(Unavailable, match="no answer within"):
         await run_command(
-            ["sh", "-c", "{ echo $$; sleep 1000 & echo $!; } > $PIDS; wait"], env={"PIDS": pids}, timeout_s=0.5
+            ["sh", "-c", "{ echo $$; sleep 1000 & echo $!; } > $PIDS; wait"], env={"PIDS": pids}, timeout_s=3
         )
     with open(pids) as file:  # noqa: ASYNC230, PTH123 - a few bytes, in a test
         found = [int(line) for line in file]

@@ -1,6 +1,5 @@
 """The gateway's handling of one agent: what it may report, how its connection ends, and what a restart keeps."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.session import State
 from tests.hub.attackers import check_refused, control, enrol, lane, next_message, rest_of, until
 from tests.hub.deployment import Deployment
+from tests.tunnel.tlspair import settle
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def test_stopping_says_nothing_of_refusals(deployment: Deployment, caplog:
     stream = await control(deployment, alice.shown)
     assert isinstance(await next_message(stream), m.Welcome)
     await deployment.stop()
-    await asyncio.sleep(0.02)
+    await settle()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     await deployment.start()
     row = deployment.store.get(alice.registration.session)

@@ -10,7 +10,7 @@ from jupyter_hpcsec.tunnel.frames import DONE_FRAME, EOF_FRAME, data_header, ope
 from jupyter_hpcsec.tunnel.lane import EVENTS, Lane
 from jupyter_hpcsec.tunnel.stream import StreamState
 from tests.tunnel.test_lane import Owner, read_all
-from tests.tunnel.tlspair import tls_pair
+from tests.tunnel.tlspair import settle, tls_pair
 
 
 def frame(data: bytes) -> bytes:
@@ -24,10 +24,10 @@ async def test_there_is_one_turn_to_come_however_often_it_is_asked_for(monkeypat
     lane = Lane(server, loop=asyncio.get_running_loop(), owner=Owner(), pool=BufferPool(), state=StreamState())
     for _ in range(10):
         lane._go_on_soon()
-    await asyncio.sleep(0.01)
+    await settle()
     assert turns == [lane]
     lane._go_on_soon()
-    await asyncio.sleep(0.01)
+    await settle()
     assert turns == [lane, lane]
     lane.close("test over")
     client.close()
@@ -68,7 +68,7 @@ async def test_a_held_stream_keeps_every_byte_until_its_socket_is_there(is_refus
     owner = Owner(lambda lane, _target: lane.hold())
     lane = Lane(server, loop=asyncio.get_running_loop(), owner=owner, pool=BufferPool(), state=StreamState())
     client.write(open_frame("server") + frame(b"question") + EOF_FRAME)
-    await asyncio.sleep(0.02)
+    await settle()
     assert lane.bytes_in == 0
     view = memoryview(bytearray(65536))
     if is_refused:
@@ -94,8 +94,8 @@ async def test_a_held_lane_may_be_cut() -> None:
     owner = Owner(lambda lane, _target: lane.hold())
     lane = Lane(server, loop=asyncio.get_running_loop(), owner=owner, pool=BufferPool(), state=StreamState())
     client.write(open_frame("server") + frame(b"question"))
-    await asyncio.sleep(0.02)
+    await settle()
     lane.close("revoked")
-    await asyncio.sleep(0.02)
+    await settle()
     assert owner.closed.get_nowait() == "revoked"
     client.close()

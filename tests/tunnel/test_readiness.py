@@ -7,6 +7,7 @@ import pytest
 
 from jupyter_hpcsec.tunnel.connection import RECORD
 from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
+from tests.tunnel.tlspair import settle
 
 
 async def test_interest_is_what_was_said_last() -> None:
@@ -16,18 +17,18 @@ async def test_interest_is_what_was_said_last() -> None:
     reads, writes = [], []
     interest = Interest(poller, left.fileno(), lambda: reads.append(1), lambda: writes.append(1))
     right.send(b"x")
-    await asyncio.sleep(0.01)
+    await settle()
     assert not reads and not writes
     for _ in range(3):
         interest.read(True)
         interest.write(True)
-    await asyncio.sleep(0.01)
+    await settle()
     assert reads and writes
     interest.none()
     interest.none()
     reads.clear()
     writes.clear()
-    await asyncio.sleep(0.01)
+    await settle()
     assert not reads and not writes
     assert not poller._interests
     left.close()

@@ -23,7 +23,7 @@ from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.readiness import Poller
 from jupyter_hpcsec.tunnel.session_port import HUB_API_STREAMS, SessionPort, sorry
 from tests.nobody import NOBODY
-from tests.tunnel.tlspair import descriptors, tls_pair
+from tests.tunnel.tlspair import descriptors, settle, tls_pair
 
 LIMITS = Limits(wait_for_lane_s=30.0)
 
@@ -54,7 +54,7 @@ class Made:
         self.agents.append(client)
         self.port.add_lane(server)
         client.write(first)
-        await asyncio.sleep(0.01)
+        await settle()
         return client
 
     async def counted(self, rule: str, times: int = 1) -> None:
@@ -82,7 +82,7 @@ async def browser(made: Made) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
     sock.setblocking(False)
     sock.connect(str(made.port.path))
-    await asyncio.sleep(0.01)
+    await settle()
     return sock
 
 
@@ -158,7 +158,7 @@ async def test_a_peer_that_the_kernel_does_not_name(tmp_path: Path, monkeypatch:
 
 
 async def test_who_waits_too_long_is_told_in_the_order_of_arrival(tmp_path: Path) -> None:
-    async with port(tmp_path, replace(LIMITS, wait_for_lane_s=0.1)) as made:
+    async with port(tmp_path, replace(LIMITS, wait_for_lane_s=0.5)) as made:
         silent, asking = await browser(made), await browser(made)
         asking.send(b"GET / HTTP/1.1\r\n\r\n")
         for sock in (silent, asking):  # also the one that has said nothing yet
@@ -192,7 +192,7 @@ async def test_too_many_wait(tmp_path: Path) -> None:
         assert made.counters.snapshot() == {"socket.too-many": 1}
         agent = await made.lane()  # whoever waited longest gets it
         held[0].send(b"first")
-        await asyncio.sleep(0.02)
+        await settle()
         view = memoryview(bytearray(65536))
         size = agent.read_into(view)
         assert bytes(view[:size]).endswith(b"first")
@@ -215,9 +215,11 @@ async def test_without_descriptors_the_socket_rests(tmp_path: Path, monkeypatch:
                 raise OSError(24, "Too many open files")
 
         made.port._listener = Empty()  # type: ignore[assignment]
+        began = asyncio.get_running_loop().time()
         sock = await browser(made)
-        await asyncio.sleep(0.2)
-        assert 1 <= made.counters.snapshot()["socket.accept"] <= 6
+        await made.counted("socket.accept", 3)
+        most = (asyncio.get_running_loop().time() - began) / session_port.PAUSE_S + 2
+        assert made.counters.snapshot()["socket.accept"] <= most
         made.port._listener = real
         async with asyncio.timeout(5):
             while not made.port.facts()["waiting"]:
@@ -270,15 +272,16 @@ async def test_without_descriptors_a_hub_api_stream_is_refused(tmp_path: Path, m
 
 
 async def test_a_lane_that_was_idle_for_long_is_not_cut_as_soon_as_it_is_used(tmp_path: Path) -> None:
-    async with port(tmp_path, replace(LIMITS, stream_idle_s=0.2)) as made:
+    async with port(tmp_path, replace(LIMITS, stream_idle_s=60)) as made:
         await made.lane()
-        await asyncio.sleep(0.3)
+        (lane,) = made.port._lanes
+        lane.last_active -= 61
         made.port.sweep()
         assert made.port.facts()["lanes"] == 1  # idle lanes may be silent
         sock = await browser(made)
         made.port.sweep()
         assert made.port.facts()["lanes"] == 1
-        await asyncio.sleep(0.3)
+        lane.last_active -= 61
         made.port.sweep()
         assert made.counters.snapshot() == {"lane.stream-idle": 1}
         assert await answer(sock) == b""
@@ -337,5 +340,5 @@ async def test_a_close_cuts_everything_even_if_the_file_can_not_be_removed(
         await read_on(agent)
     agent.close()
     made.port.close("again")
-    await asyncio.sleep(0.01)
+    await settle()
     assert descriptors() == before

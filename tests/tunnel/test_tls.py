@@ -19,7 +19,7 @@ from jupyter_hpcsec.tunnel.tls import (
     server_context,
     tune,
 )
-from tests.tunnel.tlspair import NAME, descriptors, self_signed, tls_pair
+from tests.tunnel.tlspair import NAME, descriptors, self_signed, settle, tls_pair
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ async def test_a_close_does_not_deafen_the_next_socket_of_that_number(
     client, _ = pair
     number = client._tls.fileno()
     waiting = asyncio.create_task(client.receive(MAX_MESSAGE))
-    await asyncio.sleep(0.01)
+    await settle()
     client.close()
     spare: list[socket.socket] = []
     while not any(sock.fileno() == number for sock in spare):
@@ -143,7 +143,7 @@ async def test_a_close_does_not_deafen_the_next_socket_of_that_number(
 async def test_a_cancelled_wait_leaves_no_reader(pair: tuple[MessageStream, MessageStream]) -> None:
     client, _ = pair
     waiting = asyncio.create_task(client.receive(MAX_MESSAGE))
-    await asyncio.sleep(0.01)
+    await settle()
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert not asyncio.get_running_loop().remove_reader(client._tls.fileno())

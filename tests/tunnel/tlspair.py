@@ -1,5 +1,6 @@
 """A pair of handshaken, non-blocking TLS sockets for tests, and certificates made on the spot."""
 
+import asyncio
 import datetime
 import gc
 import socket
@@ -78,3 +79,9 @@ def descriptors() -> int:
     """How many this process holds now."""
     gc.collect()  # what earlier tests left in cycles must not close in between
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def settle() -> None:
+    """Let the loop turn so often that whatever is ready has been served; turns count, not time."""
+    for _ in range(50):
+        await asyncio.sleep(0)

@@ -1,0 +1,74 @@
+"""``/files/``: what a browser downloads or shows, past the contents manager's ``get`` but not past the policy.
+
+One descriptor, opened where the path was decided on, gives size, times and bytes; nothing is looked up by name again.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+from jupyter_server.base import handlers
+from tornado.web import HTTPError
+
+from jupyter_hpcsec.access.gate import is_within
+from jupyter_hpcsec.errors import Refused
+
+CHUNK = 64 * 1024
+"""Bytes read and sent at a time, as Tornado does."""
+
+
+class HpcsecFilesHandler(handlers.AuthenticatedFileHandler):
+    """Jupyter's handler behind the contents manager's gate."""
+
+    _descriptor = -1
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str:
+        """Decide and open; 403 with the rule, 404 where nothing is or where the name is hidden.
+
+        In place of Tornado's own check, whose newer versions refuse every symbolic link out of the root.
+        """
+        if not is_within(absolute_path, os.path.abspath(root)):
+            raise HTTPError(403, "not below the root directory")
+        if not self.contents_manager.allow_hidden and _is_hidden(absolute_path, root):
+            raise HTTPError(404)
+        shown = os.path.relpath(absolute_path, root)
+        manager: Any = self.contents_manager
+        try:
+            self._descriptor = manager.gate.open(absolute_path, os.O_RDONLY, shown=shown)
+        except Refused as error:
+            raise HTTPError(403, error.reason) from error
+        except PermissionError as error:
+            raise HTTPError(403, f"Permission denied: {shown}") from error
+        except OSError as error:  # not there, a socket, a loop of links
+            raise HTTPError(404) from error
+        self._stat_result = os.fstat(self._descriptor)
+        if not stat.S_ISREG(self._stat_result.st_mode):
+            raise HTTPError(403, f"{shown} is not a file")
+        return absolute_path
+
+    def on_finish(self) -> None:
+        """The answer is sent, or its reader is gone."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        super().on_finish()
+
+    def get_content(  # type: ignore[override]
+        self, abspath: str, start: int | None = None, end: int | None = None
+    ) -> Iterator[bytes]:
+        """The bytes from ``start`` up to ``end`` (excluded) of the file that was opened."""
+        at, stop = start or 0, self._stat_result.st_size if end is None else end
+        while at < stop and (chunk := os.pread(self._descriptor, min(CHUNK, stop - at), at)):
+            at += len(chunk)
+            yield chunk
+
+    @classmethod
+    def get_content_version(cls, abspath: str) -> Any:
+        """Tornado's hash of a file's content by its name; no URL of ours has one."""
+        raise HTTPError(404)
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    """Jupyter's own answer, under the name that it has there."""
+    return bool(handlers.is_hidden(path, root))  # type: ignore[attr-defined]

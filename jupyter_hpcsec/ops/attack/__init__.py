@@ -1,0 +1,1 @@
+"""The attack suite: escape attempts that an admin runs in a session, and what came of each."""

@@ -1,0 +1,22 @@
+"""Terminals get what kernels get: no secrets in the environment, and a sandbox of their own."""
+
+import os
+from typing import Any
+
+from jupyter_server_terminals.terminalmanager import TerminalManager
+from terminado.management import PtyWithClients
+
+from jupyter_hpcsec.server.confine import confined, inside, private_directory
+
+
+class HpcsecTerminalManager(TerminalManager):
+    """Jupyter's, with another command and another environment."""
+
+    def make_term_env(self, *args: Any, **kwargs: Any) -> dict[str, str]:
+        """The shell's environment."""
+        return inside(super().make_term_env(*args, **kwargs))
+
+    def new_terminal(self, **kwargs: Any) -> PtyWithClients:
+        """Start a shell."""
+        command = kwargs.pop("shell_command", self.shell_command)
+        return super().new_terminal(**kwargs, shell_command=confined(command, private_directory(os.environ)))
