@@ -177,17 +177,6 @@ class HpcsecGateway(Configurable):
         "address translation. A token stolen together with its MUNGE credential then works from any node.",
     ).tag(config=True)
 
-    audit_directory = Unicode(
-        "", help="The audit record: 0700, owned by the gateway's user. Default: audit in the state directory."
-    ).tag(config=True)
-
-    audit_checkpoints = Unicode(
-        "",
-        help="The audit record's second place: a file to which every checkpoint is appended, so that a record that was "
-        "rolled back is found out. Put it where whoever could change the record can't: another file system, another "
-        "host, with chattr +a. Default: audit-checkpoints in the state directory.",
-    ).tag(config=True)
-
     policy_file = Unicode(
         "/etc/hpcsec/policy.yaml",
         help="Who may read and write what, and what sessions may do on the network: see the admin guide. Owned by root "
@@ -217,6 +206,17 @@ class HpcsecGateway(Configurable):
                 "c.HpcsecGateway.unsafe_no_access_control = True"
             )
         return path
+
+    audit_directory = Unicode(
+        "", help="The audit record: 0700, owned by the gateway's user. Default: audit in the state directory."
+    ).tag(config=True)
+
+    audit_checkpoints = Unicode(
+        "",
+        help="The audit record's second place: a file to which every checkpoint is appended, so that a record that was "
+        "rolled back is found out. Put it where whoever could change the record can't: another file system, another "
+        "host, with chattr +a. Default: audit-checkpoints in the state directory.",
+    ).tag(config=True)
 
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
@@ -281,10 +281,10 @@ class HpcsecGateway(Configurable):
             token_lifetime_s=self.token_lifetime_s,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),
-            audit_directory=Path(self.audit_directory) if self.audit_directory else None,
-            audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
+            audit_directory=Path(self.audit_directory) if self.audit_directory else None,
+            audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
         )
 
 

@@ -28,21 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject = subjects.add_parser("start", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--rounds", type=int, default=5, help="starts of each way (default: %(default)s)")
+    help_text = "programs, kernels and files in the sandbox beside the same outside of it"
+    subject = subjects.add_parser("sandbox", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--rounds", type=int, default=9, help="times of each measure (default: %(default)s)")
     help_text = "the audit record: durable events a second, receipts, verification, questions"
     subject = subjects.add_parser("audit", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
     subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
-    help_text = "programs, kernels and files in the sandbox beside the same outside of it"
-    subject = subjects.add_parser("sandbox", help=help_text, description=help_text)
-    subject.add_argument("--json", action="store_true", help="print one JSON object")
-    subject.add_argument("--rounds", type=int, default=9, help="times of each measure (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
-    measures = {"start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel, "audit": _run_audit}
-    return measures[args.subject](args)
+    runs = {"audit": _run_audit, "start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel}
+    return runs[args.subject](args)
 
 
 def _run_audit(args: argparse.Namespace) -> int:

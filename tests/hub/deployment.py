@@ -71,9 +71,9 @@ class Deployment:
         self.hub_api_url = "http://127.0.0.1:1/hub/api"
         self.log = logging.getLogger("test.gateway")
         self.port = 0
-        self.observer: Observer = UNOBSERVED
         self.policies: Policies = UnsafeNoPolicy()
         self.grace_s = 600
+        self.observer: Observer = UNOBSERVED
 
     def settings(self) -> GatewaySettings:
         listen = tuple(endpoint.replace(":0", f":{self.port}") for endpoint in self.listen)
