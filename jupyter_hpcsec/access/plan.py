@@ -35,16 +35,12 @@ KERNEL_PLACES = ("/proc", "/sys", "/dev")
 def compile(resolved: Resolved, system: System) -> Plan:
     """The plan of one session on one node; ``Unavailable`` with one sentence when it could not be held here.
 
-    <<<<<<< HEAD
-        Nobody can work without a home: one that a rule names counts as required.
+    Nobody can work without a home: one that a rule names counts as required.
 
-        1. Denied paths, and every other path at which the same place is seen.
-    =======
-        1. Denied paths, every other path at which the same place is seen, and snapshots that show it as it was.
-    >>>>>>> attack
-        2. Allowed paths that are here. 3. What software needs. Nothing of either at or below a denied path.
-        4. A root inside another counts only where it changes something.
-        5. A denied path inside a root is masked or, where that can't be, the root is given out around it.
+    1. Denied paths, every other path at which the same place is seen, and snapshots that show it as it was.
+    2. Allowed paths that are here. 3. What software needs. Nothing of either at or below a denied path.
+    4. A root inside another counts only where it changes something.
+    5. A denied path inside a root is masked or, where that can't be, the root is given out around it.
     """
     work = _Compilation(resolved, system)
     if resolved.network.bind is Bind.PRIVATE and not system.namespaces:
