@@ -35,6 +35,8 @@ KERNEL_PLACES = ("/proc", "/sys", "/dev")
 def compile(resolved: Resolved, system: System) -> Plan:
     """The plan of one session on one node; ``Unavailable`` with one sentence when it could not be held here.
 
+    Nobody can work without a home: one that a rule names counts as required.
+
     1. Denied paths, every other path at which the same place is seen, and snapshots that show it as it was.
     2. Allowed paths that are here. 3. What software needs. Nothing of either at or below a denied path.
     4. A root inside another counts only where it changes something.
@@ -124,11 +126,18 @@ class _Compilation:
             if entry.right is Right.NONE:
                 continue
             place = self.system.places[entry.path]
+            is_home = entry.path == self.resolved.subject.home
             if (why := _why_not(place)) is not None:
-                if entry.required:
+                if entry.required or is_home:
                     raise Unavailable(f"{_who(entry)} requires {entry.path}, which {why} on this node.")
                 self._without(entry, place, why)
                 continue
+            if entry.right is Right.WRITE and self._is_read_only(place.real):
+                if entry.required or is_home:
+                    raise Unavailable(
+                        f"{_who(entry)} lets you write to {entry.path}, whose file system is read-only on this node."
+                    )
+                self.notes.append(f"The file system of {entry.path} is read-only on this node ({_who(entry)}).")
             if (denial := self._denial(place.real)) is not None:
                 if entry.required:
                     raise Unavailable(f"{_who(entry)} requires {entry.path}, which {_who(denial)} denies.")
@@ -137,6 +146,10 @@ class _Compilation:
             root = Root(path=place.real, right=entry.right, origin=_who(entry), required=entry.required)
             for part in [root] if place.real != "/" else self._parts_of_everything(root):
                 self._add(part)
+
+    def _is_read_only(self, path: str) -> bool:
+        mount = holder(path, self.system.mounts)
+        return mount is not None and mount.read_only
 
     def _parts_of_everything(self, root: Root) -> Iterable[Root]:
         """All of the node is what is in its root directory now, but for the kernel's own: that is given as needed."""

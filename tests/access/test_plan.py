@@ -176,6 +176,16 @@ class TestWhatIsNotThere:
         assert granted(made) == {"/home/alice": WRITE}
         assert made.notes == ("/data/new is missing on this node (rule 1 (line 10, *)).",)
 
+    def test_a_home_that_is_missing_or_read_only_is_refused_anything_else_is_noted(self) -> None:
+        resolved = rules(("/home/alice", WRITE), ("/data", WRITE))
+        with pytest.raises(Unavailable, match="requires /home/alice, which is missing on this node"):
+            plan.compile(resolved, node(resolved, missing("/home/alice")))
+        broken = Mount("/home", "1:2", "/", "nfs", read_only=True)
+        with pytest.raises(Unavailable, match="write to /home/alice, whose file system is read-only on this node"):
+            plan.compile(resolved, node(resolved, mounts=(LOCAL, broken)))
+        made = plan.compile(resolved, node(resolved, mounts=(LOCAL, Mount("/data", "1:2", "/", "nfs", read_only=True))))
+        assert made.notes == ("The file system of /data is read-only on this node (rule 2 (line 20, *)).",)
+
     def test_a_required_path_that_is_denied_is_refused(self) -> None:
         resolved = rules(("/data", READ), ("/data", NONE), required=["/data"])
         with pytest.raises(Unavailable, match=r"requires /data, which rule 2 .* denies"):
@@ -217,7 +227,7 @@ class TestWithoutNamespaces:
     def test_a_denial_where_one_may_write_needs_a_mask_that_root_prepared(self) -> None:
         resolved = rules(("/home/alice", WRITE), ("/home/alice/.ssh", NONE))
         for there in ((), (Mount("/home/alice/.ssh", "0:9", "/", "tmpfs", read_only=False),),
-                      (Mount("/home/alice", "0:9", "/", "tmpfs", read_only=True),)):  # fmt: skip
+                      (Mount("/home/alice/.ssh", "0:9", "/", "ext4", read_only=True),)):  # fmt: skip
             with pytest.raises(Unavailable, match=r"/home/alice/.ssh hidden.*user namespaces or masks"):
                 plan.compile(resolved, node(resolved, namespaces=False, mounts=(LOCAL, *there)))
         mask = Mount("/home/alice/.ssh", "0:9", "/", "tmpfs", read_only=True)
