@@ -9,7 +9,10 @@ from jupyter_hpcsec.ops.attack.suite import ATTEMPTS
 from jupyter_hpcsec.ops.attack.values import Attempt, Group
 from tests.ops.attack.world import Report, World
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user of its own here, which takes root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user of its own here, which takes root"),
+    pytest.mark.timeout(300),
+]
 
 IN_SANDBOX = [attempt for attempt in ATTEMPTS if attempt.group is not Group.JUPYTER]
 """Jupyter's handlers are tried by ``test_handlers`` and ``test_in_session``."""
