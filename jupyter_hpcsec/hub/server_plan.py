@@ -102,10 +102,11 @@ def server_arguments(launch: Launch, directory: RuntimeDirectory, *, is_root: bo
         "--ServerApp.sock_mode=0600",
         f"--ServerApp.port={DEFAULT_PORT}",
         "--ServerApp.ip=localhost",
-        # The class that every kernel manager comes from, and the one that jupyter_server uses: the more specific wins.
-        # The extension sets this, too, but a configuration file of the user's can switch an extension off.
+        # The extension sees to these, too, but a configuration file of the user's can switch an extension off.
+        "--ServerApp.contents_manager_class=jupyter_hpcsec.access.contents.HpcsecContentsManager",
         "--KernelProvisionerFactory.default_provisioner_name=hpcsec-provisioner",
         "--TerminalsExtensionApp.terminal_manager_class=jupyter_hpcsec.server.terminals.HpcsecTerminalManager",
+        # The class that every kernel manager comes from, and the one that jupyter_server uses: the more specific wins.
         "--KernelManager.transport=ipc",
         "--ServerKernelManager.transport=ipc",
     ]

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from jupyter_hpcsec.access.values import Resolved, digest
+from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.hub.job_environment import JobEnvironment
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.tunnel.messages import Enrolled, Stale
@@ -58,7 +59,13 @@ def write_stale(directory: RuntimeDirectory, stale: Stale, log: logging.Logger) 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
     """Whole or not at all: a reader finds the old file or the new one."""
     fresh = path.with_name(f"{path.stem}.{secrets.token_hex(4)}")  # nobody can be there before
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(facts, file)
-    fresh.rename(path)
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(facts, file)
+        fresh.rename(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise Unavailable(
+            f"The session's directory {path.parent} can't be written to on this node: {error.strerror}."
+        ) from error
