@@ -63,6 +63,18 @@ class GatewaySettings:
     policy_file: Path | None = None
     """``None``: no access control at all, by ``unsafe_no_access_control``."""
     policy_grace_s: int = 600
+    audit_directory: Path | None = None
+    """``None``: ``audit`` in the state directory."""
+    audit_checkpoints: Path | None = None
+    """``None``: ``audit-checkpoints`` in the state directory."""
+
+    @property
+    def record(self) -> tuple[Path, Path]:
+        """The audit record's directory, and its second place."""
+        return (
+            self.audit_directory or self.state_directory / "audit",
+            self.audit_checkpoints or self.state_directory / "audit-checkpoints",
+        )
 
 
 _BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
@@ -195,6 +207,17 @@ class HpcsecGateway(Configurable):
             )
         return path
 
+    audit_directory = Unicode(
+        "", help="The audit record: 0700, owned by the gateway's user. Default: audit in the state directory."
+    ).tag(config=True)
+
+    audit_checkpoints = Unicode(
+        "",
+        help="The audit record's second place: a file to which every checkpoint is appended, so that a record that was "
+        "rolled back is found out. Put it where whoever could change the record can't: another file system, another "
+        "host, with chattr +a. Default: audit-checkpoints in the state directory.",
+    ).tag(config=True)
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -260,6 +283,8 @@ class HpcsecGateway(Configurable):
             limits=Limits(**limits),
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
+            audit_directory=Path(self.audit_directory) if self.audit_directory else None,
+            audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
         )
 
 

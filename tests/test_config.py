@@ -41,11 +41,18 @@ def gateway(**values: Any) -> HpcsecGateway:
         ({"allowed_peers": ["no-such-user-here"]}, r"no-such-user-here"),
         ({"socket_group": "no-such-group-here"}, r"no-such-group-here"),
         ({"stream_idle_s": 1.0}, r"stream_idle_s"),
+        ({"policy_file": "policy.yaml"}, r"absolute path.*unsafe_no_access_control"),
+        ({"policy_file": ""}, r"unsafe_no_access_control"),
+        ({"policy_grace_s": -1}, r"policy_grace_s"),
     ],
 )
 def test_settings_that_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(TraitError, match=said):
         gateway(**values).settings()
+
+
+def test_to_do_without_a_policy_has_to_be_said() -> None:
+    assert gateway(unsafe_no_access_control=True, policy_file="/etc/x").settings().policy_file is None
 
 
 def test_the_defaults_are_the_secure_choice() -> None:
@@ -56,6 +63,7 @@ def test_the_defaults_are_the_secure_choice() -> None:
     assert settings.allowed_uids == {0, os.geteuid()}
     assert settings.certificate_lifetime_s <= 3600
     assert settings.limits == Limits()
+    assert settings.policy_file == Path("/etc/hpcsec/policy.yaml") and settings.policy_grace_s == 600
     assert settings.admin_socket == Path("/run/hpcsec/admin.sock")
     assert any("[::]" in endpoint for endpoint in settings.listen)
 

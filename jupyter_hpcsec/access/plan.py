@@ -29,10 +29,13 @@ from jupyter_hpcsec.access.values import (
 from jupyter_hpcsec.errors import Unavailable
 
 DNS = 53
+KERNEL_PLACES = ("/proc", "/sys", "/dev")
 
 
 def compile(resolved: Resolved, system: System) -> Plan:
     """The plan of one session on one node; ``Unavailable`` with one sentence when it could not be held here.
+
+    Nobody can work without a home: one that a rule names counts as required.
 
     1. Denied paths, and every other path at which the same place is seen.
     2. Allowed paths that are here. 3. What software needs. Nothing of either at or below a denied path.
@@ -122,17 +125,36 @@ class _Compilation:
             if entry.right is Right.NONE:
                 continue
             place = self.system.places[entry.path]
+            is_home = entry.path == self.resolved.subject.home
             if (why := _why_not(place)) is not None:
-                if entry.required:
+                if entry.required or is_home:
                     raise Unavailable(f"{_who(entry)} requires {entry.path}, which {why} on this node.")
                 self._without(entry, place, why)
                 continue
+            if entry.right is Right.WRITE and self._is_read_only(place.real):
+                if entry.required or is_home:
+                    raise Unavailable(
+                        f"{_who(entry)} lets you write to {entry.path}, whose file system is read-only on this node."
+                    )
+                self.notes.append(f"The file system of {entry.path} is read-only on this node ({_who(entry)}).")
             if (denial := self._denial(place.real)) is not None:
                 if entry.required:
                     raise Unavailable(f"{_who(entry)} requires {entry.path}, which {_who(denial)} denies.")
                 continue
             self.ways.update(place.links)
-            self._add(Root(path=place.real, right=entry.right, origin=_who(entry), required=entry.required))
+            root = Root(path=place.real, right=entry.right, origin=_who(entry), required=entry.required)
+            for part in [root] if place.real != "/" else self._parts_of_everything(root):
+                self._add(part)
+
+    def _is_read_only(self, path: str) -> bool:
+        mount = holder(path, self.system.mounts)
+        return mount is not None and mount.read_only
+
+    def _parts_of_everything(self, root: Root) -> Iterable[Root]:
+        """All of the node is what is in its root directory now, but for the kernel's own: that is given as needed."""
+        for name in self.system.children.get("/", ()):
+            if f"/{name}" not in KERNEL_PLACES and self._denial(f"/{name}") is None:
+                yield replace_path(root, f"/{name}")
 
     def _without(self, entry: Entry, place: Place, why: str) -> None:
         """An allowed path that is not there. One that may only be read still counts inside what may be written."""
@@ -156,12 +178,12 @@ class _Compilation:
         return msgspec.structs.replace(root, make=Make.PLACE, path=root.source or root.path, source="")
 
     def _add(self, root: Root) -> None:
-        """Of two at one path: the policy's over something made anew, else the one that allows more."""
+        """Of two at one path the one that allows more; where both may be written, the policy's over one made anew."""
         there = self.roots.get(root.path)
-        if there is None:
+        if there is None or (there.right is Right.READ and not _is_place(root)):
             self.roots[root.path] = root
         elif root.make is Make.PLACE and not root.source:
-            stronger = root if there.right is Right.READ else there
+            stronger = root if (there.right, root.right) == (Right.READ, Right.WRITE) else there
             self.roots[root.path] = msgspec.structs.replace(
                 stronger, devices=root.devices or there.devices, required=root.required or there.required
             )

@@ -100,12 +100,8 @@ def find(
     places = {path: finder.find(path) for path in wanted}
     namespaces = not mounts.probe() if namespaces is None else namespaces
     needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home)
-    if not namespaces:  # with them, the session has terminals of its own
-        needed += tuple(
-            Root(path=path, right=Right.WRITE, origin="session: terminals", devices=True)
-            for path in ("/dev/ptmx",)
-            if finder.find(path).real == path
-        )
+    if not namespaces and finder.find("/dev/ptmx").real == "/dev/ptmx":  # with them, it has terminals of its own
+        needed += (Root(path="/dev/ptmx", right=Right.WRITE, origin="session: terminals", devices=True),)
     denied = [places[entry.path].real for entry in resolved.entries if entry.right is Right.NONE]
     return System(
         needed=needed,
@@ -113,7 +109,7 @@ def find(
         places=places,
         mounts=table,
         namespaces=namespaces,
-        children=children(denied),
+        children=children([*denied, "/*"]),  # of the root directory always
         links={**LINKS, **links},
     )
 

@@ -136,11 +136,12 @@ def replace_over(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of ``data``; a short write (a disk that fills up) goes on until it is an error."""
+def write_all(descriptor: int, data: bytes, at: int | None = None) -> None:
+    """Write all of ``data``, at an offset if given; a short write (on a disk that fills up) goes on until an error."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        done = os.write(descriptor, view) if at is None else os.pwrite(descriptor, view, at)
+        view, at = view[done:], None if at is None else at + done
 
 
 def make_parents(root: Path, directory: Path) -> None:

@@ -92,6 +92,12 @@ class KeysRotated(Event, frozen=True, kw_only=True, tag="keys.rotated"):
     what: Name = ""
 
 
+class AdminCalled(Event, frozen=True, kw_only=True, tag="admin.called"):
+    """Somebody asked at the admin socket for something that ends or cuts: the hub for its users, or people."""
+
+    call: Name = ""
+
+
 class AdminRefused(Event, frozen=True, kw_only=True, tag="admin.refused"):
     """A call at the admin socket was refused."""
 

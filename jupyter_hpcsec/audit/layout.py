@@ -66,8 +66,9 @@ class Layout:
 
     def next_segment(self, first: int) -> Path:
         """The path of a new journal segment that begins with this leaf: after all others that do."""
-        taken = sum(1 for path in self.journal.iterdir() if path.name.startswith(f"{first:016d}-"))
-        return self.journal / f"{first:016d}-{taken:04d}.journal"
+        found = (_JOURNAL.fullmatch(path.name) for path in self.journal.iterdir())
+        number = max((int(match[2]) + 1 for match in found if match and int(match[1]) == first), default=0)
+        return self.journal / f"{first:016d}-{number:04d}.journal"
 
     def segments(self) -> list[tuple[int, Path]]:
         """(first leaf, path) of all segments, in order."""

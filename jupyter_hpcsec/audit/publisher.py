@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jupyter_hpcsec.audit import files
 from jupyter_hpcsec.audit.events import Event
-from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT
+from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, rest_of
 from jupyter_hpcsec.audit.kinds import AuditSetAside
 from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
 from jupyter_hpcsec.audit.notes import Checkpoint, Signer, sign_checkpoint
@@ -80,8 +80,8 @@ class Publisher:
             if end > self.size:
                 continue
             data = files.read(path, SEGMENT_LIMIT)
-            if len(data) > good:
-                rest = data[good:]
+            rest = rest_of(data, good)
+            if rest:
                 path.rename(self._layout.aside / path.name)
                 files.sync_directory(self._layout.aside)
                 digest = hashlib.sha256(rest).hexdigest()

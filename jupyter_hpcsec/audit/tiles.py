@@ -17,6 +17,8 @@ ENTRY_LIMIT = 0xFFFF
 BUNDLE_LIMIT = TILE_WIDTH * (2 + ENTRY_LIMIT)
 TILE_LIMIT = TILE_WIDTH * HASH_SIZE
 TILE_HEIGHT = 8
+CACHED = 1 << 17
+"""Hashes that one reader remembers of each sort."""
 
 _LENGTH = struct.Struct(">H")
 
@@ -61,6 +63,7 @@ class Tiles:
     def __init__(self, layout: Layout, size: int) -> None:
         self._layout, self.size = layout, size
         self._cached: dict[tuple[int, int], list[bytes]] = {}
+        self._subtrees: dict[tuple[int, int], bytes] = {}
 
     def hashes(self, level: int, index: int) -> list[bytes]:
         """A tile's hashes, as many as this tree has there. ``Malformed`` where it is too short, ``OSError``."""
@@ -72,18 +75,24 @@ class Tiles:
         found = split_hashes(data)
         if len(found) < width:
             raise Malformed(f"tile {level}/{index} has {len(found)} hashes, not {width}")
-        if len(self._cached) > 1024:
+        if len(self._cached) >= CACHED // TILE_WIDTH:
             self._cached.clear()
         self._cached[level, index] = found[:width]
         return found[:width]
 
     def subtree(self, level: int, index: int) -> bytes:
         """The hash of a perfect subtree, for ``merkle``'s proofs."""
+        known = self._subtrees.get((level, index))
+        if known is not None:
+            return known
         tile_level, height = divmod(level, TILE_HEIGHT)
         first = index << height
         row = self.hashes(tile_level, first // TILE_WIDTH)
         start = first % TILE_WIDTH
-        return perfect_root(row[start : start + (1 << height)])
+        found = perfect_root(row[start : start + (1 << height)])
+        if len(self._subtrees) < CACHED:
+            self._subtrees[level, index] = found
+        return found
 
     def entries(self, bundle: int) -> list[bytes]:
         """The entries of a bundle, as many as this tree has there."""

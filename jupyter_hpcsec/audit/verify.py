@@ -14,14 +14,13 @@ from typing import Any
 
 from jupyter_hpcsec.audit import files, secondplace, values
 from jupyter_hpcsec.audit.findings import Finding
-from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, Frame, parse_segment
+from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, Frame, parse_segment, rest_of
 from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
-from jupyter_hpcsec.audit.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
+from jupyter_hpcsec.audit.merkle import Frontier, leaf_hash
 from jupyter_hpcsec.audit.notes import Checkpoint, Signer, Verifier
 from jupyter_hpcsec.audit.recovery import KEY_LIMIT, read_checkpoint, read_verifier
-from jupyter_hpcsec.audit.tiles import Tiles
 from jupyter_hpcsec.audit.verify_tree import Progress, Tree, check_files, judge, read_tree
-from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
+from jupyter_hpcsec.errors import HpcsecError
 
 KNOWN_FILES = {"signer.key", "verifier.key", "lock", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm"}
 KNOWN_DIRECTORIES = {"log", "journal", "values", "set-aside"}
@@ -210,8 +209,9 @@ def _check_journal(
     for number, (path, data) in enumerate(segments):
         frames, good = parse_segment(data)
         where = f"journal/{path.name}"
-        if good < len(data) and not (live and number == len(segments) - 1):
-            said = f"{len(data) - good} bytes at its end are damaged, or a write that did not end"
+        rest = rest_of(data, good)
+        if rest and not (live and number == len(segments) - 1):
+            said = f"{len(rest)} bytes at its end are damaged, or a write that did not end"
             report.findings.append(Finding("journal.unfinished", where, said, frames[-1].end if frames else None))
         for frame in frames:
             if live and frame.first > frontier.size:  # published since the checkpoint was read
@@ -322,17 +322,3 @@ def _check_directory(layout: Layout, findings: list[Finding]) -> None:
         is_known = path.name in (KNOWN_DIRECTORIES if path.is_dir() else KNOWN_FILES)
         if not is_known or path.is_symlink():
             findings.append(Finding("file.stray", path.name, "this file is no part of a record"))
-
-
-def verify_event(layout: Layout, index: int, key: Verifier) -> tuple[Checkpoint, bytes, list[bytes]]:
-    """One event under the checkpoint: (checkpoint, leaf, proof), verified. ``Malformed`` where it does not hold."""
-    head = read_checkpoint(layout, key)
-    if head is None or index >= head.size:
-        raise Unavailable(f"event {index} is not under a checkpoint yet")
-    tiles = Tiles(layout, head.size)
-    with files.translated(layout.log):
-        leaf = tiles.entries(index // TILE_WIDTH)[index % TILE_WIDTH]
-        proof = inclusion_proof(index, head.size, tiles.subtree)
-    if not verify_inclusion(leaf_hash(leaf), index, head.size, proof, head.root):
-        raise Malformed(f"event {index} is not the one that was signed; `hpcsec audit verify` says more")
-    return head, leaf, proof

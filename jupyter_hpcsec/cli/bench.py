@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import report, sandbox, start, tunnel
+from jupyter_hpcsec.ops.bench import audit, report, sandbox, start, tunnel
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -32,11 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject = subjects.add_parser("sandbox", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--rounds", type=int, default=9, help="times of each measure (default: %(default)s)")
+    help_text = "the audit record: durable events a second, receipts, verification, questions"
+    subject = subjects.add_parser("audit", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
+    subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
-    return {"start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel}[args.subject](args)
+    runs = {"audit": _run_audit, "start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel}
+    return runs[args.subject](args)
+
+
+def _run_audit(args: argparse.Namespace) -> int:
+    measured = audit.run(max(1, args.events), _say, args.directory)
+    print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
+    return 0
 
 
 def _run_sandbox(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ COMMANDS = {
     "gateway": "run the gateway (the hub host's end of the tunnel)",
     "session": "list, show and end sessions",
     "keys": "list and rotate the gateway's keys",
+    "audit": "read, search, verify and export the audit record",
     "access": "check, explain and compare access policies",
     "doctor": "say which hop is broken and how to mend it",
     "cluster": "the development cluster: a real Slurm on this computer (root)",

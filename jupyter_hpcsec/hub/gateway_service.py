@@ -18,8 +18,11 @@ from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.audit.kinds import GatewayStarted, GatewayStopped
+from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
+from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
 from jupyter_hpcsec.hub.revision import Revision
@@ -45,6 +48,9 @@ from jupyter_hpcsec.tunnel.store import Store
 
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted: all agents come back at once after a restart."""
+
+FLUSH_S = 10.0
+"""Seconds between two events that tell of refusals which were only counted."""
 
 _SLURM_ENVIRONMENT = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH")
 
@@ -110,23 +116,49 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         certificate_lifetime_s=settings.certificate_lifetime_s,
     )
     stop = _heed_signals(broker, log)
-    registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time)
+    listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
+    record = open_record(settings)
+    auditor = Auditor(record, session=store.get, clock=time.monotonic)
+    registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time, observer=auditor)
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
     )
     revision = Revision(policies, store, registry, grace_s=settings.policy_grace_s, log=log)
-    desk = Desk(registry, broker, settings=settings, counters=counters, endpoints=lambda: gateway.endpoints, log=log)
-    admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters)
-    listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
+    desk = Desk(
+        registry,
+        broker,
+        settings=settings,
+        counters=counters,
+        endpoints=lambda: gateway.endpoints,
+        log=log,
+        reading=auditor.reading,
+        record=auditor.status,
+    )
+    admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters, observer=auditor)
+    flushing = asyncio.create_task(_flush(auditor, counters))
 
     def make_front(**parts: object) -> FrontDoor:
-        return FrontDoor(listeners, limits=settings.limits, counters=counters, log=log, **parts)  # type: ignore[arg-type]
+        return FrontDoor(
+            listeners,
+            limits=settings.limits,
+            counters=counters,
+            log=log,
+            observer=auditor,
+            **parts,  # type: ignore[arg-type]
+        )
 
     try:
         gateway.start(make_front)
         group = settings.socket_gid
         admin.listen(settings.admin_socket, mode=0o600 if group is None else 0o660, group=group)
         log.info("gateway %s listens on %s", __version__, ", ".join(gateway.endpoints))
+        auditor.note(
+            GatewayStarted(
+                version=__version__,
+                attestors=", ".join(settings.attestors),
+                endpoints=", ".join(gateway.endpoints),
+            )
+        )
         if "none" in settings.attestors:
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
         if settings.policy_file is None:
@@ -135,10 +167,25 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
             ready.set()
         await _until_stopped(stop, revision)
         log.info("stopping; sessions stay and are taken back by the next gateway")
+        auditor.note(GatewayStopped())
     finally:
+        flushing.cancel()
         await admin.stop()
         gateway.close()
         store.close()
+        await asyncio.to_thread(record.close)
+
+
+def open_record(settings: GatewaySettings) -> Log:
+    """The audit record; ``Refused`` where it was changed: the gateway does not start on top of it."""
+    directory, checkpoints = settings.record
+    return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
+
+
+async def _flush(auditor: Auditor, counters: Counters) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_S)
+        auditor.flush(counters.snapshot())
 
 
 def make_policies(settings: GatewaySettings, log: logging.Logger) -> Policies:

@@ -87,7 +87,7 @@ def dial_out(
         hub_api_socket=directory.hub_socket,
         server_name=lambda authority: server_name(hashlib.sha256(authority).hexdigest()),
         log=log,
-        on_stale=lambda stale: write_stale(directory, stale),
+        on_stale=lambda stale: write_stale(directory, stale, log),
     )
 
 

@@ -105,7 +105,7 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
             launch=self.launch(),
             home=str(account.home),
             groups=sorted({*self._hub_groups(), *accounts.group_names(account.groups)}),
-            project=choice.profile.account if choice else "",
+            project=self._project(choice),
         )
         self.session, self.socket = registration.session, str(registration.socket)
         self._token_hash = hubtoken.token_hash(self.orm_spawner, self.api_token)
@@ -126,6 +126,10 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         """Seconds after which nothing of the session may be valid: the wait in the queue and the job's own time."""
         minutes = choice.minutes if choice else self.default_minutes
         return int(self.start_timeout) + 60 * int(minutes) + LIFETIME_MARGIN_S
+
+    def _project(self, choice: Choice | None) -> str:
+        """What the policy's ``{project}`` stands for: the account that the administrator gave the job, nobody else."""
+        return (choice.profile.account if choice else "") or str(getattr(self, "req_account", ""))
 
     def launch(self) -> dict[str, Any]:
         """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""

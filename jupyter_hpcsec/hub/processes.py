@@ -54,6 +54,16 @@ def processes(proc: Path = PROC) -> dict[int, Process]:
     return {found.pid: found for pid in pids if (found := read_process(pid, proc)) is not None}
 
 
+def own_children(proc: Path = PROC) -> list[int]:
+    """Our children, by a read of a few files (proc_pid_children(5)); none where the kernel keeps no such list."""
+    try:
+        return [
+            int(pid) for task in (proc / "self" / "task").iterdir() for pid in (task / "children").read_text().split()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def descendants(root: int, table: Mapping[int, Process]) -> list[int]:
     """Pids below ``root``, parents before children, ``root`` not included."""
     children = defaultdict(list)
@@ -105,12 +115,16 @@ def kill_descendants(
     """SIGKILL everything below this process, a subreaper, and reap it; false if something is left after ``patience_s``.
 
     Each round stops all processes first, so that few can fork while the others die. A list of processes is never the
-    proof that none is left, since one that forks and ends fast is on no list; having no child to wait for is.
+    proof that none is left, since one that forks and ends fast is on no list; having no child to wait for is. Such a
+    one is gone again by the time that a list of all is made, on a busy machine above all. Since its parent has ended it
+    is our child, and those are told in no time.
     """
     end = clock() + patience_s
     while reap():
         if clock() >= end:
             return False
+        for pid in own_children():
+            signal_process(pid, signal.SIGSTOP)
         table = processes()
         alive = [pid for pid in descendants(os.getpid(), table) if not table[pid].is_zombie]
         for number in (signal.SIGSTOP, signal.SIGKILL):

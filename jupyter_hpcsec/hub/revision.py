@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from jupyter_hpcsec.access.values import Subject
-from jupyter_hpcsec.errors import HpcsecError, Refused
+from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.hub.policies import Policies, Rules, meaning
 from jupyter_hpcsec.tunnel.messages import Stale
 from jupyter_hpcsec.tunnel.session import Session
@@ -22,6 +22,10 @@ LOOK_S = 3.0
 
 CHANGED = "The access policy has changed, and with it what you may do; this session still runs under the old rules"
 LOST = "The access policy gives you no access any more"
+OVER = (
+    "the access policy has changed for you and the grace time is over; start the server again to go on under the new "
+    "rules"
+)
 NEVER_HAD = "This session began before there was an access policy here"
 
 
@@ -81,7 +85,13 @@ class Revision:
         }
 
     async def look(self) -> None:
-        """Compare all sessions with a policy that has changed; end those whose time is over."""
+        """Compare all sessions with a policy that has changed; end those whose time is over, also when that fails."""
+        try:
+            await self._compare_all()
+        finally:
+            self._end_overdue()
+
+    async def _compare_all(self) -> None:
         rules = self._seen
         with contextlib.suppress(Refused):  # said when it was read; whoever runs goes on
             rules = await self._policies.rules()
@@ -90,14 +100,13 @@ class Revision:
                 self._compare(rules, session, subject)
                 await asyncio.sleep(0)  # thousands of sessions must not hold up a keystroke
             self._seen = rules
+
+    def _end_overdue(self) -> None:
         now = self._tellers.now()
         for session_id in [known for known, ends_at in self._ending.items() if ends_at <= now]:
             del self._ending[session_id]
-            self._tellers.finish(
-                session_id,
-                "the access policy has changed for you and the grace time is over; start the server again to go on "
-                "under the new rules",
-            )
+            with contextlib.suppress(Unavailable):  # it is cut all the same, and said (``registry.finish``)
+                self._tellers.finish(session_id, OVER)
 
     def _compare(self, rules: Rules, session: Session, subject: str) -> None:
         reason = difference(rules, session.access, subject)

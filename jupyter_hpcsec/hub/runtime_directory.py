@@ -24,6 +24,9 @@ LONGEST_SOCKET = "/hpcsec-12345678/j/kernel-12345678-1234-1234-1234-123456789012
 
 PREFIX, LOCK = "hpcsec-", "agent.lock"
 
+ROOM = 1 << 20
+"""Bytes that have to be free: what agent and server write about a session takes far less."""
+
 SHARED = frozenset(
     ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs", "panfs")
 )
@@ -129,20 +132,40 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
         reason = why_not(base, mounts, uid=os.geteuid())
         if reason is None:
             sweep(base)
-            directory = RuntimeDirectory(Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)))
-            held = hold(directory.path)
             try:
-                directory.jupyter.mkdir(mode=0o700)
-                directory.temporary.mkdir(mode=0o700)
-                yield directory
-            finally:
-                shutil.rmtree(directory.path, ignore_errors=True)
-                os.close(held)
-            return
+                directory, held = _make(base)
+            except OSError as error:  # full, or over a quota
+                reason = error.strerror or "it can't be written to"
+            else:
+                try:
+                    yield directory
+                finally:
+                    shutil.rmtree(directory.path, ignore_errors=True)
+                    os.close(held)
+                return
         reasons.append(f"{base}: {reason}")
     raise Unavailable(
         f"No place for sockets on this node. {'; '.join(reasons)}. Set TMPDIR to a short local directory."
     )
+
+
+def _make(base: Path) -> tuple[RuntimeDirectory, int]:
+    """The directory, held, with room in it; OSError and nothing left when the file system has none."""
+    directory = RuntimeDirectory(Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)))
+    try:
+        held = hold(directory.path)
+        try:
+            os.posix_fallocate(held, 0, ROOM)
+            os.ftruncate(held, 0)
+            directory.jupyter.mkdir(mode=0o700)
+            directory.temporary.mkdir(mode=0o700)
+        except OSError:
+            os.close(held)
+            raise
+    except OSError:
+        shutil.rmtree(directory.path, ignore_errors=True)
+        raise
+    return directory, held
 
 
 def hold(directory: Path) -> int:

@@ -5,7 +5,9 @@ They lie in the job's private directory. Nothing that protects relies on them: t
 
 import hashlib
 import json
+import logging
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import msgspec
 
 from jupyter_hpcsec.access.values import Resolved, digest
+from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.hub.job_environment import JobEnvironment
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.tunnel.messages import Enrolled, Stale
@@ -42,18 +45,27 @@ def write_access(directory: RuntimeDirectory, access: Resolved, receipt: Receipt
     _write(directory.access_file, facts)
 
 
-def write_stale(directory: RuntimeDirectory, stale: Stale) -> None:
-    """Until when the session goes on; the file goes when that is no longer so."""
-    if stale.ends_at:
-        _write(directory.stale_file, {"since": stale.since, "ends_at": stale.ends_at, "reason": stale.reason})
-    else:
-        directory.stale_file.unlink(missing_ok=True)
+def write_stale(directory: RuntimeDirectory, stale: Stale, log: logging.Logger) -> None:
+    """Until when the session goes on; the file goes when that is no longer so. A full disk ends no session."""
+    try:
+        if stale.ends_at:
+            _write(directory.stale_file, {"since": stale.since, "ends_at": stale.ends_at, "reason": stale.reason})
+        else:
+            directory.stale_file.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("the user can't be told that the rules have changed: %s", error)
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
     """Whole or not at all: a reader finds the old file or the new one."""
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(facts, file)
-    fresh.rename(path)
+    fresh = path.with_name(f"{path.stem}.{secrets.token_hex(4)}")  # nobody can be there before
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(facts, file)
+        fresh.rename(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise Unavailable(
+            f"The session's directory {path.parent} can't be written to on this node: {error.strerror}."
+        ) from error

@@ -12,12 +12,15 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.web import Application, RequestHandler
 
+from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.kinds import AdminRefused
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.tunnel.adminwire import (
     BODY_LIMIT,
@@ -29,7 +32,8 @@ from jupyter_hpcsec.tunnel.adminwire import (
     parse_arguments,
 )
 from jupyter_hpcsec.tunnel.limits import Cap, Counters
-from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.observer import CALLER, UNOBSERVED, Observer
+from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.session import Progress
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
@@ -91,6 +95,9 @@ class AdminControl(Protocol):
     async def keys(self) -> list[dict[str, Any]]:
         """All keys, without what is secret of them."""
 
+    async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
+        """Record that the audit record is read, or taken out, before it is; or shred a value of it."""
+
 
 # -- server ---------------------------------------------------------------------------------------------------------
 
@@ -132,7 +139,8 @@ class _PeerCheckedServer(HTTPServer):
 class _CallHandler(RequestHandler):
     """``POST /v1/NAME``."""
 
-    def initialize(self, control: AdminControl, counters: Counters) -> None:
+    def initialize(self, control: AdminControl, counters: Counters, observer: Observer) -> None:
+        self._observer = observer
         self._control = control
         self._counters = counters
         self._running: asyncio.Future[Any] | None = None
@@ -148,11 +156,16 @@ class _CallHandler(RequestHandler):
             if self.request.headers.get("Content-Type") != "application/json" or self.request.query:
                 raise Malformed("A call is one JSON object of type application/json, without a query.")
             arguments = parse_arguments(name, self.request.body)
+            CALLER.set(self._peer())
             self._running = asyncio.ensure_future(getattr(self._control, name)(**arguments))
             result = await self._running
         except HpcsecError as error:
             status, body = error_to_json(error)
-            self._counters.count(getattr(error, "rule", f"admin.{body['error']}"))
+            rule = getattr(error, "rule", f"admin.{body['error']}")
+            self._counters.count(rule)
+            who = Subject(account=f"uid {self._peer().uid}")
+            event = AdminRefused(call=name, subject=who, decision="refused", rule=rule, reason=error.reason)
+            self._observer.note(event)
             self.set_status(status)
             self.finish(json.dumps(body))
         except asyncio.CancelledError:
@@ -161,6 +174,11 @@ class _CallHandler(RequestHandler):
                 raise
         else:
             self.finish(json.dumps(CALLS[name].encode(result)))
+
+    def _peer(self) -> PeerCredentials:
+        if not isinstance(self.request.connection, HTTP1Connection):
+            raise TypeError("BUG: an admin call that did not come over HTTP/1")
+        return peer_credentials(self.request.connection.stream.socket)
 
     def on_connection_close(self) -> None:
         # Only a long poll is cut short; what changes something is finished, asked for or not.
@@ -191,10 +209,15 @@ class AdminServer:
     """
 
     def __init__(
-        self, control: AdminControl, *, allowed_uids: Collection[int], counters: Counters | None = None
+        self,
+        control: AdminControl,
+        *,
+        allowed_uids: Collection[int],
+        counters: Counters | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self.counters = Counters() if counters is None else counters
-        given = {"control": control, "counters": self.counters}
+        given = {"control": control, "counters": self.counters, "observer": observer}
         application = Application(
             [(r"/v1/([a-z_]{1,40})", _CallHandler, given)],
             default_handler_class=_NotFoundHandler,
@@ -310,6 +333,17 @@ class AdminClient:
     async def keys(self) -> list[dict[str, Any]]:
         """All keys, without what is secret of them."""
         return list(await self._call("keys", {}))
+
+    async def audit_read(
+        self, *, action: str, query: str, found: int, with_values: bool = False, leaf: int = 0, name: str = ""
+    ) -> None:
+        """Have it recorded that somebody reads the audit record; durable when this returns.
+
+        ``action`` is ``query``, ``tail``, ``show``, ``export`` or ``shred``; the last one destroys the sealed value
+        ``name`` of event ``leaf``.
+        """
+        asked = {"action": action, "query": query, "found": found, "with_values": with_values}
+        await self._call("audit_read", asked | {"leaf": leaf, "name": name})
 
     async def _call(self, name: str, arguments: Mapping[str, Any], *, held_s: float = 0) -> Any:
         request = HTTPRequest(

@@ -129,6 +129,15 @@ class _Rotate(_Arguments, frozen=True, kw_only=True):
     kind: Literal["token", "authority", "all"]
 
 
+class _AuditRead(_Arguments, frozen=True, kw_only=True):
+    action: Literal["query", "tail", "show", "export", "shred"]
+    query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+    found: Annotated[int, Meta(ge=0, le=2**53)]
+    with_values: bool
+    leaf: Annotated[int, Meta(ge=0, le=2**53)]
+    name: Annotated[str, Meta(max_length=32)]
+
+
 class _Nothing(_Arguments, frozen=True, kw_only=True):
     pass
 
@@ -161,6 +170,7 @@ CALLS: Mapping[str, Call] = {
     "rotate": Call(_Rotate, _as_is),
     "drop_tokens": Call(_Nothing, _as_is),
     "keys": Call(_Nothing, _as_is),
+    "audit_read": Call(_AuditRead, _as_is),
 }
 
 

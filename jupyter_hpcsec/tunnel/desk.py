@@ -3,20 +3,37 @@
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from jupyter_hpcsec import __version__
+from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.kinds import AdminCalled, KeysRotated, SessionBound, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
+
+
+Reading = Callable[[str, str, int, bool, int, str, Subject], Awaitable[None]]
+"""``reading(action, query, found, with_values, leaf, name, who)``: see ``AdminClient.audit_read``."""
+
+
+async def _no_record(*_: object) -> None:
+    raise Unavailable("This gateway keeps no audit record.")
+
+
+def caller() -> Subject:
+    """Who makes the admin call that is being answered: the system's account, by the kernel's word."""
+    peer = CALLER.get()
+    return Subject(account=f"uid {peer.uid}") if peer else Subject()
 
 
 class Desk:
@@ -31,7 +48,10 @@ class Desk:
         counters: Counters,
         endpoints: Callable[[], list[str]],
         log: logging.Logger,
+        reading: "Reading | None" = None,
+        record: Callable[[], dict[str, Any]] = dict,
     ) -> None:
+        self._reading, self._record = reading or _no_record, record
         self._registry, self._broker, self._settings = registry, broker, settings
         self._counters, self._endpoints, self._log = counters, endpoints, log
 
@@ -48,6 +68,7 @@ class Desk:
         project: str = "",
     ) -> Registration:
         """A new session for a job that is about to be submitted, and its job token."""
+        self._registry.observer.require()
         now = self._registry.now()
         session = Session(
             id=secrets.token_hex(16),
@@ -72,6 +93,13 @@ class Desk:
         except BaseException:
             self._registry.finish(session.id, "no token could be made")  # nobody will ever know of it
             raise
+        try:
+            await self._registry.observer.keep(
+                SessionRegistered(session=session.id, lifetime_s=lifetime_s, decision="allowed")
+            )
+        except Unavailable:
+            self._registry.finish(session.id, "it could not be recorded")
+            raise
         self._registry.note(session.id, State.WAITING, "Registered; the job is being submitted.")
         return Registration(
             session=session.id,
@@ -84,6 +112,7 @@ class Desk:
     async def bind_job(self, session: str, job_id: str) -> None:
         """Say which job was submitted for a session: only that one may enrol."""
         self._registry.store.bind_job(session, job_id)
+        self._registry.observer.note(SessionBound(session=session, job=job_id))
         self._registry.note(session, State.WAITING, f"Job {job_id} is in the queue.")
 
     async def show(self, session: str) -> dict[str, Any]:
@@ -96,11 +125,21 @@ class Desk:
 
     async def end(self, session: str, reason: str) -> None:
         """End a session now, for whatever reason; ending it twice is no error."""
+        self._called("end", session, reason)
         self._registry.finish(session, reason)
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut a session's open connections: its websockets end now, its job goes on."""
+        self._called("cut", session, reason)
         self._registry.cut(session, reason)
+
+    def _called(self, call: str, session: str, reason: str) -> None:
+        """Who asked for it: the hub does so for its users, people do with ``hpcsec session``."""
+        self._registry.observer.note(AdminCalled(call=call, subject=caller(), session=session, reason=reason))
+
+    async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
+        """Somebody reads the audit record; it is theirs to read, and it is recorded before they do."""
+        await self._reading(action, query, found, with_values, leaf, name, caller())
 
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
@@ -119,6 +158,7 @@ class Desk:
             "run_directory": str(self._settings.run_directory),
             "refusals": dict(self._counters.snapshot()),
             "limits": asdict(self._settings.limits),
+            "audit": self._record(),
             **self._broker.status(self._registry.now()),
         }
 
@@ -129,6 +169,7 @@ class Desk:
     async def rotate(self, kind: str) -> list[dict[str, Any]]:
         """Rotate the keys of a kind; running sessions go on."""
         self._log.info("rotating keys: %s", kind)
+        self._registry.observer.note(KeysRotated(what=kind, subject=caller()))
         return self._broker.rotate(kind, self._registry.now())
 
     async def drop_tokens(self) -> list[dict[str, Any]]:

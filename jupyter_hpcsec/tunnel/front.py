@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from jupyter_hpcsec.audit.kinds import ConnectionRefused
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.limits import Cap, Counters, RateLimit, address_key
 from jupyter_hpcsec.tunnel.messages import ENROL, PROTOCOLS
+from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.tls import handshake, parse_endpoint, tune
 
 ACCEPTS_AT_ONCE = 64
@@ -71,7 +73,9 @@ class FrontDoor:
         limits: Limits,
         counters: Counters,
         log: logging.Logger,
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._listeners, self._context, self._handler = listeners, context, handler
         self._limits, self._counters, self._log = limits, counters, log
         self._rate = RateLimit(limits.handshakes_per_second, limits.handshake_burst)
@@ -163,6 +167,7 @@ class FrontDoor:
 
     async def _serve(self, raw: socket.socket, address: str, place: contextlib.ExitStack) -> None:
         """One connection. An enrolment keeps its place among the unfinished: a stranger can hold no more than that."""
+        protocol = ""
         try:
             protocol, tls = await self._handshake(raw)
             if protocol != ENROL:
@@ -172,6 +177,9 @@ class FrontDoor:
             rule = _rule(refusal)
             self._counters.count(rule)
             self._log.warning("refused a connection from %s: %s [%s]", address, refusal.reason, rule)
+            if protocol != ENROL:  # who refused an enrolment has told of it, and knows more
+                event = ConnectionRefused(source=address, decision="refused", rule=rule, reason=refusal.reason)
+                self._observer.note(event)
 
     async def _handshake(self, raw: socket.socket) -> tuple[str, TlsConnection]:
         try:

@@ -13,6 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from jupyter_hpcsec.audit.kinds import (
+    CertificateRenewed,
+    EnrolmentRefused,
+    SessionEnrolled,
+    SessionState,
+)
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.tunnel import messages as m
@@ -120,26 +126,55 @@ class Gateway:
     # Enrolment
 
     async def _enrol(self, stream: MessageStream, address: str) -> None:
+        message: m.FromAgent | None = None
         try:
             async with asyncio.timeout(self._limits.handshake_s):
                 message = m.decode_from_agent(await stream.receive(m.MAX_MESSAGE))
             if not isinstance(message, m.Enrol):
                 raise Malformed("an enrolment connection carries one 'enrol' message")
+            self._registry.observer.require()  # before the token is used: it can be tried again
             enrolled = await self._broker.enrol(message, address, self._registry.now())
             self._admitted(enrolled, message, address)
+            await self._told_of(enrolled, message, address)
             await stream.send(enrolled)
         except TimeoutError as exc:
-            raise Refused("enrol.timeout", "the enrolment message did not come in time") from exc
+            reason = "the enrolment message did not come in time"
+            self._tell_refused(message, address, "enrol.timeout", reason)
+            raise Refused("enrol.timeout", reason) from exc
         except HpcsecError as error:
             if isinstance(error, NoAccess):  # no later enrolment could do better, and the spawn page is to say why
                 self._log.warning("session %s gets no access [%s]: %s", error.session, error.rule, error.reason)
                 self._registry.finish(error.session, error.reason)
             rule = error.rule if isinstance(error, Refused) else f"enrol.{type(error).__name__.lower()}"
+            self._tell_refused(message, address, rule, error.reason)
             with contextlib.suppress(Unavailable):  # who hangs up on the answer is refused under the same rule
                 await stream.send(m.Denied(rule=rule, reason=error.reason))
             raise Refused(rule, error.reason) from error
         finally:
             stream.close()
+
+    async def _told_of(self, enrolled: m.Enrolled, message: m.Enrol, address: str) -> None:
+        """The enrolment is on record before the certificate leaves; where it can't be, the session ends."""
+        event = SessionEnrolled(
+            session=enrolled.session, job=message.job_id, node=message.node, source=address, decision="allowed"
+        )
+        try:
+            await self._registry.observer.keep(event)
+        except Unavailable:
+            self._registry.finish(enrolled.session, "the enrolment could not be recorded; start the server again")
+            raise
+
+    def _tell_refused(self, message: m.FromAgent | None, address: str, rule: str, reason: str) -> None:
+        claimed = message if isinstance(message, m.Enrol) else None
+        event = EnrolmentRefused(
+            job=claimed.job_id if claimed else "",
+            node=claimed.node if claimed else "",
+            source=address,
+            decision="refused",
+            rule=rule,
+            reason=reason,
+        )
+        self._registry.observer.note(event)
 
     def _admitted(self, enrolled: m.Enrolled, message: m.Enrol, address: str) -> None:
         live = self._registry.get(enrolled.session)
@@ -203,6 +238,7 @@ class Gateway:
         renewed = self._broker.renew(peer, self._running(peer.session), request, self._registry.now())
         live.not_after = renewed.not_after
         self._log.info("session %s: certificate renewed until %d", peer.session, renewed.not_after)
+        self._registry.observer.note(CertificateRenewed(session=peer.session, not_after=renewed.not_after))
         return renewed
 
     def _running(self, session_id: str) -> Session:
@@ -239,6 +275,7 @@ class Gateway:
         if facts:
             told = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
             self._log.info("session %s reports (trust: node): %s", session_id, told)
+        self._registry.observer.note(SessionState(session=session_id, state=state, reason=message), "node")
         if state == State.ENDED:
             self._registry.finish(session_id, message or "the job ended")
         else:
@@ -247,4 +284,6 @@ class Gateway:
     def _away(self, session_id: str) -> None:
         session = self._registry.store.get(session_id)
         if session and session.state is not State.ENDED:
-            self._registry.move(session_id, State.AWAY, "The compute node's connection is lost; it is expected back.")
+            message = "The compute node's connection is lost; it is expected back."
+            self._registry.move(session_id, State.AWAY, message)
+            self._registry.observer.note(SessionState(session=session_id, state=State.AWAY, reason=message))

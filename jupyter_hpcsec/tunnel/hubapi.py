@@ -134,7 +134,7 @@ class HubApiProxy(HTTPServerConnectionDelegate):
     """The Hub API for one session, on any number of connected sockets.
 
     ``user`` and ``server`` are the hub's names, ``base_path`` is the API's path as the node sees it. Refusals are
-    counted by rule in ``counters`` and logged; ``clock`` gives monotonic seconds.
+    counted by rule in ``counters``, logged, and given to ``refused``; ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -146,8 +146,10 @@ class HubApiProxy(HTTPServerConnectionDelegate):
         base_path: str = "/hub/api",
         counters: Counters,
         log: logging.Logger,
+        refused: Callable[[Refused], None] = lambda error: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._refused = refused
         self.user = user
         self.server = server
         self.base_path = check_base_path(base_path)
@@ -193,6 +195,7 @@ class HubApiProxy(HTTPServerConnectionDelegate):
         """Count and log a refusal."""
         self.counters.count(error.rule)
         self._log.warning("Hub API request of %r refused [%s]: %s", self.user, error.rule, error.reason)
+        self._refused(error)
 
     def note_away(self, error: HubAway) -> None:
         """Count and log that the hub gave no answer."""

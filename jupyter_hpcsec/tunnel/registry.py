@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jupyter_hpcsec.audit.kinds import HubApiRefused, SessionCut, SessionEnded, SessionState
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import BufferPool
@@ -20,6 +21,7 @@ from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Lanes, Stale
+from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
@@ -73,7 +75,9 @@ class Registry:
         counters: Counters,
         log: logging.Logger,
         clock: Callable[[], float],
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self.observer = observer
         self._settings, self.store, self._counters, self._log, self._clock = settings, store, counters, log, clock
         self._hub = HubUpstream(settings.hub_api_url)
         self._pool = BufferPool()
@@ -107,6 +111,8 @@ class Registry:
             if session.state not in (State.WAITING, State.AWAY):
                 self.store.set_state(session.id, State.AWAY)
             self._log.info("session %s of %s taken back", session.id, session.user)
+            reason = "taken back by a gateway that started anew"
+            self.observer.note(SessionState(session=session.id, state=State.AWAY, reason=reason))
 
     def add(self, session: Session, launch: Mapping[str, Any]) -> None:
         """Take a new waiting session; an older one of the same server ends."""
@@ -131,6 +137,7 @@ class Registry:
             serve_hub_api=lambda sock: self._serve_hub_api(session, sock),
             demand=lambda total: self._demand(session.id, total),
             log=self._log,
+            observer=self.observer,
         )
         self._live[session.id] = Live(session, port)
         port.listen(settings.socket_gid)
@@ -145,8 +152,13 @@ class Registry:
                 base_path=f"{self._settings.hub_base_url.rstrip('/')}/hub/api",
                 counters=self._counters,
                 log=self._log,
+                refused=lambda error: self._tell_hub_api(session.id, error),
             )
         live.hub_api.serve(sock)
+
+    def _tell_hub_api(self, session_id: str, error: Refused) -> None:
+        event = HubApiRefused(session=session_id, decision="refused", rule=error.rule, reason=error.reason)
+        self.observer.note(event)
 
     def _demand(self, session_id: str, total: int) -> None:
         live = self._live.get(session_id)
@@ -250,6 +262,7 @@ class Registry:
         if live is None:
             raise Refused("session.unknown", "there is no such session, or it has ended")
         self._log.info("session %s: connections cut: %s", session_id, reason)
+        self.observer.note(SessionCut(session=session_id, reason=reason))
         live.port.cut(reason)
 
     def finish(self, session_id: str, reason: str) -> None:
@@ -278,6 +291,15 @@ class Registry:
         self._log.info("session %s of %s ended: %s", session_id, live.owner[0], reason)
         control, live.control = live.control, None
         live.port.close(reason)
+        counts = live.port.facts()
+        event = SessionEnded(
+            session=session_id,
+            reason=reason,
+            streams=counts["streams"],
+            bytes_from_node=counts["bytes_from_node"],
+            bytes_to_node=counts["bytes_to_node"],
+        )
+        self.observer.note(event)
         if control:
             self._spawn(control.end(reason))
         if live.changed:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from jupyter_hpcsec.audit.kinds import LaneClosed, LaneOpened, LaneRefused, SocketRefused
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.buffers import BufferPool
@@ -18,6 +19,7 @@ from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.hop import keep_connection
 from jupyter_hpcsec.tunnel.lane import Lane
 from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.sorry import sorry
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
@@ -52,7 +54,9 @@ class SessionPort:
         serve_hub_api: Callable[[socket.socket], None],
         demand: Callable[[int], None],
         log: logging.Logger,
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self.session, self.path = session, path
         self._limits, self._pool, self._counters, self._allowed_uids = limits, pool, counters, allowed_uids
         self._serve_hub_api, self._demand, self._log = serve_hub_api, demand, log
@@ -91,8 +95,11 @@ class SessionPort:
                 self._admit(plain)
             except HpcsecError as refusal:
                 plain.close()
-                self._counters.count(refusal.rule if isinstance(refusal, Refused) else "socket.peer")
+                rule = refusal.rule if isinstance(refusal, Refused) else "socket.peer"
+                self._counters.count(rule)
                 self._log.warning("session %s: refused a connection: %s", self.session, refusal)
+                event = SocketRefused(session=self.session, decision="refused", rule=rule, reason=refusal.reason)
+                self._observer.note(event)
 
     def _rest(self, error: OSError) -> None:
         self._counters.count("socket.accept")
@@ -147,6 +154,7 @@ class SessionPort:
             raise Refused("lane.too-many", f"the session has {len(self._lanes)} lanes, which is its limit")
         state = StreamState(local=Side.IDLE, remote=Side.NEW)
         self._lanes.add(Lane(tls, loop=self._loop, owner=self, pool=self._pool, state=state))
+        self._observer.note(LaneOpened(session=self.session, decision="allowed"))
 
     def lane_idle(self, lane: Lane) -> None:
         """LaneOwner: hand the lane to a connection that waits, or keep it."""
@@ -164,16 +172,22 @@ class SessionPort:
         if lane in self._idle:
             self._counters.count("lane.direction")
             self._log.warning("session %s: refused a stream on a lane that is ours [lane.direction]", self.session)
+            self._tell_refused("lane.direction", "the node opened a stream on a lane that is there for ours")
             lane.close("the agent opened a stream on a lane that is there for ours")
         elif target != "hub-api":
             self._counters.count("lane.target")
             self._log.warning("session %s: refused target %r from the node [lane.target]", self.session, target)
+            self._tell_refused("lane.target", f"the node asked for {target!r}")
             lane.refuse("no such target")
         elif len(self._dialled_by_agent) >= HUB_API_STREAMS:
             self._counters.count("lane.hub-api-streams")
+            self._tell_refused("lane.hub-api-streams", "too many streams to the Hub API at once")
             lane.refuse("too many hub-api streams")
         else:
             self._open_hub_api(lane)
+
+    def _tell_refused(self, rule: str, reason: str) -> None:
+        self._observer.note(LaneRefused(session=self.session, decision="refused", rule=rule, reason=reason))
 
     def _open_hub_api(self, lane: Lane) -> None:
         try:
@@ -197,6 +211,15 @@ class SessionPort:
             self._idle.remove(lane)
         self.bytes_in += lane.bytes_in
         self.bytes_out += lane.bytes_out
+        self._observer.note(
+            LaneClosed(
+                session=self.session,
+                rule="lane.malformed" if lane.is_faulty else "",
+                reason=reason,
+                bytes_from_node=lane.bytes_in,
+                bytes_to_node=lane.bytes_out,
+            )
+        )
         if lane.is_faulty:
             self._counters.count("lane.malformed")
             self._log.warning(

@@ -250,6 +250,21 @@ def test_symbolic_links_swapped_while_a_path_is_walked_never_win(home: Path, tar
     assert refused > 0 and read > 0, "both ends of the race were met"
 
 
+def test_all_of_the_node_can_be_given_and_something_taken_back(home: Path) -> None:
+    program = """
+        import os
+        print(open("../other/file").read(), os.path.exists("/etc/hostname"), open("/dev/shm/x", "w").write("1"))
+        for attempt in (lambda: open("secret/key"), lambda: open("ro/new", "w"), lambda: open("/var/tmp/x", "w")):
+            try: attempt(); print("done")
+            except OSError as error: print(error.strerror)
+        open("new", "w"), open("/tmp/new", "w")
+    """
+    rules = [(Path("/"), "read"), (home, "write"), (home / "secret", "none"), (home / "ro", "read")]
+    done = inside(program, rules=rules, cwd=home)
+    denied, read_only = "Permission denied", "Read-only file system"
+    assert done.out.split("\n")[:-1] == ["text True 1", denied, read_only, read_only], done.refused
+
+
 class TestFailClosed:
     def test_a_missing_required_path(self, home: Path) -> None:
         done = inside("print(1)", rules=[(home, "write"), (home / "nowhere", "read!")], cwd=home)

@@ -129,6 +129,20 @@ def test_a_policy_may_give_more_of_what_software_needs() -> None:
     assert {root.path: root for root in compiled(("/opt", WRITE)).roots}["/tmp"].source == "/tmp/run1/t"
 
 
+def test_reading_what_a_session_gets_anew_takes_nothing_from_it() -> None:
+    roots = {root.path: root for root in compiled(("/tmp", READ)).roots}
+    assert (roots["/tmp"].right, roots["/tmp"].source) == (WRITE, "/tmp/run1/t")
+
+
+def test_all_of_the_node_is_what_is_in_its_root_directory_but_for_the_kernels_own() -> None:
+    resolved = rules(("/", READ), ("/srv", NONE), ("/data/x", WRITE))
+    there = ("data", "dev", "proc", "srv", "sys", "tmp", "usr")
+    made = plan.compile(resolved, node(resolved, children={"/": there}))
+    assert granted(made) == {"/data": READ, "/data/x": WRITE, "/usr": READ}
+    assert masked(made) == {}
+    assert {root.path: root for root in made.roots}["/tmp"].source == "/tmp/run1/t"
+
+
 def test_links_on_the_way_are_made_anew_but_none_to_what_is_denied() -> None:
     resolved = rules(("/home/alice", WRITE), ("/old/secret", NONE))
     home = Place("/home/alice", "/export/alice", State.THERE, Kind.DIRECTORY, (("/home", "/export"),))
@@ -160,6 +174,16 @@ class TestWhatIsNotThere:
         made = plan.compile(resolved, node(resolved, missing("/data/new")))
         assert granted(made) == {"/home/alice": WRITE}
         assert made.notes == ("/data/new is missing on this node (rule 1 (line 10, *)).",)
+
+    def test_a_home_that_is_missing_or_read_only_is_refused_anything_else_is_noted(self) -> None:
+        resolved = rules(("/home/alice", WRITE), ("/data", WRITE))
+        with pytest.raises(Unavailable, match="requires /home/alice, which is missing on this node"):
+            plan.compile(resolved, node(resolved, missing("/home/alice")))
+        broken = Mount("/home", "1:2", "/", "nfs", read_only=True)
+        with pytest.raises(Unavailable, match="write to /home/alice, whose file system is read-only on this node"):
+            plan.compile(resolved, node(resolved, mounts=(LOCAL, broken)))
+        made = plan.compile(resolved, node(resolved, mounts=(LOCAL, Mount("/data", "1:2", "/", "nfs", read_only=True))))
+        assert made.notes == ("The file system of /data is read-only on this node (rule 2 (line 20, *)).",)
 
     def test_a_required_path_that_is_denied_is_refused(self) -> None:
         resolved = rules(("/data", READ), ("/data", NONE), required=["/data"])
@@ -202,7 +226,7 @@ class TestWithoutNamespaces:
     def test_a_denial_where_one_may_write_needs_a_mask_that_root_prepared(self) -> None:
         resolved = rules(("/home/alice", WRITE), ("/home/alice/.ssh", NONE))
         for there in ((), (Mount("/home/alice/.ssh", "0:9", "/", "tmpfs", read_only=False),),
-                      (Mount("/home/alice", "0:9", "/", "tmpfs", read_only=True),)):  # fmt: skip
+                      (Mount("/home/alice/.ssh", "0:9", "/", "ext4", read_only=True),)):  # fmt: skip
             with pytest.raises(Unavailable, match=r"/home/alice/.ssh hidden.*user namespaces or masks"):
                 plan.compile(resolved, node(resolved, namespaces=False, mounts=(LOCAL, *there)))
         mask = Mount("/home/alice/.ssh", "0:9", "/", "tmpfs", read_only=True)

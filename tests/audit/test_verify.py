@@ -10,9 +10,9 @@ import pytest
 from jupyter_hpcsec.audit.layout import TILE_WIDTH
 from jupyter_hpcsec.audit.merkle import leaf_hash, perfect_root
 from jupyter_hpcsec.audit.notes import Checkpoint, Signer, open_checkpoint, sign_checkpoint
+from jupyter_hpcsec.audit.proofs import Prover
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.tiles import Tiles, decode_bundle, encode_bundle, split_hashes
-from jupyter_hpcsec.audit.verify import verify_event
 from jupyter_hpcsec.errors import HpcsecError
 from tests.audit.records import ORIGIN, Place, edit
 
@@ -159,15 +159,15 @@ def test_values_that_were_changed_removed_or_added(place: Place) -> None:
 
 def test_one_event_by_its_proof(place: Place) -> None:
     key = read_verifier(place.layout)
-    head, leaf, proof = verify_event(place.layout, 300, key)
-    assert head.size == EVENTS
-    assert b'"seq":301' in leaf
-    assert proof
+    prover = Prover(place.layout, key)
+    assert prover.head.size == EVENTS
+    assert b'"seq":301' in prover.one(300).leaf
+    assert [proved.index for proved in prover.prove([5, 300, 2])] == [5, 300, 2]
     edit(place.layout.bundle(1), entries(swapped))
     with pytest.raises(HpcsecError, match="not the one that was signed"):
-        verify_event(place.layout, 256 + 7, key)
+        Prover(place.layout, key).one(256 + 7)
     with pytest.raises(HpcsecError, match="not under a checkpoint"):
-        verify_event(place.layout, EVENTS, key)
+        Prover(place.layout, key).one(EVENTS)
 
 
 FLIPS = 600
@@ -205,3 +205,9 @@ def test_every_bit_of_the_small_files(whole: Place, tmp_path: Path) -> None:
             path.write_bytes(bytes(changed))
             assert not place.verify(second_place=None).holds, (path.name, bit)
         path.write_bytes(before)
+
+
+def test_a_record_without_a_checkpoint_proves_nothing(place: Place) -> None:
+    place.layout.checkpoint.unlink()
+    with pytest.raises(HpcsecError, match="no checkpoint yet"):
+        Prover(place.layout, read_verifier(place.layout))

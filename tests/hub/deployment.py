@@ -27,6 +27,7 @@ from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
 from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Account
+from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.store import Store
 
@@ -72,6 +73,7 @@ class Deployment:
         self.port = 0
         self.policies: Policies = UnsafeNoPolicy()
         self.grace_s = 600
+        self.observer: Observer = UNOBSERVED
 
     def settings(self) -> GatewaySettings:
         listen = tuple(endpoint.replace(":0", f":{self.port}") for endpoint in self.listen)
@@ -114,7 +116,14 @@ class Deployment:
             certificate_lifetime_s=settings.certificate_lifetime_s,
             clock=self.clock,
         )
-        self.registry = Registry(settings, store=self.store, counters=self.counters, log=self.log, clock=self.clock)
+        self.registry = Registry(
+            settings,
+            store=self.store,
+            counters=self.counters,
+            log=self.log,
+            clock=self.clock,
+            observer=self.observer,
+        )
         self.gateway = Gateway(
             self.registry,
             self.broker,
@@ -135,10 +144,13 @@ class Deployment:
         self.port = listeners[0].getsockname()[1]
 
         def make_front(**parts: Any) -> FrontDoor:
-            return FrontDoor(listeners, limits=settings.limits, counters=self.counters, log=self.log, **parts)
+            given = {"limits": settings.limits, "counters": self.counters, "log": self.log}
+            return FrontDoor(listeners, observer=self.observer, **given, **parts)
 
         self.gateway.start(make_front)
-        self.admin = AdminServer(self.desk, allowed_uids=settings.allowed_uids, counters=self.counters)
+        self.admin = AdminServer(
+            self.desk, allowed_uids=settings.allowed_uids, counters=self.counters, observer=self.observer
+        )
         self.admin.listen(settings.admin_socket)
         self.client = AdminClient(settings.admin_socket)
 

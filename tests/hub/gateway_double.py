@@ -41,6 +41,7 @@ class GatewayDouble:
         self.steps: dict[str, list[Progress]] = {}
         self.changed = asyncio.Event()
         self.refuse_bind = False
+        self.refusal: Refused | None = None
         self.calls: list[str] = []
         self._servers: dict[str, HTTPServer] = {}
 
@@ -89,6 +90,8 @@ class GatewayDouble:
     async def register(
         self, *, user: str, server: str, uid: int, lifetime_s: int, launch: Mapping[str, Any], **person: Any
     ) -> Registration:
+        if self.refusal:
+            raise self.refusal
         self.calls.append("register")
         identifier = secrets.token_hex(16)
         self.sessions_by_id[identifier] = {

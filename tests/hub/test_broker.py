@@ -14,6 +14,7 @@ from jupyter_hpcsec.identity import authority
 from jupyter_hpcsec.identity.attestation import AttestationClaim
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.admin import Registration
+from jupyter_hpcsec.tunnel.broker import NoAccess
 from jupyter_hpcsec.tunnel.session import Session, State
 from tests.hub.attackers import certificate
 from tests.hub.deployment import ACCOUNT, Deployment
@@ -88,6 +89,38 @@ async def test_each_refusal_leaves_the_token_good(deployment: Deployment, attest
     claim = attestor.asked[-1]
     assert (claim.peer_address, claim.job_id, claim.uid) == ("10.0.0.1", "41", 1001)
     assert await refused(deployment, request(registration)) == "enrol.token-used"
+
+
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [(None, "update the nodes"), (m.Account(gid=1001, home="/data/secret", groups=[]), "Your home directory is")],
+)
+async def test_a_node_that_says_something_else_of_the_account_ends_the_session(
+    deployment: Deployment, account: m.Account | None, said: str
+) -> None:
+    """A home of the node's own choice would be a rule of its own choice."""
+    registration = await deployment.register()
+    with pytest.raises(NoAccess, match=said) as refusal:
+        await deployment.broker.enrol(request(registration, account=account), "x", int(time.time()))
+    assert (refusal.value.rule, refusal.value.session) == ("enrol.account", registration.session)
+    assert row(deployment, registration).serial == ""
+
+
+async def test_nobody_is_asked_of_rules_before_the_attestors_agree(deployment: Deployment, attestor: Attestor) -> None:
+    registration = await deployment.register()
+    attestor.error = Refused("attest.uid", "someone else's")
+    assert await refused(deployment, request(registration, account=None)) == "attest.uid"
+    assert row(deployment, registration).state is State.WAITING
+
+
+async def test_the_groups_of_both_sides_count_and_the_rules_go_with_the_launch(deployment: Deployment) -> None:
+    registration = await deployment.register(groups=["hub-group"], project="p1")
+    account = m.Account(gid=7, home=ACCOUNT.home, groups=["node-group"])
+    enrolled = await deployment.broker.enrol(request(registration, account=account), "x", int(time.time()))
+    subject = enrolled.launch["access"]["subject"]
+    assert tuple(subject["groups"]) == ("hub-group", "node-group")
+    assert (subject["project"], subject["gid"], subject["uid"]) == ("p1", 7, 1001)
+    assert enrolled.launch["argv"] == ["x"] and row(deployment, registration).access
 
 
 async def test_a_session_that_ends_while_the_attestors_think(deployment: Deployment, attestor: Attestor) -> None:

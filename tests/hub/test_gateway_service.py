@@ -7,12 +7,15 @@ import signal
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.hub.gateway_service import load_settings, make_attestors, run, serve
+from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.tunnel.admin import AdminClient
+from tests.hub.rules import NOBODY, write_policy
 
 
 def config_file(directory: Path, text: str = "", *, port: int = 0) -> Path:
@@ -93,6 +96,44 @@ async def test_it_serves_reloads_and_stops(directory: Path, caplog: pytest.LogCa
     await asyncio.wait_for(serving, 10)
     with pytest.raises(Unavailable):
         await AdminClient(settings.admin_socket).status()
+
+
+async def test_it_refuses_without_a_policy_and_follows_one(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    policy = directory / "policy.yaml"
+    more = f"c.HpcsecGateway.unsafe_no_access_control = False\nc.HpcsecGateway.policy_file = {str(policy)!r}\n"
+    settings = load_settings(config_file(directory, more))
+    ready = asyncio.Event()
+    serving = asyncio.create_task(serve(settings, logging.getLogger("test.service"), ready=ready))
+    await asyncio.wait_for(ready.wait(), 20)
+    client = AdminClient(settings.admin_socket)
+    who: dict[str, Any] = {
+        "user": "alice", "server": "", "uid": 7, "lifetime_s": 60, "home": "/home/alice",
+        "launch": {"argv": ["x"], "env": {}, "base_url": "/"},
+    }  # fmt: skip
+    with pytest.raises(Refused) as refusal:
+        await client.register(**who)
+    assert refusal.value.rule == "policy.unusable"
+    assert "No such file" in (await client.status())["policy"]["error"]
+    write_policy(policy, NOBODY)
+    with pytest.raises(Refused) as refusal:
+        await client.register(**who)
+    assert refusal.value.rule == "access.no-rule"
+    write_policy(policy)
+    assert (await client.register(**who)).session
+    digest = (await client.status())["policy"]["digest"]
+    assert f"loaded, sha256 {digest}" in caplog.text and "ACCESS CONTROL IS OFF" not in caplog.text
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 10)
+
+
+async def test_a_gateway_that_can_not_revoke_any_more_stops(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: Revision) -> None:
+        raise RuntimeError("BUG: in a test")
+
+    monkeypatch.setattr(Revision, "look", fail)
+    with pytest.raises(RuntimeError, match="in a test"):
+        await asyncio.wait_for(serve(load_settings(config_file(directory)), logging.getLogger("test.service")), 20)
 
 
 async def test_a_state_directory_that_others_may_enter(directory: Path) -> None:

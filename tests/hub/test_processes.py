@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.hub.processes import Process, descendants, parse_stat, processes, read_process
+from jupyter_hpcsec.hub.processes import Process, descendants, own_children, parse_stat, processes, read_process
 
 
 def run(program: str) -> str:
@@ -38,6 +39,18 @@ def test_descent_is_by_parent() -> None:
     assert descendants(5, table) == []
 
 
+def test_own_children_are_told_at_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert child.pid in own_children()
+        child.kill()
+    assert child.pid not in own_children()
+
+
+def test_a_kernel_without_a_list_of_children_tells_none(tmp_path: Path) -> None:
+    (tmp_path / "self" / "task" / "1").mkdir(parents=True)
+    assert own_children(tmp_path) == []
+
+
 DOUBLE_FORK = """
     import os, subprocess, sys, time
     from jupyter_hpcsec.hub import processes as p
@@ -61,7 +74,8 @@ def test_a_double_forked_child_is_ended_by_a_subreaper_only(setup: str, fate: st
 
 def subreaper_above() -> int:
     """Who adopts an orphan of this test's process: init, or a subreaper that runs the tests."""
-    program = "import os,sys,time\nif os.fork(): os._exit(0)\nos.getppid()\ntime.sleep(.2); print(os.getppid())"
+    program = "import os,time\nfirst=os.getpid()\nif os.fork(): os._exit(0)\n"
+    program += "while os.getppid() == first: time.sleep(.01)\nprint(os.getppid())"
     return int(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
 
 

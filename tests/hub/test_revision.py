@@ -208,6 +208,27 @@ async def test_who_lost_all_rules_in_the_queue_is_ended_with_the_sentence(
     assert "[access.no-rule]" in caplog.text
 
 
+async def test_a_disk_that_takes_nothing_keeps_no_session_alive(
+    deployment: Deployment, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, told = await enrolled(deployment)
+    write_policy(path, HOMES + ALICES)
+    await deployment.revision.look()
+    await until(told, 1)
+
+    def full(*_: object) -> None:
+        raise Unavailable("a full disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deployment.store, "subjects", full)
+        patch.setattr(deployment.store, "end", full)
+        write_policy(path, HOMES + BOBS)
+        wait(deployment, GRACE_S)
+        with pytest.raises(Unavailable):
+            await deployment.revision.look()
+        assert deployment.registry.get(alice.session) is None, "cut all the same"
+
+
 async def test_it_goes_on_when_the_database_does_not_answer_for_a_moment(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

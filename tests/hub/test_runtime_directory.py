@@ -1,5 +1,6 @@
 """The private directory: where it may be, who may enter, and that nothing of it is left."""
 
+import errno
 import os
 import socket
 import stat
@@ -72,6 +73,31 @@ def test_a_place_where_programs_seldom_write_comes_first() -> None:
     always = [Path("/var/tmp"), Path("/tmp"), Path("/dev/shm")]
     assert candidates({"TMPDIR": "/scratch/17"}) == [*always, Path("/scratch/17")]
     assert candidates({"TMPDIR": "relative"}) == always
+
+
+def test_a_full_file_system_is_passed_over_and_nothing_left_on_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    full, free = tmp_path / "f", tmp_path / "g"
+    full.mkdir(mode=0o700)
+    free.mkdir(mode=0o700)
+    reserve = os.posix_fallocate
+
+    def fallocate(descriptor: int, offset: int, length: int) -> None:
+        if full in Path(f"/proc/self/fd/{descriptor}").readlink().parents:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        reserve(descriptor, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    monkeypatch.setattr(module, "LONGEST_SOCKET", "/s")
+    monkeypatch.setattr(module, "SOCKET_PATH_LIMIT", 1000)
+    monkeypatch.setattr(module, "candidates", lambda environment: [full])
+    with pytest.raises(Unavailable, match=f"{full}: No space left on device"), runtime_directory({}):
+        pytest.fail("there is no room")
+    assert list(full.iterdir()) == []
+    monkeypatch.setattr(module, "candidates", lambda environment: [full, free])
+    with runtime_directory({}) as directory:
+        assert directory.path.parent == free
 
 
 def test_only_we_may_enter_the_paths_are_short_and_nothing_is_left() -> None:

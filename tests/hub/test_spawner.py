@@ -173,6 +173,30 @@ async def test_and_here_they_are_refused_before_anything_happens(
     assert gateway.calls == [] and slurm.read("7.script") == ""
 
 
+@pytest.mark.parametrize("reason", ["The access policy can't be used.", "No rule allows alice anything here."])
+async def test_what_the_policy_refuses_reaches_the_page_and_no_job_is_submitted(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble, reason: str
+) -> None:
+    gateway.refusal = Refused("access.no-rule", reason)
+    spawner = make(profiles=[{**PROFILE, "account": "p1"}])
+    error = await fails(spawner)
+    assert error.jupyterhub_message == reason and error.reason == "access.no-rule" and error.status_code == 400
+    assert slurm.read("7.script") == ""
+    nothing_left(spawner, gateway, slurm)
+    gateway.refusal = None
+    spawner = make(profiles=[{**PROFILE, "account": "p1"}])
+    await ready(spawner, gateway)
+    assert gateway.only["project"] == "p1"
+
+
+async def test_groups_are_the_hubs_and_the_hosts(make: Make, gateway: GatewayDouble, db: Any) -> None:
+    group = orm.Group(name="genomics")
+    db.add(group)
+    group.users.append(db.query(orm.User).one())
+    db.commit()
+    assert "genomics" in make()._hub_groups()
+
+
 async def test_an_administrators_apply_user_options_can_set_no_attribute(make: Make) -> None:
     spawner = make(profiles=[PROFILE], apply_user_options={"cpus": "batch_script"})
     await spawner._run_apply_user_options({"cpus": 4})
@@ -198,6 +222,9 @@ async def test_a_start_from_click_to_ready(make: Make, gateway: GatewayDouble, s
     session = gateway.only
     assert gateway.calls == ["register", "bind_job"]
     assert (session["user"], session["server"], session["job_id"]) == ("alice", "", "7")
+    account = accounts.own()
+    assert (session["home"], session["project"]) == (str(account.home), "project")
+    assert session["groups"] == sorted(accounts.group_names(account.groups))
     assert session["uid"] == os.geteuid()
     assert session["lifetime_s"] == 3600 + 120 * 60 + 300
     script = slurm.read("7.script")
@@ -549,6 +576,7 @@ async def test_a_server_that_was_starting_is_cancelled_when_it_does_not_come(
     later.load_state(state)
     later._check_pending = True
     assert await later.poll() == 1
+    # the start of the hub that "died" still runs here, and may have cancelled the job as well by now
     assert set(slurm.read("cancelled").split()) == {"7"} and gateway.only["state"] == "ended"
     with pytest.raises(SpawnFailed):
         await start

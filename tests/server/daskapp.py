@@ -1,8 +1,9 @@
 """What people do in a notebook: a Dask cluster with its pages, and a directory of files. Run with a directory."""
 
 import os
-import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -17,25 +18,16 @@ def main(directory: Path) -> None:
 
     (directory / "files").mkdir()
     (directory / "files" / "read me.txt").write_text("hello")
-    serve = [
-        sys.executable,
-        "-m",
-        "http.server",
-        str(FILES),
-        "--bind",
-        "127.0.0.1",
-        "--directory",
-        str(directory / "files"),
-    ]
+    handler = partial(SimpleHTTPRequestHandler, directory=str(directory / "files"))
+    server = ThreadingHTTPServer(("127.0.0.1", FILES), handler)  # what python -m http.server runs
     with (
-        subprocess.Popen(serve, stderr=subprocess.DEVNULL) as server,
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True) as cluster,
         Client(cluster) as client,
     ):
         total = client.submit(sum, client.map(abs, range(-10, 0))).result()
         (directory / "said.part").write_text(f"{cluster.dashboard_link} {total}")
         (directory / "said.part").rename(directory / "said")
-        server.wait()
+        server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The user's rules in plain words: nothing of them is left out, and what is not enforced is said first."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from jupyter_hpcsec.server.access_facts import FILE_LIMIT, in_words, read_access
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
 from jupyter_hpcsec.tunnel.messages import Stale
 
+LOG = logging.getLogger("test.facts")
 ALICE = Subject(user="alice", uid=1001, gid=1001, home="/home/alice")
 POLICY = b"""version: 1
 defaults: {contact: data@example.org, network: {connect: [443]}}
@@ -66,12 +68,17 @@ def test_what_the_agent_wrote_is_read(tmp_path: Path, rules: Resolved) -> None:
     found = read_access(environment(tmp_path))
     assert found is not None and found["receipt"] == {"plan": "p", "landlock_abi": 7} and found["stale"] is None
     assert msgspec.convert(found["rules"], Resolved) == rules
-    write_stale(directory, Stale(since=1, ends_at=2, reason="Changed."))
-    write_stale(directory, Stale(since=1, ends_at=3, reason="Changed."))
+    write_stale(directory, Stale(since=1, ends_at=2, reason="Changed."), LOG)
+    write_stale(directory, Stale(since=1, ends_at=3, reason="Changed."), LOG)
     assert told(tmp_path)["stale"] == {"since": 1, "ends_at": 3, "reason": "Changed."}
     for _ in range(2):
-        write_stale(directory, Stale())
+        write_stale(directory, Stale(), LOG)
     assert told(tmp_path)["stale"] is None
+
+
+def test_a_disk_that_takes_nothing_ends_no_session(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_stale(RuntimeDirectory(tmp_path / "gone"), Stale(since=1, ends_at=2, reason="Changed."), LOG)
+    assert "can't be told" in caplog.text
 
 
 def told(directory: Path) -> dict[str, Any]:

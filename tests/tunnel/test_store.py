@@ -109,6 +109,38 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     assert error.value.rule == "store.schema"
 
 
+V1 = """
+CREATE TABLE sessions (id TEXT PRIMARY KEY NOT NULL, user TEXT NOT NULL, server TEXT NOT NULL, uid INTEGER NOT NULL,
+    state TEXT NOT NULL, job_id TEXT NOT NULL, node TEXT NOT NULL, created_at INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL,
+    serial TEXT NOT NULL, reason TEXT NOT NULL, ended_at INTEGER, launch TEXT,
+    CHECK ((state = 'ended') = (ended_at IS NOT NULL)), CHECK ((launch IS NOT NULL) = (state = 'waiting')));
+CREATE INDEX sessions_by_state ON sessions (state);
+CREATE TABLE tokens (jti TEXT PRIMARY KEY NOT NULL, session TEXT NOT NULL, expires INTEGER NOT NULL);
+CREATE TABLE serials (serial TEXT PRIMARY KEY NOT NULL, session TEXT NOT NULL, expires INTEGER NOT NULL,
+    revoked_at INTEGER);
+CREATE INDEX serials_by_session ON serials (session);
+INSERT INTO sessions VALUES ('0000000000000000000000000000000a', 'alice', '', 7, 'ready', '41', 'n1', 1, 2000000000,
+    's', '', NULL, NULL);
+PRAGMA application_id = 1213223751;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_database_of_the_version_before_is_taken_over(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    db = sqlite3.connect(path)
+    db.executescript(V1)
+    db.close()
+    path.chmod(0o600)
+    for _ in range(2):
+        store = Store(path)
+        ((session, subject),) = store.subjects()
+        assert (session.user, session.state, session.groups, session.access) == ("alice", State.READY, (), "")
+        assert subject == "" and session.stale_at == 0
+        store.close()
+
+
 def test_another_programs_database_is_refused(path: Path) -> None:
     path.parent.mkdir(mode=0o700)
     edit(path, "CREATE TABLE theirs (x)")
@@ -148,6 +180,28 @@ def test_synchronous_is_full_and_the_journal_is_wal(path: Path, monkeypatch: pyt
 
 
 # -- sessions -----------------------------------------------------------------------------------------------------
+
+
+def test_whom_a_session_is_for_is_kept_with_what_it_may_do(store: Store) -> None:
+    store.add(new_session(groups=("b", "a"), project="p", home="/home/alice"), LAUNCH)
+    store.add(new_session(2), LAUNCH)
+    assert store.subjects() == [], "a waiting session has no rules yet"
+    with pytest.raises(Refused):
+        store.set_stale("f" * 32, 1)
+    number = f"{1:032x}"
+    store.claim(
+        "j", session_id=number, serial="s", node="n", ends_at=1 << 40, token_expires=NOW + 600, now=NOW,
+        subject='{"user":"alice"}', access="a" * 64,
+    )  # fmt: skip
+    ((session, subject),) = store.subjects()
+    assert (session.groups, session.project, session.home) == (("b", "a"), "p", "/home/alice")
+    assert (subject, session.access, session.stale_at) == ('{"user":"alice"}', "a" * 64, 0)
+    store.set_stale(number, NOW)
+    assert store.subjects()[0][0].stale_at == NOW
+    store.end(number, "over", NOW)
+    assert store.subjects() == []
+    with pytest.raises(Refused):
+        store.set_stale(number, NOW)
 
 
 def test_a_session_id_is_taken_once(store: Store) -> None:

@@ -22,6 +22,7 @@ class FakeWorld:
     old: Handshake = field(default_factory=lambda: Handshake(tls_error="tlsv1 alert protocol version"))
     answers: dict[str, HttpAnswer | OSError] = field(default_factory=dict)
     abi: int = 7
+    no_namespaces: str = ""
     gateway: PeerCredentials | None = None
     clock_state: ClockState = field(default_factory=lambda: ClockState(True, 0.001))
     stdin: list[str] = field(default_factory=list)
@@ -90,6 +91,10 @@ class FakeWorld:
     def landlock_abi(self) -> int:
         """See ``World``."""
         return self.abi
+
+    def why_no_namespaces(self) -> str:
+        """See ``World``."""
+        return self.no_namespaces
 
     def clock(self) -> ClockState:
         """See ``World``."""

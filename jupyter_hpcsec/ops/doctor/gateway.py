@@ -23,6 +23,7 @@ def judge_status(status: Mapping[str, Any]) -> list[Finding]:
             )
         )
     findings.append(judge_attestors(status.get("attestors")))
+    findings.append(judge_policy(status.get("policy")))
     findings.append(judge_refusals(status.get("refusals")))
     return findings
 
@@ -39,6 +40,23 @@ def judge_attestors(attestors: object) -> Finding:
             "set the attestors to scheduler, and munge where the site has it (right as it is for hpcsec quickstart)",
         )
     return ok("attestation", ", ".join(names))
+
+
+def judge_policy(policy: object) -> Finding:
+    """Whether sessions can start by the access policy; it loads only when its own tests pass."""
+    if not isinstance(policy, Mapping):
+        return unknown("policy", "the gateway does not say what its access policy is", "upgrade the gateway")
+    if policy.get("unsafe"):
+        return warn(
+            "policy",
+            "none: sessions may read and write whatever their users may",
+            "write a policy, and take unsafe_no_access_control out of the gateway's configuration",
+        )
+    file, error = policy.get("file"), str(policy.get("error") or "")
+    if error or not policy.get("digest"):
+        fix = f"hpcsec access check {file}; it is read anew when it changes"
+        return bad("policy", f"no session starts: {error or 'it was not read yet'}", fix)
+    return ok("policy", f"{file} loads and its tests pass: sha256 {policy['digest']}")
 
 
 def endpoints_of(status: Mapping[str, Any]) -> list[Endpoint]:

@@ -1,30 +1,35 @@
 """Checks of what the kernel offers to confine sessions.
 
-On a node, what holds a session back from listening is needed: without it no session starts (``access.sandbox``). The
-rest is for the access control that is planned, so that it is yellow where it is missing.
+On a node, what keeps a session to its policy is needed: without it no session starts (``access.sandbox``). What some
+policies can do without is yellow where it is missing.
 """
 
 import re
 from pathlib import Path
 
 from jupyter_hpcsec.access.landlock import NO_TCP_BIND
+from jupyter_hpcsec.access.policy import Policy
 from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown, warn
 from jupyter_hpcsec.ops.doctor.world import World
 
-_LATER = "this version does not use it; the access control that is planned needs it"
+WANTED_ABI = Policy.minimum_abi
+"""What a policy asks for that does not say."""
 
 
-def examine(world: World, *, node: bool) -> list[Finding]:
-    """Landlock, seccomp, ptrace, user namespaces, cgroups and /proc of this host; ``node`` where sessions run."""
+def examine(world: World, *, node: bool, in_session: bool = False) -> list[Finding]:
+    """Landlock, seccomp, ptrace, user namespaces, cgroups and /proc of this host; ``node`` where sessions run.
+
+    ``in_session``: from inside a sandbox, where nobody gets a namespace.
+    """
     needed = [
         judge_landlock(world.landlock_abi()),
         judge_seccomp(_read(world, "/proc/sys/kernel/seccomp/actions_avail")),
         judge_ptrace(_read(world, "/proc/sys/kernel/yama/ptrace_scope")),
     ]
-    apparmor = _read(world, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+    if not in_session:
+        needed.append(judge_namespaces(world.why_no_namespaces()))
     return [
         *(needed if node else []),
-        judge_namespaces(works=_works(world), apparmor=apparmor),
         judge_cgroup(unified=world.stat(Path("/sys/fs/cgroup/cgroup.controllers")) is not None),
         judge_proc(world.read(Path("/proc/mounts"))),
     ]
@@ -37,17 +42,20 @@ def _read(world: World, path: str) -> str:
         return ""
 
 
-def _works(world: World) -> bool:
-    ran = world.run(["unshare", "--user", "true"])
-    return ran is not None and ran.rc == 0
-
-
 def judge_landlock(abi: int) -> Finding:
     """``abi`` is 0 where there is none. Each session tries the rules from inside before its server starts."""
     needs = NO_TCP_BIND.needs
     if abi < needs.version:
         fix = f"use Linux {needs.linux} or a distribution's backport, started with landlock in its lsm= list"
         return bad("landlock", f"{f'ABI {abi}' if abi else 'none'}: sessions do not start here", fix)
+    if abi < WANTED_ABI:
+        fix = f"lower minimum_abi in the policy, or use a kernel with ABI {WANTED_ABI} (Linux 6.12)"
+        return warn(
+            "landlock",
+            f"ABI {abi}: policies ask for {WANTED_ABI} unless they say otherwise; below it signals and abstract "
+            "sockets reach the user's other processes",
+            fix,
+        )
     return ok("landlock", f"ABI {abi}")
 
 
@@ -68,13 +76,19 @@ def judge_ptrace(scope: str) -> Finding:
     return ok("ptrace", f"kernel.yama.ptrace_scope is {scope}" if scope else "Yama is not used")
 
 
-def judge_namespaces(*, works: bool, apparmor: str) -> Finding:
-    """Tried, not read from a setting: several settings can forbid it."""
-    if works:
-        return ok("user namespaces", "this user may make them")
-    why = "AppArmor restricts them" if apparmor == "1" else "this user can't make them"
-    fix = "see user.max_user_namespaces and kernel.unprivileged_userns_clone"
-    return warn("user namespaces", f"{why} ({_LATER})", fix)
+def judge_namespaces(why_not: str) -> Finding:
+    """Tried, not read from a setting: several settings can forbid it. The new mount calls are tried with them."""
+    if not why_not:
+        return ok("user namespaces", "sessions get a root directory of their own")
+    fix = (
+        "see user.max_user_namespaces, kernel.unprivileged_userns_clone and "
+        "kernel.apparmor_restrict_unprivileged_userns, or let a root prolog prepare the masks"
+    )
+    return warn(
+        "user namespaces",
+        f"none ({why_not}): no session starts whose policy denies something inside what it lets the user write",
+        fix,
+    )
 
 
 def judge_cgroup(*, unified: bool) -> Finding:

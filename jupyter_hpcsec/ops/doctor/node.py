@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,14 +95,14 @@ def examine(world: World, side: NodeSide) -> list[Finding]:
     """Every hop of the node side; one that breaks stops none of the others."""
     hops = {
         "job": lambda: judge_job(side.job_id, world.environ(), in_session=side.runtime is not None),
-        "tls": lambda: tls.examine(world, side.endpoints, side.pin),
+        "tls": lambda: _tls(world, side),
         "hub api": lambda: _hub_api(world, side),
         "clock": lambda: [clock.judge_clock(world.clock())],
         "munge": lambda: munge.examine(world, needed=False),
         "permissions": lambda: _permissions(world, side),
         "sandbox": lambda: judge_sandbox(side.protections) if side.runtime else [],
         "listeners": lambda: judge_listeners(_listening(world)),
-        "kernel": lambda: kernel.examine(world, node=True),
+        "kernel": lambda: kernel.examine(world, node=True, in_session=side.runtime is not None),
         "versions": versions.examine_parts,
     }
     findings: list[Finding] = []
@@ -117,6 +118,22 @@ def judge_job(job_id: str, environ: Mapping[str, str], *, in_session: bool) -> l
         fix = "it was good once and is used up, but it should not be here: report it as a bug"
         findings.append(bad("job", "the job's token is still in the environment of the session", fix))
     return findings
+
+
+def may_connect(receipt: Mapping[str, Any], port: int) -> bool:
+    """Whether the session may dial a TCP port itself, by its receipt; without a receipt it is tried."""
+    said = receipt.get("connect")
+    return not isinstance(said, str) or said == "not restricted" or str(port) in re.findall(r"\d+", said)
+
+
+def _tls(world: World, side: NodeSide) -> list[Finding]:
+    """The gateway's port from here. The agent dials it from outside of the sandbox, which a session need not be able to
+    do.
+    """
+    if side.runtime is None or all(may_connect(side.protections, endpoint.port) for endpoint in side.endpoints):
+        return tls.examine(world, side.endpoints, side.pin)
+    fix = "run hpcsec doctor --node in a plain job of the batch system, with --gateway and --ca-pin"
+    return [unknown("port", "by the access policy this session does not dial the gateway itself; its agent does", fix)]
 
 
 def _hub_api(world: World, side: NodeSide) -> list[Finding]:
@@ -155,12 +172,18 @@ def _permissions(world: World, side: NodeSide) -> list[Finding]:
 
 def judge_sandbox(receipt: Mapping[str, Any]) -> list[Finding]:
     """What the session's own sandbox said when it was applied. The user could change it: nothing relies on it."""
-    if receipt.get("listeners") == "none":
-        return [ok("sandbox", "nothing of this session can listen on the network, tried from inside when it started")]
     if not receipt:
         return [unknown("sandbox", "the session says nothing of its sandbox", "restart the server")]
-    fix = "let your administrators set listeners to 'none' (the default) where the node's kernel can hold it"
-    return [warn("sandbox", f"listeners: {receipt.get('listeners')}: the network may reach what is opened here", fix)]
+    bind = receipt.get("bind")
+    if bind in {"none", "private"}:
+        found = [ok("sandbox", f"bind: {bind}: nobody can reach what this session opens, tried when it started")]
+    else:
+        fix = "let your administrators set network.bind to 'none' (the default) or 'private' in the access policy"
+        found = [warn("sandbox", f"bind: {bind}: the network may reach what is opened here", fix)]
+    if receipt.get("enforcement") == "required":
+        return [*found, ok("sandbox", f"files: {receipt.get('files')}; connections: {receipt.get('connect')}")]
+    fix = "let your administrators write an access policy with enforcement: required"
+    return [*found, warn("sandbox", "rules for files are not enforced in this session", fix)]
 
 
 def _listening(world: World) -> list[str]:

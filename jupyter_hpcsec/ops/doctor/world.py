@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jupyter_hpcsec.access import landlock
+from jupyter_hpcsec.access import landlock, mounts
 from jupyter_hpcsec.ops.doctor.handshake import Endpoint, Handshake, shake_hands
 from jupyter_hpcsec.tunnel.peer import PeerCredentials, peer_credentials
 
@@ -126,6 +126,10 @@ class World(Protocol):
         """The kernel's Landlock ABI; 0 where it has none or it is turned off."""
         ...
 
+    def why_no_namespaces(self) -> str:
+        """Why this user can't have a user and mount namespace; empty when that works."""
+        ...
+
     def clock(self) -> ClockState:
         """Whether the system clock is synchronised."""
         ...
@@ -222,6 +226,10 @@ class RealWorld:
     def landlock_abi(self) -> int:
         """See ``World``."""
         return landlock.abi()
+
+    def why_no_namespaces(self) -> str:
+        """See ``World``."""
+        return mounts.probe()
 
     def clock(self) -> ClockState:
         """See ``World``; adjtimex(2) with no mode set asks and changes nothing."""

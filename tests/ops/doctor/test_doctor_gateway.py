@@ -9,6 +9,7 @@ from jupyter_hpcsec.ops.doctor.gateway import (
     endpoints_of,
     judge_attestors,
     judge_descriptors,
+    judge_policy,
     judge_refusals,
     judge_status,
 )
@@ -28,13 +29,33 @@ def test_attestors_that_are_not_told_are_unknown() -> None:
     assert judge_attestors("scheduler").status is Status.UNKNOWN
 
 
+POLICY = {"file": "/etc/hpcsec/policy.yaml", "digest": "d", "error": "", "unsafe": False}
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [
+        (None, Status.UNKNOWN),
+        ({}, Status.BAD),
+        ({**POLICY, "error": "policy.yaml:3:5: test 1 fails", "digest": ""}, Status.BAD),
+        ({**POLICY, "digest": ""}, Status.BAD),
+        ({**POLICY, "file": "", "digest": "", "unsafe": True}, Status.WARN),
+        (POLICY, Status.OK),
+    ],
+)
+def test_the_access_policy(policy: object, status: Status) -> None:
+    assert judge_policy(policy).status is status
+    error = policy.get("error", "") if isinstance(policy, dict) else ""
+    assert error in judge_policy(policy).what
+
+
 def test_another_version() -> None:
     statuses = [finding.status for finding in judge_status({"version": "0.0.1", "attestors": ["scheduler"]})]
-    assert statuses == [Status.OK, Status.WARN, Status.OK, Status.OK]
+    assert statuses == [Status.OK, Status.WARN, Status.OK, Status.UNKNOWN, Status.OK]
 
 
 def test_all_well() -> None:
-    status = {"version": __version__, "pid": 7, "attestors": ["scheduler", "munge"]}
+    status = {"version": __version__, "pid": 7, "attestors": ["scheduler", "munge"], "policy": POLICY}
     assert {finding.status for finding in judge_status(status)} == {Status.OK}
 
 

@@ -23,6 +23,7 @@ STATUS = {
     "endpoints": ["hub.example:8443"],
     "attestors": ["scheduler", "munge"],
     "sessions": 2,
+    "policy": {"file": "/etc/hpcsec/policy.yaml", "digest": "d", "error": "", "unsafe": False},
     "state_directory": "/var/lib/hpcsec",
     "run_directory": "/run/hpcsec",
     "limits": {"idle_lanes": 2},

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from jupyter_hpcsec.ops.doctor.node import (
     judge_job,
     judge_listeners,
     judge_sandbox,
+    may_connect,
 )
 from jupyter_hpcsec.ops.doctor.tls import Pin
 from jupyter_hpcsec.ops.doctor.world import FileFact, HttpAnswer, Ran
@@ -28,7 +30,7 @@ from jupyter_hpcsec.tunnel.messages import CONTROL, ENROL, LANE
 CA = b"the authority's certificate"
 PIN = hashlib.sha256(CA).hexdigest()
 SESSION = {SESSION_VARIABLE: "/run/user/1000/s/session.json"}
-NOTHING_LISTENS = {"listeners": "none"}
+NOTHING_LISTENS = {"bind": "none", "enforcement": "required", "files": "12 roots", "connect": "TCP ports 8443"}
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
 
@@ -79,11 +81,26 @@ def test_the_token_may_not_stay_in_the_session() -> None:
     assert of(judge_job("", {}, in_session=False), "job") == {Status.WARN}
 
 
-@pytest.mark.parametrize("receipt", [{"listeners": "unsafe-allow"}, {"listeners": "unsafe-udp"}])
-def test_a_weaker_sandbox_is_said(receipt: dict[str, str]) -> None:
-    assert judge_sandbox(receipt)[0].status is Status.WARN
+@pytest.mark.parametrize("weaker", [{"bind": "unsafe-allow"}, {"bind": "unsafe-udp"}, {"enforcement": "advisory"}])
+def test_a_weaker_sandbox_is_said(weaker: dict[str, str]) -> None:
+    assert [f.status for f in judge_sandbox({**NOTHING_LISTENS, **weaker})].count(Status.WARN) == 1
     assert judge_sandbox({})[0].status is Status.UNKNOWN
-    assert judge_sandbox({"listeners": "none"})[0].status is Status.OK
+    for bind in ("none", "private"):
+        assert {f.status for f in judge_sandbox({**NOTHING_LISTENS, "bind": bind})} == {Status.OK}
+
+
+@pytest.mark.parametrize(
+    ("connect", "may"),
+    [("TCP ports none", False), ("TCP ports 53, 443", False), ("nothing outside a network of its own", False),
+     ("TCP ports 53, 18443", False), ("TCP ports 53, 8443", True), ("not restricted", True), (None, True)],
+)  # fmt: skip
+def test_a_session_that_may_not_dial_the_gateway_does_not_call_it_broken(
+    world: FakeWorld, connect: str | None, may: bool
+) -> None:
+    side = node(world)
+    side = replace(side, protections={**NOTHING_LISTENS, "connect": connect})
+    assert may_connect(side.protections, 8443) is may
+    assert of(examine(world, side), "port") == ({Status.OK} if may else {Status.UNKNOWN})
 
 
 def test_open_ports_are_shown() -> None:

@@ -1,0 +1,288 @@
+"""The index: SQLite tables that say which events answer a question. What is shown is always read from the record.
+
+It is made from the record, can be thrown away at any time, and is not believed: ``differences`` compares it with one
+that is made anew. Only events under a checkpoint are in it.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_hpcsec.audit.findings import Finding
+from jupyter_hpcsec.audit.notes import Verifier
+from jupyter_hpcsec.audit.reader import Reader
+from jupyter_hpcsec.errors import Malformed, Unavailable
+
+SCHEMA_VERSION = 1
+BATCH = 5000
+BUSY_S = 30.0
+SUFFIX_END = "\U0010ffff"
+
+COLUMNS = (
+    "leaf", "id", "time", "kind", "trust", "user", "impersonator", "session", "server", "job", "node", "source",
+    "object", "decision", "rule", "policy",
+)  # fmt: skip
+_SCHEMA = f"""
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE events ({", ".join(["leaf INTEGER PRIMARY KEY", *(f"{name} TEXT NOT NULL" for name in COLUMNS[1:])])});
+CREATE INDEX events_id ON events (id);
+CREATE INDEX events_time ON events (time);
+CREATE INDEX events_user ON events (user, time);
+CREATE INDEX events_impersonator ON events (impersonator, time) WHERE impersonator != '';
+CREATE INDEX events_session ON events (session) WHERE session != '';
+CREATE INDEX events_job ON events (job) WHERE job != '';
+CREATE INDEX events_object ON events (object) WHERE object != '';
+CREATE INDEX events_rule ON events (rule) WHERE rule != '';
+CREATE INDEX events_kind ON events (kind, time);
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked; an empty field asks nothing. A trailing ``*`` in kind, rule and path asks for what begins so.
+
+    ``since`` and ``until`` are timestamps as in events (``until`` is not included); ``text`` are words.
+    """
+
+    user: str = ""
+    session: str = ""
+    server: str = ""
+    job: str = ""
+    node: str = ""
+    source: str = ""
+    path: str = ""
+    kind: str = ""
+    decision: str = ""
+    rule: str = ""
+    trust: str = ""
+    since: str = ""
+    until: str = ""
+    text: str = ""
+    limit: int = 1000
+    newest: bool = False
+
+    def __str__(self) -> str:
+        asked = {name: value for name, value in vars(self).items() if value and value is not True}
+        return " ".join(f"{name}={value}" for name, value in asked.items())
+
+    def sql(self) -> tuple[str, list[Any]]:
+        """The statement and its parameters."""
+        where, values = ["1"], list[Any]()
+        for name in ("session", "server", "job", "node", "source", "decision", "trust"):
+            if getattr(self, name):
+                where.append(f"{name} = ?")
+                values.append(getattr(self, name))
+        if self.user:
+            where.append("(user = ? OR impersonator = ?)")
+            values += [self.user, self.user]
+        for column, asked in (("object", self.path), ("kind", self.kind), ("rule", self.rule)):
+            if asked.endswith("*"):
+                where.append(f"{column} >= ? AND {column} < ?")
+                values += [asked[:-1], asked[:-1] + SUFFIX_END]
+            elif asked:
+                where.append(f"{column} = ?")
+                values.append(asked)
+        for operator, asked in ((">=", self.since), ("<", self.until)):
+            if asked:
+                where.append(f"time {operator} ?")
+                values.append(asked)
+        if self.text:
+            where.append("leaf IN (SELECT rowid FROM words WHERE words MATCH ?)")
+            values.append(" ".join('"' + word.replace('"', '""') + '"' for word in self.text.split()))
+        order = "DESC" if self.newest else "ASC"
+        statement = f"SELECT leaf FROM events WHERE {' AND '.join(where)} ORDER BY leaf {order} LIMIT ?"  # noqa: S608
+        return statement, [*values, self.limit]
+
+
+def row_of(leaf: int, event: dict[str, Any]) -> tuple[Any, ...]:
+    """An event's row."""
+    subject, on = event.get("subject", {}), event.get("object", {})
+    found = event | {
+        "leaf": leaf,
+        "user": subject.get("user") or subject.get("login") or subject.get("account", ""),
+        "impersonator": subject.get("impersonator", ""),
+        "object": on.get("name", ""),
+    }
+    return tuple(found.get(name, "") for name in COLUMNS)
+
+
+def words_of(event: dict[str, Any]) -> str:
+    """An event's text: all strings of it but those that say nothing to people."""
+    unsaid = {"id", "producer", "time", "trust", "sealed", "policy"}
+    found = []
+    for name, value in event.items():
+        inner = value.values() if isinstance(value, dict) else [value]
+        found += [str(each) for each in inner if isinstance(each, str) and name not in unsaid]
+    return " ".join(found)
+
+
+class Index:
+    """The index at ``path`` of the record that ``reader`` reads and ``verifier`` signs."""
+
+    def __init__(self, path: Path, reader: Reader, verifier: Verifier) -> None:
+        self._path, self._reader, self._owner = path, reader, str(verifier)
+        with self._translated():
+            self._db = self._connect(path)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.close(descriptor)
+        return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _prepare(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == SCHEMA_VERSION and self._about("record") == self._owner:
+            return
+        self._make(self._db, version != 0)
+
+    def _make(self, db: sqlite3.Connection, is_there: bool) -> None:
+        if is_there:
+            for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
+                if kind == "table" and not name.startswith(("words_", "sqlite_")):
+                    db.execute(f'DROP TABLE "{name}"')
+        db.executescript(_SCHEMA)
+        db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _about(self, name: str) -> str:
+        row = self._db.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    @property
+    def covered(self) -> int:
+        """Events that it knows of: the first so many."""
+        return int(self._about("covered"))
+
+    def catch_up(self, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+        """Add what came under a checkpoint since; how many events it knows of now."""
+        size = self._reader.checkpoint().size
+        with self._translated():
+            covered = self.covered
+            if covered > size:
+                raise Malformed(f"{self._path} knows {covered} events, the record has {size}: `hpcsec audit reindex`")
+            _add(self._db, self._reader.published(covered, size), lambda done: progress(done, size))
+        return size
+
+    def ask(self, question: Question) -> list[int]:
+        """The leaves that answer."""
+        with self._translated():
+            return [leaf for (leaf,) in self._db.execute(*question.sql())]
+
+    def leaf_of(self, event_id: str) -> int | None:
+        """The leaf of the event with this id."""
+        with self._translated():
+            row = self._db.execute("SELECT leaf FROM events WHERE id = ?", (event_id,)).fetchone()
+        return int(row[0]) if row else None
+
+    def differences(self) -> list[Finding]:
+        """How it differs from one that is made anew from the record: what it hides, invents, or says wrongly."""
+        try:
+            with self._translated():
+                return self._differences()
+        except (Unavailable, Malformed, ValueError, TypeError) as error:
+            return [Finding("index.damaged", self._path.name, f"it can't be read ({error}): `hpcsec audit reindex`")]
+
+    def _differences(self) -> list[Finding]:
+        where = self._path.name
+        covered, size = self.covered, self._reader.checkpoint().size
+        if covered > size:
+            return [Finding("index.lies", where, f"it knows {covered} events, the record has {size}")]
+        anew = sqlite3.connect(":memory:", isolation_level=None)
+        with contextlib.closing(anew):
+            self._make(anew, is_there=False)
+            _add(anew, self._reader.published(0, covered), lambda done: None)
+            found = [Finding("index.lies", where, said, leaf) for said, leaf in _compare_rows(self._db, anew)] or [
+                Finding("index.lies", where, said, leaf) for said, leaf in _compare_words(self._db, anew)
+            ]
+        damage = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
+        return found[:100] + [Finding("index.damaged", where, said) for said in damage]
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            raise Unavailable(f"The index {self._path} can't be used: {exc}. Try `hpcsec audit reindex`.") from exc
+
+
+def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: Callable[[int], None]) -> None:
+    rows: list[tuple[Any, ...]] = []
+    words: list[tuple[int, str]] = []
+
+    def flush() -> None:
+        if not rows:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        marks = ", ".join("?" * len(COLUMNS))
+        db.executemany(f"INSERT INTO events VALUES ({marks})", rows)  # noqa: S608
+        db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
+        db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(rows[-1][0] + 1),))
+        db.execute("COMMIT")
+        progress(rows[-1][0] + 1)
+        rows.clear()
+        words.clear()
+
+    for leaf, data in events:
+        event = json.loads(data)
+        rows.append(row_of(leaf, event))
+        words.append((leaf, words_of(event)))
+        if len(rows) >= BATCH:
+            flush()
+    flush()
+
+
+def _compare_rows(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    query = f"SELECT {', '.join(COLUMNS)} FROM events ORDER BY leaf"  # noqa: S608
+    mine, theirs = ours.execute(query), anew.execute(query)
+    left, right = next(mine, None), next(theirs, None)
+    while left != right or left is not None:
+        if left == right:
+            left, right = next(mine, None), next(theirs, None)
+        elif right is None or (left is not None and left[0] < right[0]):
+            yield "it has an event that the record has not", left[0]  # type: ignore[index]
+            left = next(mine, None)
+        elif left is None or left[0] > right[0]:
+            yield "it hides this event", right[0]
+            right = next(theirs, None)
+        else:
+            yield "it says something else than the record", right[0]
+            left, right = next(mine, None), next(theirs, None)
+
+
+def _compare_words(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    query = "SELECT term, doc, col, offset FROM temp.instances ORDER BY doc, term, offset"
+    for db in (ours, anew):
+        db.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.instances USING fts5vocab(main, words, instance)")
+    for left, right in zip(ours.execute(query), anew.execute(query), strict=False):
+        if left != right:
+            yield "its words are not those of the record", min(left[1], right[1])
+            return
+    counts = [db.execute("SELECT count(*) FROM temp.instances").fetchone()[0] for db in (ours, anew)]
+    if counts[0] != counts[1]:
+        yield "it has more or fewer words than the record", 0
+
+
+def rebuild(path: Path, reader: Reader, verifier: Verifier, progress: Callable[[int, int], None]) -> int:
+    """Make the index anew; how many events it knows of."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with contextlib.closing(Index(fresh, reader, verifier)) as index:
+        known = index.catch_up(progress)
+    fresh.replace(path)
+    return known

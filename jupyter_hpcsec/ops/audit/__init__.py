@@ -1,0 +1,1 @@
+"""What security staff do with the audit record, behind ``hpcsec audit``."""

@@ -1,0 +1,78 @@
+"""Verifying a record from the command line: with a key and checkpoints that were kept elsewhere, and a progress bar."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from jupyter_hpcsec.audit import files
+from jupyter_hpcsec.audit.index import Index
+from jupyter_hpcsec.audit.layout import Layout
+from jupyter_hpcsec.audit.notes import NOTE_LIMIT, Verifier, open_checkpoint
+from jupyter_hpcsec.audit.proofs import Prover
+from jupyter_hpcsec.audit.reader import Reader
+from jupyter_hpcsec.audit.recovery import read_verifier
+from jupyter_hpcsec.audit.verify import Report, verify
+from jupyter_hpcsec.errors import Unavailable
+from jupyter_hpcsec.ops.audit.reading import Record
+
+WIDTH = 30
+STEP = 100
+
+
+def say(words: str) -> None:
+    """A line for people, beside the output."""
+    print(words, file=sys.stderr, flush=True)
+
+
+class Bar:
+    """A progress bar on a terminal; elsewhere nothing."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._shown = -1
+
+    def __call__(self, done: int, of: int) -> None:
+        """``done`` of ``of`` events."""
+        part = STEP * done // max(1, of)
+        if part == self._shown or not self._out.isatty():
+            return
+        self._shown = part
+        bar = "#" * (WIDTH * part // STEP)
+        self._out.write(f"\r[{bar:<{WIDTH}}] {done:,} of {of:,} events" + ("\n" if done >= of else ""))
+        self._out.flush()
+
+
+def whole(
+    directory: Path, *, key: str, checkpoints: Path | None, since: Path | None, with_index: bool, progress: Bar
+) -> Report:
+    """Verify everything. ``key`` is the public key's text, or empty for the one beside the record."""
+    layout = Layout(directory)
+    if not directory.is_dir():
+        raise Unavailable(f"there is no record in {directory}")
+    verifier = Verifier.parse(key) if key else None
+    kept = None
+    if since is not None:
+        trusted = verifier or read_verifier(layout)
+        with files.translated(since):
+            kept = open_checkpoint(files.read(since, NOTE_LIMIT), trusted, trusted.name)
+    report = verify(layout, verifier=verifier, second_place=checkpoints, since=kept, progress=progress)
+    if with_index and report.holds and layout.index.exists():
+        trusted = read_verifier(layout)
+        try:
+            with contextlib.closing(Index(layout.index, Reader(layout, trusted), trusted)) as index:
+                report.findings += index.differences()
+        except Unavailable as error:
+            raise Unavailable(f"{error.reason} The record itself holds.") from error
+    return report
+
+
+def one(directory: Path, name: str, key: str, progress: Bar) -> str:
+    """Verify one event's inclusion; a sentence. ``Malformed`` where it does not hold."""
+    record = Record(directory)
+    verifier = Verifier.parse(key) if key else record.verifier
+    leaf = record.leaf_of(name, progress)
+    prover = Prover(record.layout, verifier)
+    number = len(prover.one(leaf).proof)
+    head = prover.head
+    return f"Event {leaf} is in the log {head.origin} at {head.size} events: a proof of {number} hashes holds."

@@ -1,0 +1,235 @@
+"""Questions to a record, and their being on record: nobody sees an event before the gateway has noted that they ask.
+
+Where no gateway runs that can't be; then nothing is shown unless it is asked for as unrecorded, and that is said aloud.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jupyter_hpcsec.audit import files, values
+from jupyter_hpcsec.audit.export import make_bundle, write_bundle
+from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, rebuild, row_of
+from jupyter_hpcsec.audit.layout import Layout
+from jupyter_hpcsec.audit.notes import Verifier
+from jupyter_hpcsec.audit.proofs import Prover
+from jupyter_hpcsec.audit.reader import Reader
+from jupyter_hpcsec.audit.recovery import read_verifier
+from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel.admin import AdminClient
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+POLL_S = 0.3
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AGO = re.compile(r"([0-9]{1,6})(m|h|d)")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One event: its place in the log and what it says."""
+
+    leaf: int
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Tells the gateway at ``socket`` what is about to be read; ``unrecorded`` lets it be read without."""
+
+    socket: Path
+    unrecorded: bool
+    say: Say
+
+    def tell(self, action: str, query: str, found: int, *, with_values: bool = False) -> bool:
+        """Whether it is on record now. ``Unavailable`` where it can't be and has to."""
+        call = AdminClient(self.socket).audit_read(action=action, query=query, found=found, with_values=with_values)
+        try:
+            asyncio.run(call)
+        except Unavailable as error:
+            if not self.unrecorded:
+                raise Unavailable(
+                    f"{error.reason} Nothing is shown unless that is recorded; --unrecorded does."
+                ) from error
+            self.say("THIS IS NOT ON RECORD: no gateway could note it.")
+            return False
+        return True
+
+
+class Record:
+    """The record in ``directory``, for its owner."""
+
+    def __init__(self, directory: Path) -> None:
+        self.layout = Layout(directory)
+        with files.translated(directory):
+            owner = directory.stat().st_uid
+        if owner != os.geteuid():
+            raise Refused("audit.owner", f"{directory} belongs to uid {owner}; run this as that user (sudo -u)")
+        self.verifier: Verifier = read_verifier(self.layout)
+        self.reader = Reader(self.layout, self.verifier)
+
+    @contextlib.contextmanager
+    def index(self, progress: Progress) -> Iterator[Index]:
+        """The index, up to date."""
+        index = Index(self.layout.index, self.reader, self.verifier)
+        with contextlib.closing(index):
+            index.catch_up(progress)
+            yield index
+
+    def reindex(self, progress: Progress) -> int:
+        """Make the index anew; how many events it has."""
+        return rebuild(self.layout.index, self.reader, self.verifier, progress)
+
+    def events(self, leaves: list[int]) -> list[Shown]:
+        """Events, each proved to be under the checkpoint."""
+        prover = Prover(self.layout, self.verifier) if leaves else None
+        return [Shown(each.index, json.loads(each.leaf)) for each in prover.prove(leaves)] if prover else []
+
+    def leaf_of(self, name: str, progress: Progress) -> int:
+        """The leaf that somebody names: by its number or by the event's id."""
+        if name.isascii() and name.isdigit() and len(name) < 16:
+            return int(name)
+        if not _UUID.fullmatch(name):
+            raise Malformed(f"{name!r} is neither an event's number nor its id")
+        with self.index(progress) as index:
+            leaf = index.leaf_of(name)
+        if leaf is None:
+            raise Unavailable(f"no event under the checkpoint has the id {name}")
+        return leaf
+
+
+def query(record: Record, question: Question, teller: Teller, progress: Progress) -> list[Shown]:
+    """The events that answer; each one proved."""
+    with record.index(progress) as index:
+        leaves = index.ask(question)
+    teller.tell("query", str(question), len(leaves))
+    return record.events(leaves)
+
+
+def show(record: Record, name: str, teller: Teller, progress: Progress, *, with_values: bool) -> dict[str, Any]:
+    """One event with its place, its proof, and if asked for its sealed values."""
+    leaf = record.leaf_of(name, progress)
+    prover = Prover(record.layout, record.verifier)
+    proved = prover.one(leaf)
+    teller.tell("show", f"event {leaf}", 1, with_values=with_values)
+    shown: dict[str, Any] = {
+        "leaf": leaf,
+        "event": json.loads(proved.leaf),
+        "log": prover.head.origin,
+        "size": prover.head.size,
+        "proof": [each.hex() for each in proved.proof],
+    }
+    if with_values:
+        shown["values"] = _values(record, leaf, shown["event"].get("sealed", {}))
+    return shown
+
+
+def _values(record: Record, leaf: int, sealed: dict[str, str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    with files.translated(record.layout.values):
+        for kept in values.find(record.layout, leaf):
+            if kept.value is not None and values.commitment(kept.salt, kept.name, kept.value) != sealed.get(kept.name):
+                raise Malformed(f"the value {kept.name} of event {leaf} is not the one that was recorded")
+            found[kept.name] = None if kept.value is None else kept.value.decode("utf-8", errors="backslashreplace")
+    return found
+
+
+def export(
+    record: Record, question: Question, destination: Path, teller: Teller, progress: Progress, *, with_values: bool
+) -> int:
+    """Write a bundle of the events that answer; how many they are."""
+    if destination.exists():
+        raise Refused("audit.exists", f"{destination} exists; an export replaces nothing")
+    with record.index(progress) as index:
+        leaves = index.ask(question)
+    recorded = teller.tell("export", str(question), len(leaves), with_values=with_values)
+    made = make_bundle(
+        record.layout,
+        record.verifier,
+        leaves,
+        question=str(question),
+        by=f"uid {os.geteuid()}",
+        time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        with_values=with_values,
+        recorded=recorded,
+    )
+    write_bundle(made, destination)
+    return len(leaves)
+
+
+def shred(record: Record, name: str, value: str, reason: str, socket: Path, progress: Progress) -> int:
+    """Destroy a sealed value, by the gateway: it is the one writer. The leaf whose value it was."""
+    leaf = record.leaf_of(name, progress)
+    call = AdminClient(socket).audit_read(action="shred", query=reason, found=0, leaf=leaf, name=value)
+    asyncio.run(call)
+    return leaf
+
+
+def tail(
+    record: Record,
+    question: Question,
+    last: int,
+    teller: Teller,
+    *,
+    follow: bool,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[Shown]:
+    """The last events that answer, then with ``follow`` those that come, as soon as they are durable."""
+    teller.tell("tail", str(question), 0)
+    at, found = 0, list[Shown]()
+    size = record.reader.checkpoint().size
+    window = max(0, size - 256 * max(1, last))
+    for leaf, data in record.reader.durable(window):
+        at = leaf + 1
+        shown = Shown(leaf, json.loads(data))
+        if matches(question, shown):
+            found = [*found[-(last - 1) :], shown] if last > 1 else [shown]
+    yield from found
+    while follow:
+        pause(POLL_S)
+        for leaf, data in record.reader.durable(at):
+            at = leaf + 1
+            shown = Shown(leaf, json.loads(data))
+            if matches(question, shown):
+                yield shown
+
+
+def matches(question: Question, shown: Shown) -> bool:
+    """Whether an event answers, by all that is asked but free text."""
+    row = dict(zip(COLUMNS, row_of(shown.leaf, shown.event), strict=True))
+    asked = {
+        name: getattr(question, name) for name in ("session", "server", "job", "node", "source", "decision", "trust")
+    }
+    if any(value and row[name] != value for name, value in asked.items()):
+        return False
+    if question.user and question.user not in (row["user"], row["impersonator"]):
+        return False
+    for column, value in (("object", question.path), ("kind", question.kind), ("rule", question.rule)):
+        if value and not (row[column].startswith(value[:-1]) if value.endswith("*") else row[column] == value):
+            return False
+    return question.since <= row["time"] and (not question.until or row["time"] < question.until)
+
+
+def parse_time(text: str, now: datetime, *, is_end: bool = False) -> str:
+    """A time as events have it, from a day (as an end: that day included), an ISO 8601 time, or ``6h`` ago."""
+    if ago := _AGO.fullmatch(text):
+        unit = {"m": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        return f"{now - timedelta(**{unit: int(ago[1])}):%Y-%m-%dT%H:%M:%S}"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise Malformed(f"{text!r} is no time: a day (2026-01-31), an ISO 8601 time, or 90m, 6h, 3d") from exc
+    if is_end and _DAY.fullmatch(text):
+        moment += timedelta(days=1)
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    return f"{moment:%Y-%m-%dT%H:%M:%S}"

@@ -1,0 +1,174 @@
+"""The index answers, is made anew, and is found out when it lies."""
+
+import contextlib
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jupyter_hpcsec.audit.events import Object, Subject
+from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, rebuild
+from jupyter_hpcsec.audit.kinds import EnrolmentRefused, HubApiRefused, LaneOpened, SessionEnded, SessionRegistered
+from jupyter_hpcsec.audit.reader import Reader
+from jupyter_hpcsec.audit.recovery import read_verifier
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
+from tests.audit.records import Place
+
+ALICE, BOB = Subject(user="alice"), Subject(user="bob", impersonator="root-admin")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path / "p")
+    log = place.open()
+    for number in range(30):
+        log.note(LaneOpened(subject=ALICE, session=f"s{number % 3}", job="41", node="n1"), "gateway")
+    log.note(SessionRegistered(subject=BOB, session="s9", reason="a forgotten Schlüssel"), "gateway")
+    log.note(
+        EnrolmentRefused(subject=BOB, decision="refused", rule="token.expired", source="10.0.0.9", reason="late"),
+        "gateway",
+    )
+    log.note(HubApiRefused(subject=ALICE, rule="hub-api.path", object=Object.of_path(b"/hub/api/users")), "gateway")
+    log.note(SessionEnded(subject=ALICE, session="s0", reason='quote " and * star'), "node")
+    log.close()
+    return place
+
+
+def reader(place: Place) -> Reader:
+    return Reader(place.layout, read_verifier(place.layout))
+
+
+@contextlib.contextmanager
+def opened(place: Place) -> Iterator[Index]:
+    index = Index(place.layout.index, reader(place), read_verifier(place.layout))
+    with contextlib.closing(index):
+        index.catch_up()
+        yield index
+
+
+@pytest.mark.parametrize(
+    ("question", "count"),
+    [
+        (Question(), 36),
+        (Question(user="alice"), 32),
+        (Question(user="bob"), 2),
+        (Question(user="root-admin"), 2),
+        (Question(user="alice", session="s1"), 10),
+        (Question(kind="session.*"), 2),
+        (Question(kind="audit.opened"), 1),
+        (Question(rule="token.*"), 1),
+        (Question(decision="refused"), 1),
+        (Question(source="10.0.0.9"), 1),
+        (Question(path="/hub/*"), 1),
+        (Question(trust="node"), 1),
+        (Question(text="forgotten schlüssel"), 1),
+        (Question(text='quote " star'), 1),
+        (Question(text="nothing"), 0),
+        (Question(text="NOT OR AND"), 0),
+        (Question(since="2000"), 36),
+        (Question(until="2000"), 0),
+        (Question(limit=5), 5),
+        (Question(user="' OR 1=1 --"), 0),
+        (Question(job="41", node="n1"), 30),
+    ],
+)
+def test_answers(place: Place, question: Question, count: int) -> None:
+    with opened(place) as index:
+        assert len(index.ask(question)) == count
+
+
+def test_newest_first_and_what_was_asked_as_text(place: Place) -> None:
+    with opened(place) as index:
+        found = index.ask(Question(limit=3, newest=True))
+    assert found == [35, 34, 33]
+    assert str(Question(user="a", newest=True)) == "user=a limit=1000"
+
+
+def test_it_catches_up_and_is_private(place: Place) -> None:
+    with opened(place):
+        pass
+    place.fill(300)
+    with opened(place) as index:
+        assert index.covered == 338
+        assert index.differences() == []
+    assert place.layout.index.stat().st_mode & 0o777 == 0o600
+
+
+INVENTED = f"INSERT INTO events SELECT 99, {', '.join(COLUMNS[1:])} FROM events LIMIT 1"  # noqa: S608 - names of ours
+FORGOTTEN = (
+    "INSERT INTO words (words, rowid, text) "
+    "VALUES ('delete', 31, 'session.registered bob root-admin s9 a forgotten Schlüssel')"
+)
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [
+        ("DELETE FROM events WHERE leaf = 31", "hides"),
+        ("UPDATE events SET user = 'mallory' WHERE leaf = 5", "something else"),
+        (INVENTED, "has not"),
+        (FORGOTTEN, "words"),
+        ("INSERT INTO words (rowid, text) VALUES (7, 'invented')", "words"),
+        ("UPDATE about SET value = '99' WHERE name = 'covered'", "knows 99"),
+        ("DROP TABLE events", "can't be read"),
+    ],
+)  # fmt: skip
+def test_a_lie_is_found(place: Place, lie: str, said: str) -> None:
+    with opened(place) as index:
+        assert index.differences() == []
+    with contextlib.closing(sqlite3.connect(place.layout.index)) as db:
+        db.execute(lie)
+        db.commit()
+    with contextlib.closing(Index(place.layout.index, reader(place), read_verifier(place.layout))) as index:
+        findings = index.differences()
+    assert findings
+    assert said in findings[0].sentence
+    rebuild(place.layout.index, reader(place), read_verifier(place.layout), lambda done, of: None)
+    with opened(place) as index:
+        assert index.differences() == []
+
+
+def test_bits_flipped_in_the_index_are_found_or_change_no_answer(place: Place) -> None:
+    questions = [Question(), Question(user="bob"), Question(text="forgotten"), Question(kind="lane.*", session="s1")]
+    with opened(place) as index:
+        right = [index.ask(question) for question in questions]
+    before = place.layout.index.read_bytes()
+    chance = random.Random(3)  # noqa: S311 - a repeatable choice of bits
+    found = 0
+    for _ in range(60):
+        changed = bytearray(before)
+        bit = chance.randrange(len(before) * 8)
+        changed[bit // 8] ^= 1 << bit % 8
+        place.layout.index.write_bytes(changed)
+        try:
+            with opened(place) as index:
+                if index.differences():
+                    found += 1
+                else:
+                    assert [index.ask(question) for question in questions] == right
+        except HpcsecError:
+            found += 1
+    assert found
+
+
+def test_an_index_of_another_record_is_made_anew(place: Place, tmp_path: Path) -> None:
+    other = Place(tmp_path / "other")
+    other.fill(3)
+    with opened(other):
+        pass
+    place.layout.index.write_bytes(other.layout.index.read_bytes())
+    with opened(place) as index:
+        assert index.covered == 36
+        assert index.differences() == []
+
+
+def test_an_index_that_knows_too_much_or_is_none(place: Place) -> None:
+    with opened(place) as index:
+        index._db.execute("UPDATE about SET value = '99' WHERE name = 'covered'")
+        with pytest.raises(Malformed, match="reindex"):
+            index.catch_up()
+    place.layout.index.write_bytes(b"not a database" * 100)
+    with pytest.raises(Unavailable, match="reindex"):
+        opened(place).__enter__()
