@@ -16,6 +16,10 @@ c.HpcsecGateway.trust_domain = "cluster.example"
 c.HpcsecGateway.state_directory = "/var/lib/hpcsec"
 c.HpcsecGateway.run_directory = "/run/hpcsec"
 
+# Where the audit record's checkpoints are kept a second time, so that a record that was rolled back is found out: the
+# better the less whoever owns this host can change it there (another host's file system, chattr +a). SITE
+# c.HpcsecGateway.audit_checkpoints = "/srv/audit/hpcsec-checkpoints"
+
 # The hub's account may register and end sessions; the proxy's may connect to sessions' sockets and nothing else. And a
 # group that both are in: the kernel is asked who connects, so that the group alone opens nothing.
 c.HpcsecGateway.allowed_peers = ["jupyterhub"]

@@ -43,6 +43,11 @@ CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
 """
 
 
+_OF_USER = """leaf IN (
+SELECT leaf FROM events WHERE user = ? AND time >= ? AND time < ?
+UNION ALL SELECT leaf FROM events WHERE impersonator = ? AND impersonator != '')"""
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked; an empty field asks nothing. A trailing ``*`` in kind, rule and path asks for what begins so.
@@ -76,17 +81,17 @@ class Question:
         where, values = ["1"], list[Any]()
         for name in ("session", "server", "job", "node", "source", "decision", "trust"):
             if getattr(self, name):
-                where.append(f"{name} = ?")
+                where.append(f"{name} = ? AND {name} != ''")  # said aloud, so that indices without empty ones serve
                 values.append(getattr(self, name))
         if self.user:
-            where.append("(user = ? OR impersonator = ?)")
-            values += [self.user, self.user]
+            where.append(_OF_USER)
+            values += [self.user, self.since, self.until or SUFFIX_END, self.user]
         for column, asked in (("object", self.path), ("kind", self.kind), ("rule", self.rule)):
             if asked.endswith("*"):
-                where.append(f"{column} >= ? AND {column} < ?")
+                where.append(f"{column} >= ? AND {column} < ? AND {column} != ''")
                 values += [asked[:-1], asked[:-1] + SUFFIX_END]
             elif asked:
-                where.append(f"{column} = ?")
+                where.append(f"{column} = ? AND {column} != ''")
                 values.append(asked)
         for operator, asked in ((">=", self.since), ("<", self.until)):
             if asked:

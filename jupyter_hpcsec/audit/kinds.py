@@ -128,9 +128,10 @@ class EnrolmentRefused(Event, frozen=True, kw_only=True, tag="enrolment.refused"
 
 
 class SessionState(Event, frozen=True, kw_only=True, tag="session.state"):
-    """The session moved to ``state``. What a job says of itself is the node's word."""
+    """The session moved to ``state``. What a job says of itself, ``facts`` (JSON) too, is the node's word."""
 
     state: Name = ""
+    facts: Path = ""
 
 
 class SessionEnded(Event, frozen=True, kw_only=True, tag="session.ended"):

@@ -21,11 +21,11 @@ from jupyter_hpcsec.audit.files import Lock, make_directory
 from jupyter_hpcsec.audit.journal import BATCH_LIMIT, SEGMENT_BYTES, Frame, Segment, sign_head
 from jupyter_hpcsec.audit.kinds import AuditClosed, AuditGap, AuditOpened, AuditShredded
 from jupyter_hpcsec.audit.layout import Layout
-from jupyter_hpcsec.audit.notes import Verifier
+from jupyter_hpcsec.audit.notes import Checkpoint, Verifier
 from jupyter_hpcsec.audit.publisher import AT_ONCE, Publisher
 from jupyter_hpcsec.audit.secondplace import SecondPlace
 from jupyter_hpcsec.audit.stamps import Queued, Stamper
-from jupyter_hpcsec.errors import HpcsecError, Unavailable
+from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 
 QUEUE_LIMIT = 16_384
 """Events that wait to be written."""
@@ -35,6 +35,17 @@ PENDING_LIMIT = 65_536
 """Leaves that wait for a checkpoint in memory; past this the writer waits for the publisher."""
 RETRY_S = 1.0
 CLOSE_S = 20.0
+
+
+def _last(place: SecondPlace, verifier: Verifier, path: Path | None) -> Checkpoint | None:
+    try:
+        return place.last(verifier, verifier.name)
+    except HpcsecError as error:
+        raise Refused(
+            "audit.second-place",
+            f"{path} does not end with a checkpoint of this record ({error.reason}): it was changed, or is another"
+            " record's. Keep it, and name another file in audit_checkpoints.",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Log:
         try:
             signer = self._signer = recovery.open_signer(self._layout, origin)
             self._second = SecondPlace(second_place) if second_place else None
-            elsewhere = self._second.last(signer.verifier, origin) if self._second else None
+            elsewhere = _last(self._second, signer.verifier, second_place) if self._second else None
             found = recovery.find(self._layout, signer.verifier, elsewhere)
         except BaseException:
             self._release()

@@ -46,7 +46,9 @@ def open_signer(layout: Layout, origin: str) -> Signer:
     signer = Signer.parse(text.removesuffix("\n"))
     if signer.verifier.name != origin:
         raise Refused(
-            "audit.origin", f"the record in {layout.directory} is that of {signer.verifier.name}, not {origin}"
+            "audit.origin",
+            f"the record in {layout.directory} is that of {signer.verifier.name}, not {origin}; a deployment that"
+            " changes its trust domain begins a new record: name another audit_directory",
         )
     with files.translated(layout.verifier):
         if not layout.verifier.exists() and not layout.checkpoint.exists():

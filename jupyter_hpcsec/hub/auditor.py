@@ -127,6 +127,7 @@ class Auditor:
             server=session.server,
             job=event.job or session.job_id,
             node=event.node or session.node,
+            policy=event.policy or session.access,
         )
 
     def _look_up(self, session_id: str) -> Session | None:

@@ -124,7 +124,7 @@ class _PeerCheckedServer(HTTPServer):
         elif not self._cap.acquire():
             self._close(stream, "admin.connections", f"process {peer.pid} of uid {peer.uid}")
         else:
-            super().handle_stream(stream, address)
+            super().handle_stream(stream, (peer,))  # the handler finds it as its connection's address
 
     def on_close(self, server_conn: object) -> None:
         self._cap.release()
@@ -163,7 +163,7 @@ class _CallHandler(RequestHandler):
             status, body = error_to_json(error)
             rule = getattr(error, "rule", f"admin.{body['error']}")
             self._counters.count(rule)
-            who = Subject(account=f"uid {self._peer().uid}")
+            who = Subject(account=self._peer().account)
             event = AdminRefused(call=name, subject=who, decision="refused", rule=rule, reason=error.reason)
             self._observer.note(event)
             self.set_status(status)
@@ -176,9 +176,12 @@ class _CallHandler(RequestHandler):
             self.finish(json.dumps(CALLS[name].encode(result)))
 
     def _peer(self) -> PeerCredentials:
-        if not isinstance(self.request.connection, HTTP1Connection):
-            raise TypeError("BUG: an admin call that did not come over HTTP/1")
-        return peer_credentials(self.request.connection.stream.socket)
+        connection = self.request.connection
+        address = getattr(connection.context, "address", None) if isinstance(connection, HTTP1Connection) else None
+        match address:
+            case (PeerCredentials() as peer,):
+                return peer
+        raise TypeError("BUG: an admin call whose peer was not looked at")
 
     def on_connection_close(self) -> None:
         # Only a long poll is cut short; what changes something is finished, asked for or not.

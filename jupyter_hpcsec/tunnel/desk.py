@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from jupyter_hpcsec import __version__
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds import AdminCalled, KeysRotated, SessionBound, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
-from jupyter_hpcsec.errors import Unavailable
+from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
@@ -33,7 +34,7 @@ async def _no_record(*_: object) -> None:
 def caller() -> Subject:
     """Who makes the admin call that is being answered: the system's account, by the kernel's word."""
     peer = CALLER.get()
-    return Subject(account=f"uid {peer.uid}") if peer else Subject()
+    return Subject(account=peer.account) if peer else Subject()
 
 
 class Desk:
@@ -138,7 +139,13 @@ class Desk:
         self._registry.observer.note(AdminCalled(call=call, subject=caller(), session=session, reason=reason))
 
     async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
-        """Somebody reads the audit record; it is theirs to read, and it is recorded before they do."""
+        """Somebody reads the audit record; it is theirs to read, and it is recorded before they do.
+
+        A value is shredded for root and the gateway's own user only: the hub may register sessions and destroy nothing.
+        """
+        peer = CALLER.get()
+        if action == "shred" and (peer is None or peer.uid not in (0, os.geteuid())):
+            raise Refused("audit.shred", "only root and the gateway's user may shred values")
         await self._reading(action, query, found, with_values, leaf, name, caller())
 
     async def sessions(self) -> list[dict[str, Any]]:

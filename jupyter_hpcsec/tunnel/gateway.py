@@ -146,7 +146,8 @@ class Gateway:
                 self._log.warning("session %s gets no access [%s]: %s", error.session, error.rule, error.reason)
                 self._registry.finish(error.session, error.reason)
             rule = error.rule if isinstance(error, Refused) else f"enrol.{type(error).__name__.lower()}"
-            self._tell_refused(message, address, rule, error.reason)
+            session = error.session if isinstance(error, NoAccess) else ""
+            self._tell_refused(message, address, rule, error.reason, session=session)
             with contextlib.suppress(Unavailable):  # who hangs up on the answer is refused under the same rule
                 await stream.send(m.Denied(rule=rule, reason=error.reason))
             raise Refused(rule, error.reason) from error
@@ -164,9 +165,12 @@ class Gateway:
             self._registry.finish(enrolled.session, "the enrolment could not be recorded; start the server again")
             raise
 
-    def _tell_refused(self, message: m.FromAgent | None, address: str, rule: str, reason: str) -> None:
+    def _tell_refused(
+        self, message: m.FromAgent | None, address: str, rule: str, reason: str, *, session: str = ""
+    ) -> None:
         claimed = message if isinstance(message, m.Enrol) else None
         event = EnrolmentRefused(
+            session=session,
             job=claimed.job_id if claimed else "",
             node=claimed.node if claimed else "",
             source=address,
@@ -272,10 +276,10 @@ class Gateway:
         if state not in (State.ENROLLED, State.STARTING, State.READY, State.ENDED):
             raise Malformed(f"{state!r} is not a state that an agent may report")
         message = printable(message)
+        told = json.dumps(dict(facts), sort_keys=True, separators=(",", ":")) if facts else ""
         if facts:
-            told = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
             self._log.info("session %s reports (trust: node): %s", session_id, told)
-        self._registry.observer.note(SessionState(session=session_id, state=state, reason=message), "node")
+        self._registry.observer.note(SessionState(session=session_id, state=state, reason=message, facts=told), "node")
         if state == State.ENDED:
             self._registry.finish(session_id, message or "the job ended")
         else:

@@ -31,6 +31,11 @@ class PeerCredentials:
     uid: int
     gid: int
 
+    @property
+    def account(self) -> str:
+        """The system's account, as events name it."""
+        return f"uid {self.uid}"
+
 
 def peer_credentials(sock: socket.socket) -> PeerCredentials:
     """The process at the other end of a connected unix socket; ``Unavailable`` when the kernel won't say."""

@@ -79,6 +79,30 @@ def test_answers(place: Place, question: Question, count: int) -> None:
         assert len(index.ask(question)) == count
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(user="alice", since="2026"),
+        Question(user="alice", newest=True),
+        Question(session="s1"),
+        Question(job="41"),
+        Question(rule="token.*"),
+        Question(rule="token.expired"),
+        Question(kind="session.*"),
+        Question(path="/hub/*"),
+        Question(since="2026", until="2027"),
+        Question(text="forgotten"),
+        Question(user="alice", kind="lane.*", decision="refused"),
+    ],
+    ids=str,
+)
+def test_no_question_reads_the_whole_table(place: Place, question: Question) -> None:
+    with opened(place) as index:
+        statement, values = question.sql()
+        plan = [row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert not [step for step in plan if step.startswith("SCAN events")], plan
+
+
 def test_newest_first_and_what_was_asked_as_text(place: Place) -> None:
     with opened(place) as index:
         found = index.ask(Question(limit=3, newest=True))

@@ -236,6 +236,22 @@ def test_a_changed_tile_or_checkpoint_is_not_built_upon(place: Place) -> None:
         place.open()
 
 
+def test_a_second_place_of_another_record(place: Place, tmp_path: Path) -> None:
+    place.fill(1)
+    other = Place(tmp_path / "other")
+    with pytest.raises(Refused, match="name another file in audit_checkpoints"):
+        other.open(second_place=place.second)
+    other.open().close()
+
+
+def test_a_record_that_was_put_back(place: Place, tmp_path: Path) -> None:
+    place.fill(1)
+    old = place.copy(tmp_path / "old")
+    place.fill(1)
+    with pytest.raises(Refused, match="rolled back"):
+        old.open(second_place=place.second)
+
+
 def test_a_record_of_another_deployment(place: Place) -> None:
     place.fill(1)
     with pytest.raises(Refused, match="not other"):

@@ -18,8 +18,9 @@ from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.verify import verify
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.hub.auditor import REFUSALS_AT_ONCE, Auditor
+from jupyter_hpcsec.tunnel.messages import Account
 from jupyter_hpcsec.tunnel.session import Session
-from tests.hub.deployment import Deployment
+from tests.hub.deployment import ACCOUNT, Deployment
 
 ORIGIN = "test.hpcsec.internal/audit"
 
@@ -66,7 +67,7 @@ async def test_a_refused_enrolment_then_a_session_from_its_registration_to_its_e
     registration = await deployment.register()
     stranger = deployment.make_agent(registration)
     with pytest.raises(Refused):
-        await stranger.enrol(token="not.a.token", job_id="41", node="node\n1", evidence={})
+        await stranger.enrol(token="not.a.token", job_id="41", node="node\n1", evidence={}, account=ACCOUNT)
     await until(lambda: record.of("enrolment.refused"))
     (refused,) = record.of("enrolment.refused")
     assert refused["decision"] == "refused"
@@ -141,12 +142,14 @@ async def test_nothing_new_begins_without_a_record_and_what_runs_goes_on(
             await deployment.register(user="carol")
         late = deployment.make_agent(waiting)
         with pytest.raises(Refused, match="audit record"):
-            await late.enrol(token=waiting.token, job_id="41", node="node2", evidence={})
+            await late.enrol(token=waiting.token, job_id="41", node="node2", evidence={}, account=ACCOUNT)
         assert {row.user for row in deployment.store.active()} == {"alice", "bob"}
         assert (await deployment.client.show(running.session))["connected"]
         monkeypatch.setattr(Segment, "append", real)
         await until(lambda: not record.log.health().why)
-        await late.enrol(token=waiting.token, job_id="41", node="node2", evidence={})  # the token was not used up
+        await late.enrol(
+            token=waiting.token, job_id="41", node="node2", evidence={}, account=ACCOUNT
+        )  # the token was not used up
     await until(lambda: record.of("audit.gap"))
 
 
@@ -187,3 +190,29 @@ async def test_a_store_that_is_away_costs_facts_and_not_the_event(record: Record
     auditor = Auditor(record.log, session=away, clock=time.monotonic)
     await auditor.keep(LaneOpened(session="a" * 32))
     assert record.of("lane.opened")[0]["session"] == "a" * 32
+
+
+async def test_who_gets_no_access_is_refused_on_record_with_the_session(deployment: Deployment, record: Record) -> None:
+    registration = await deployment.register()
+    agent = deployment.make_agent(registration)
+    elsewhere = Account(gid=1001, home="/elsewhere", groups=[])
+    with pytest.raises(Refused):
+        await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=elsewhere)
+    await until(lambda: record.of("session.ended") and record.of("enrolment.refused"))
+    (refused,) = record.of("enrolment.refused")
+    assert refused["session"] == registration.session
+    assert refused["subject"]["user"] == "alice"
+    assert refused["rule"] == "enrol.account"
+    assert record.of("session.ended")[0]["reason"] == refused["reason"]
+    assert not record.of("session.enrolled")
+
+
+async def test_the_receipt_is_the_nodes_word(deployment: Deployment, record: Record) -> None:
+    registration = await deployment.register()
+    async with deployment.running_agent(registration) as agent:
+        await agent.connected()
+        await agent.report("ready", "up", {"plan": "ab" * 32})
+        await until(lambda: [event for event in record.of("session.state") if event.get("facts")])
+    (told,) = [event for event in record.of("session.state") if event.get("facts")]
+    assert json.loads(told["facts"]) == {"plan": "ab" * 32}
+    assert told["trust"] == "node"

@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.identity.attestation import AttestationClaim, UnsafeNoAttestor
-from jupyter_hpcsec.tunnel.desk import KEY_REPLACED
+from jupyter_hpcsec.tunnel.desk import KEY_REPLACED, Desk
+from jupyter_hpcsec.tunnel.observer import CALLER
+from jupyter_hpcsec.tunnel.peer import PeerCredentials
 from jupyter_hpcsec.tunnel.session import State
 from tests.hub.deployment import ACCOUNT, Deployment
 
@@ -136,3 +140,30 @@ async def test_a_session_without_a_token_is_none(deployment: Deployment, monkeyp
         await deployment.register()
     assert await deployment.desk.sessions() == []
     assert len(deployment.registry) == 0
+
+
+async def test_the_hub_destroys_no_value_of_the_audit_record() -> None:
+    asked: list[str] = []
+
+    async def reading(action: str, *_: object) -> None:
+        asked.append(action)
+
+    desk = object.__new__(Desk)
+    desk._reading = reading
+    shred: dict[str, Any] = {
+        "action": "shred",
+        "query": "why",
+        "found": 0,
+        "with_values": False,
+        "leaf": 1,
+        "name": "source",
+    }
+    for peer in (None, PeerCredentials(pid=1, uid=os.geteuid() + 1000, gid=0)):
+        CALLER.set(peer)
+        with pytest.raises(Refused, match="only root"):
+            await desk.audit_read(**shred)
+    CALLER.set(PeerCredentials(pid=1, uid=os.geteuid(), gid=0))
+    await desk.audit_read(**shred)
+    CALLER.set(PeerCredentials(pid=1, uid=os.geteuid() + 1000, gid=0))
+    await desk.audit_read(**(shred | {"action": "query"}))
+    assert asked == ["shred", "query"]
