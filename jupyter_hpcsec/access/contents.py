@@ -232,8 +232,11 @@ class HpcsecContentsManager(GuardedFiles, AsyncLargeFileManager):  # type: ignor
 
 
 def _is_hidden(path: str, root: str) -> bool:
-    """Jupyter's own answer, under the name that it has there."""
-    return bool(filemanager.is_hidden(path, root))  # type: ignore[attr-defined]
+    """Jupyter's own answer, under the name that it has there; below a file nothing is hidden, since nothing is."""
+    try:
+        return bool(filemanager.is_hidden(path, root))  # type: ignore[attr-defined]
+    except NotADirectoryError:
+        return False
 
 
 def _to_trash(real: str) -> None:

@@ -30,11 +30,11 @@ class HpcsecFilesHandler(handlers.AuthenticatedFileHandler):
         """
         if not is_within(absolute_path, os.path.abspath(root)):
             raise HTTPError(403, "not below the root directory")
-        if not self.contents_manager.allow_hidden and _is_hidden(absolute_path, root):
-            raise HTTPError(404)
         shown = os.path.relpath(absolute_path, root)
         manager: Any = self.contents_manager
         try:
+            if not manager.allow_hidden and _is_hidden(absolute_path, root):
+                raise HTTPError(404)
             self._descriptor = manager.gate.open(absolute_path, os.O_RDONLY, shown=shown)
         except Refused as error:
             raise HTTPError(403, error.reason) from error

@@ -37,7 +37,7 @@ def compile(resolved: Resolved, system: System) -> Plan:
 
     Nobody can work without a home: one that a rule names counts as required.
 
-    1. Denied paths, and every other path at which the same place is seen.
+    1. Denied paths, every other path at which the same place is seen, and snapshots that show it as it was.
     2. Allowed paths that are here. 3. What software needs. Nothing of either at or below a denied path.
     4. A root inside another counts only where it changes something.
     5. A denied path inside a root is masked or, where that can't be, the root is given out around it.
@@ -100,7 +100,7 @@ class _Compilation:
     absent: dict[str, Entry] = field(default_factory=dict)
 
     def deny(self) -> None:
-        """Where the denied places are: the resolved path, and its aliases."""
+        """Where the denied places are: the resolved path, its aliases, and the snapshots of directories above it."""
         for entry in self.resolved.entries:
             if entry.right is not Right.NONE:
                 continue
@@ -116,8 +116,9 @@ class _Compilation:
                         f"{_who(entry)} denies {entry.path}, but no session starts without {vital}. "
                         "The policy has to leave that to it."
                     )
-            for path in (place.real, *aliases(place.real, self.system.mounts)):
-                self.denied.setdefault(path, entry)
+            for path in (place.real, *self.system.snapshots.get(place.real, ())):
+                for alias in (path, *aliases(path, self.system.mounts)):
+                    self.denied.setdefault(alias, entry)
 
     def allow(self) -> None:
         """Where the allowed places are; longer paths and stronger rights win by ``nest``."""

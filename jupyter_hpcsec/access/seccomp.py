@@ -42,6 +42,8 @@ MSG_FASTOPEN = 0x20000000
 NETLINK_ROUTE = 0
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """Typing into a terminal in another program's name; both stay what they are on every architecture here."""
+TAKE_SNAPSHOT = (0x50009401, 0x50009417, 0x4020BC10)
+"""BTRFS_IOC_SNAP_CREATE, _V2, BCH_IOCTL_SUBVOLUME_CREATE: an owner may, and the copy is not masked."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def session_filter(numbers: Machine, bind: Bind) -> tuple[Instruction, ...]:
        processes; IPv4 and IPv6 for TCP, for UDP where that is allowed, for everything in a network of the session's
        own; of any other family: not supported.
     6. Sending that connects: refused, but in a network of the session's own.
-    7. Typing into the terminal of another program, and ``Machine.refused``: refused.
+    7. Typing into the terminal of another program, snapshots of what may hold masks, ``Machine.refused``: refused.
     8. Setting another process's limits: refused. The agent is the same user's, and would end by one it can't keep; no
        rule of Landlock covers that.
     """
@@ -136,6 +138,7 @@ def session_filter(numbers: Machine, bind: Bind) -> tuple[Instruction, ...]:
         *(_connecting(2, "flags2") + _connecting(3, "flags3") if fastopen else ()),
         Instruction(LOAD, OFFSET_ARGS[1], label="ioctl"),
         Instruction(IF_EQUAL, TIOCSTI, yes="denied"),
+        *(Instruction(IF_EQUAL, request, yes="denied") for request in TAKE_SNAPSHOT),
         Instruction(IF_EQUAL, TIOCLINUX, yes="denied", no="allow"),
         *_limits(),
         *_sockets(bind),

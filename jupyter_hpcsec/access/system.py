@@ -57,6 +57,9 @@ INSIDE = "/.hpcsec"
 JOB_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 _NUMBER = re.compile(r"[0-9]+")
 
+SNAPSHOTS = (".snapshot", ".snapshots", ".zfs", ".snap")
+"""NetApp, Isilon and VAST; GPFS and snapper; ZFS; CephFS."""
+
 LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
          "/dev/stderr": "/proc/self/fd/2", "/dev/ptmx": "pts/ptmx"}  # fmt: skip
 
@@ -76,6 +79,8 @@ class System:
     children: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What lies in the directories above denied paths, symbolic links left out; too many entries: not given."""
     links: Mapping[str, str] = field(default_factory=lambda: dict(LINKS))
+    snapshots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each denied place, the directories above it in which file systems show how it once was."""
 
 
 def find(
@@ -111,7 +116,24 @@ def find(
         namespaces=namespaces,
         children=children([*denied, "/*"]),  # of the root directory always
         links={**LINKS, **links},
+        snapshots={path: snapshots(path) for path in denied},
     )
+
+
+def snapshots(path: str) -> tuple[str, ...]:
+    """Where the state of a place at earlier times can be read, by another path than its own.
+
+    Such directories are found by name alone: they are in no listing.
+    """
+    candidates = (f"{directory}/{name}" for directory in map(str, Path(path).parents) for name in SNAPSHOTS)
+    return tuple(found for found in (path.replace("//", "/") for path in candidates) if _is_directory(found))
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def wake(path: str) -> None:

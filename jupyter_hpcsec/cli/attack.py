@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     targets.add_argument("--queue", type=int, metavar="ID", help="a System V message queue of a process outside")
     targets.add_argument("--server", default="", metavar="SOCKET|URL", help="a Jupyter server")
     targets.add_argument("--token", default="", help="a token for it")
+    targets.add_argument("--root", type=Path, metavar="DIR", help="where its files begin")
     targets.add_argument("--tries", type=int, default=100_000, help="rounds of a race (default: %(default)s)")
 
 
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         queue=args.queue,
         server=args.server,
         token=args.token,
+        root=args.root.absolute() if args.root else None,
         tries=args.tries,
     )
     chosen = select(args.only)

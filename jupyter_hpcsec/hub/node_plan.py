@@ -5,9 +5,9 @@ agent from its heartbeats, and the agent's own memory must not be copied into a 
 """
 
 import asyncio
-import sys
 from collections.abc import Mapping
 
+from jupyter_hpcsec.access.mounts import probe_command
 from jupyter_hpcsec.access.plan import compile as compile_plan
 from jupyter_hpcsec.access.plan import unrestricted
 from jupyter_hpcsec.access.system import find
@@ -15,8 +15,6 @@ from jupyter_hpcsec.access.values import Plan, Resolved
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 
-PROBE = "import sys; from jupyter_hpcsec.access.mounts import probe; sys.exit(probe()[:300] or 0)"
-"""Exit status 0 with namespaces; else 1, with the reason on stderr."""
 LOOK_LIMIT_S = 60.0
 """Seconds that looking at the policy's paths may take."""
 
@@ -24,15 +22,14 @@ LOOK_LIMIT_S = 60.0
 async def why_no_namespaces() -> str:
     """Why the session can't have a mount namespace here; empty when it can."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-I", "-c", PROBE),
+        *probe_command(),
         env={},
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        _, said = await process.communicate()
+        said, _ = await process.communicate()
     except BaseException:
         process.kill()
         await process.wait()

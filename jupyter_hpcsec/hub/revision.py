@@ -79,10 +79,10 @@ class Revision:
             await asyncio.sleep(LOOK_S)
 
     def take_back(self) -> None:
-        """After a restart of the gateway nobody gets more time."""
-        self._ending = {
-            session.id: session.stale_at + self._grace_s for session, _ in self._sessions.subjects() if session.stale_at
-        }
+        """After a restart of the gateway nobody gets more time, and agents hear it again, also without a policy."""
+        for session, _ in self._sessions.subjects():
+            if session.stale_at:
+                self._mark(session.id, session.stale_at, CHANGED)
 
     async def look(self) -> None:
         """Compare all sessions with a policy that has changed; end those whose time is over, also when that fails."""
@@ -128,8 +128,12 @@ class Revision:
             if session.stale_at:
                 self._tellers.tell_stale(session.id, Stale())
             return
-        self._ending[session.id] = since + self._grace_s
-        self._tellers.tell_stale(session.id, Stale(since=since, ends_at=since + self._grace_s, reason=f"{reason}."))
+        self._mark(session.id, since, reason)
+
+    def _mark(self, session_id: str, since: int, reason: str) -> None:
+        ends_at = since + self._grace_s
+        self._ending[session_id] = ends_at
+        self._tellers.tell_stale(session_id, Stale(since=since, ends_at=ends_at, reason=f"{reason}."))
 
 
 def difference(rules: Rules, access: str, subject: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jupyter_hpcsec.access import nested
 from jupyter_hpcsec.access.gate import ACCESS_VARIABLE, Gate, delivered
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.server import provisioner
@@ -33,6 +34,10 @@ def link(app: "ServerApp") -> None:
         app.exit(CANNOT_START)
         raise AssertionError("BUG: exit returned") from error
     give_hints(os.environ, os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or app.base_url)
+    if not nested.version():
+        app.log.warning(
+            "hpcsec: this node has no Landlock: kernels and terminals are not kept from this server's secrets"
+        )
     provisioner.install(app, gate)
     _use_terminals(app)
     if gate is not None:

@@ -164,6 +164,7 @@ async def test_what_is_allowed_works_as_ever(place: Place) -> None:
     ask = place.ask
     assert (await ask("GET", "work/none.txt"))[0] == 404
     assert (await ask("GET", "none/none.txt"))[0] == 404
+    assert (await ask("GET", "work/f.txt/none"))[0] == 404
     assert (await ask("GET", "work/f.txt"))[1]["writable"]
     assert (await ask("PUT", "work/f.txt", TEXT))[0] == 200
     assert (await ask("PUT", "work/new.ipynb", NOTEBOOK))[0] == 201

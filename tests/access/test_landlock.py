@@ -4,11 +4,12 @@ import errno
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from jupyter_hpcsec.access import landlock
-from jupyter_hpcsec.access.landlock import ABIS, NO_TCP_BIND, Net, Ports, Ruleset
+from jupyter_hpcsec.access.landlock import ABIS, NO_TCP_BIND, READ, WRITE, Below, Fs, Net, Ports, Ruleset, Scope, known
 from jupyter_hpcsec.errors import Unavailable
 
 needs_landlock = pytest.mark.skipif(landlock.abi() < 4, reason="needs Landlock ABI 4, here: none or older")
@@ -109,3 +110,82 @@ def test_rules_read_as_what_they_do() -> None:
 
 def test_the_table_has_one_row_for_each_version_in_order() -> None:
     assert [row.version for row in ABIS] == list(range(1, len(ABIS) + 1))
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "version"),
+    [
+        (Ruleset(files=READ), 1),
+        (Ruleset(files=Fs.REFER), 2),
+        (Ruleset(files=WRITE), 3),
+        (Ruleset(files=READ, denied=Net.BIND_TCP), 4),
+        (Ruleset(files=Fs.IOCTL_DEV), 5),
+        (Ruleset(scopes=Scope.SIGNAL), 6),
+    ],
+)
+def test_each_right_needs_the_version_that_brought_it(ruleset: Ruleset, version: int) -> None:
+    assert ruleset.needs.version == version
+    landlock.check(ruleset, version)
+    with pytest.raises(Unavailable, match=f"needs ABI {version} "):
+        landlock.check(ruleset, version - 1)
+
+
+def test_what_a_kernel_knows_grows_with_its_version() -> None:
+    assert (known(0).files, known(0).net, known(0).scopes) == (Fs(0), Net(0), Scope(0))
+    assert known(1).files == landlock.FIRST_FS
+    assert known(7).files == Fs((1 << 16) - 1)
+    assert known(99).files == known(7).files, "a later kernel holds what is known here"
+
+
+FILES = """
+    import errno, os, sys
+    from jupyter_hpcsec.access.landlock import *
+    def outcome(call):
+        try: call(); return "done"
+        except OSError as error: return errno.errorcode[error.errno]
+    restrict_thread(Ruleset(files=known(abi()).files, below=(
+        Below("/usr", READ), Below(sys.argv[1] + "/read", READ), Below(sys.argv[1] + "/write", WRITE),
+        Below(sys.argv[1] + "/file", READ), Below("/dev/null", WRITE))))
+    os.chdir(sys.argv[1])
+    print(*(outcome(attempt) for attempt in (
+        lambda: open("read/x").read(), lambda: open("read/x", "w"), lambda: os.unlink("read/x"),
+        lambda: open("other/x"),
+        lambda: open("write/x", "w"), lambda: os.rename("write/x", "write/y"), lambda: os.rename("write/y", "other/y"),
+        lambda: os.truncate("write/y", 0), lambda: os.mknod("write/z", 0o020600, 0), lambda: open("file"),
+        lambda: open("file", "a"), lambda: os.listdir("."), lambda: open("/dev/null", "w"), lambda: open("link"),
+    )))
+"""
+
+
+@needs_landlock
+def test_files(tmp_path: Path) -> None:
+    for name in ("read", "write", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("other/x")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FILES), str(tmp_path.resolve())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = "done EACCES EACCES EACCES done done EACCES done EACCES done EACCES EACCES done EACCES"
+    assert done.stdout.strip() == expected, done.stderr
+
+
+@needs_landlock
+def test_a_rule_follows_no_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/usr")
+    for path in ("link", "link/bin"):
+        out = run(f"""
+            from jupyter_hpcsec.access.landlock import *
+            try: restrict_thread(Ruleset(files=READ, below=(Below("{tmp_path.resolve()}/{path}", READ),)))
+            except OSError as error: print(error.errno)
+        """)
+        assert out == [str(errno.ELOOP)]
+
+
+def test_a_layer_reads_as_what_it_does() -> None:
+    layer = Ruleset(files=READ, below=(Below("/usr", READ), Below("/home", WRITE)), scopes=Scope.SIGNAL)
+    assert str(layer) == ("landlock: no reading but reading below /usr, writing below /home; no signal to the outside")

@@ -1,5 +1,6 @@
 """What a policy grants becomes what one node enforces; what that node can't enforce is refused with one sentence."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -259,6 +260,13 @@ class TestWithoutNamespaces:
         resolved = rules(network=Network(bind=Bind.PRIVATE))
         with pytest.raises(Unavailable, match="network of the session's own"):
             plan.compile(resolved, node(resolved, namespaces=False))
+
+
+def test_a_denied_place_is_denied_in_snapshots_of_the_directories_above_it() -> None:
+    resolved = rules(("/home/alice", WRITE), ("/home/alice/.ssh", NONE), ("/data", READ))
+    seen = {"/home/alice/.ssh": ("/home/alice/.snapshot", "/home/.snapshot")}
+    made = plan.compile(resolved, dataclasses.replace(node(resolved), snapshots=seen))
+    assert masked(made) == {"/home/alice/.ssh": Mask.HIDDEN, "/home/alice/.snapshot": Mask.HIDDEN}
 
 
 def test_names_are_resolved_where_anything_is_reached() -> None:

@@ -151,7 +151,7 @@ def test_io_uring_mounts_namespaces_and_typing_for_others_are_refused_always(num
         assert decide(program, nr, numbers.audit, 8) == RET_ERRNO | errno.ENOSYS
     for nr in numbers.refused:
         assert decide(program, nr, numbers.audit) == RET_ERRNO | errno.EPERM
-    for command in (0x5412, 0x541C, 0x5412 | 1 << 32):
+    for command in (0x5412, 0x541C, 0x5412 | 1 << 32, 0x50009401, 0x50009417, 0x4020BC10):
         assert decide(program, numbers.ioctl, numbers.audit, 0, command) == RET_ERRNO | errno.EPERM
     assert decide(program, numbers.ioctl, numbers.audit, 0, 0x5401) == RET_ALLOW
 

@@ -102,3 +102,17 @@ class TestTemporaryDirectory:
         own.mkdir(mode=0o700)
         assert self.ask(own) == str(own.resolve())
         assert self.ask(own, SLURM_JOB_ID="", PBS_JOBID="417.server") == str(own.resolve())
+
+
+def test_snapshots_are_found_above_a_denied_place_by_name(tmp_path: Path) -> None:
+    (tmp_path / ".snapshot").mkdir()
+    (tmp_path / "home/.zfs").mkdir(parents=True)
+    (tmp_path / "home/.snap").touch()
+    (tmp_path / "home/other/.snapshots").mkdir(parents=True)
+    found = system.snapshots(f"{tmp_path}/home/alice/.ssh")
+    assert [path for path in found if path.startswith(str(tmp_path))] == [
+        f"{tmp_path}/home/.zfs",
+        f"{tmp_path}/.snapshot",
+    ]
+    denied = (f"{tmp_path}/home/alice", Right.NONE)
+    assert system.find(rules(denied), {}, runtime=None, namespaces=True).snapshots[denied[0]] == found

@@ -22,7 +22,7 @@ from jupyter_hpcsec.hub.policies import NoRules
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.tunnel.messages import Account, Enrolled
 
-API_TOKEN, USER_TOKEN, STRANGER_TOKEN = "server-token", "alices-token", "bobs-token"
+API_TOKEN, USER_TOKEN, STRANGER_TOKEN, GUEST_TOKEN = "server-token", "alices-token", "bobs-token", "carols-token"
 SCOPE = "access:servers!server=alice/"
 SESSION = "0123456789abcdef0123456789abcdef"
 
@@ -42,7 +42,11 @@ class HubApi(tornado.web.RequestHandler):
             self.finish({"version": jupyterhub.__version__})
             return
         token = self.request.headers.get("Authorization", "").partition(" ")[2]
-        scopes = {USER_TOKEN: ("alice", [SCOPE]), STRANGER_TOKEN: ("bob", ["read:users!user=bob"])}
+        scopes = {
+            USER_TOKEN: ("alice", [SCOPE]),
+            STRANGER_TOKEN: ("bob", ["read:users!user=bob"]),
+            GUEST_TOKEN: ("carol", [SCOPE]),
+        }
         if token not in scopes:
             raise tornado.web.HTTPError(403)
         name, granted = scopes[token]

@@ -155,11 +155,11 @@ async def test_a_restart_of_the_gateway_gives_nobody_more_time_and_the_agent_is_
     deployment.policies = PolicyFile(path, parse, deployment.log)
     wait(deployment, 60)
     await deployment.start()
+    path.unlink()  # not even when the policy is gone
     deployment.revision.take_back()
     await deployment.revision.look()
     live = deployment.registry.get(alice.session)
     assert live and live.stale == told[0]
-    path.unlink()  # not even a policy that is gone
     wait(deployment, GRACE_S - 60)
     await deployment.revision.look()
     assert state(deployment, alice).state is State.ENDED

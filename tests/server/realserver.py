@@ -59,8 +59,10 @@ class RealServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.client = Client(self.socket, OWNERS_TOKEN)
 
-    async def start(self, resolved: Resolved | None, *, session: bool = True, config: str = "", **env: str) -> None:
-        """Start and wait until it answers. Without ``session`` it is a plain server in the same place."""
+    async def start(
+        self, resolved: Resolved | None, *, session: bool = True, config: str = "", wait: bool = True, **env: str
+    ) -> None:
+        """Start and ``wait`` until it answers. Without ``session`` it is a plain server in the same place."""
         (self.private / "session.json").write_bytes(msgspec.json.encode(FACTS))
         (self.home / ".jupyter").mkdir(exist_ok=True)
         (self.home / ".jupyter/jupyter_server_config.py").write_text(config)
@@ -85,7 +87,8 @@ class RealServer:
             env=environment, cwd=self.home, stderr=(self.private / "log").open("wb"),
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        await asyncio.wait_for(wait_until_ready(self.socket, f"{BASE}/api"), 60)
+        if wait:
+            await asyncio.wait_for(wait_until_ready(self.socket, f"{BASE}/api"), 60)
 
     @property
     def log(self) -> str:

@@ -17,19 +17,21 @@ def test_an_empty_configuration_is_enough() -> None:
     config = Config()
     assert keep_kernels_local(config) == []
     assert ServerKernelManager(config=config).transport == "ipc"
+    assert ServerKernelManager(config=config).transport_encryption == "auto"
 
 
 def test_what_leads_to_the_network_is_taken_out_and_named_and_the_rest_stays() -> None:
     config = Config(
         {
             "KernelManager": {"transport": "tcp", "ip": EVERYWHERE, "autorestart": False},
-            "AsyncKernelManager": {"shell_port": 5000, "transport": "ipc"},
+            "AsyncKernelManager": {"shell_port": 5000, "transport": "ipc", "transport_encryption": "disabled"},
             "MappingKernelManager": {"cull_idle_timeout": 60},
             "ServerApp": {"ip": EVERYWHERE},
         }
     )
     assert keep_kernels_local(config) == [
         "AsyncKernelManager.shell_port",
+        "AsyncKernelManager.transport_encryption",
         "KernelManager.ip",
         "KernelManager.transport",
     ]

@@ -1,6 +1,7 @@
 """Kernels and terminals of a real server: what they can reach of it without us, and that they can't with us."""
 
 import asyncio
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,43 @@ async def test_what_a_kernel_reaches_of_the_server_without_us(server: RealServer
 async def test_a_kernel_reaches_nothing_of_the_server_or_of_other_kernels(server: RealServer) -> None:
     await server.start(rules(server.home))
     assert await attack(server) == CLOSED
+
+
+LISTEN = """
+import json, re, zmq
+found, context = [], zmq.Context()
+for path in re.findall(r"\\S*-[0-9]$", open("/proc/net/unix").read(), re.M):
+    if PRIVATE in path and VICTIM in path:
+        subscriber = context.socket(zmq.SUB)
+        subscriber.subscribe(b"")
+        subscriber.connect(f"ipc://{path}")
+        found.append(subscriber)
+print("listens", len(found), flush=True)
+import time
+heard, end = b"", time.monotonic() + 6
+while time.monotonic() < end and b"a secret" not in heard:
+    for one in found:
+        if one.poll(50): heard += b"".join(one.recv_multipart())
+print("heard", b"a secret" in heard)
+context.destroy(linger=0)
+"""
+
+
+@needs_landlock
+@pytest.mark.parametrize("session", [False, True])
+async def test_what_a_kernel_shows_is_heard_by_no_other_kernel(server: RealServer, session: bool) -> None:
+    await server.start(rules(server.home) if session else None, session=session)
+    victim, kernel = await asyncio.gather(server.client.start_kernel(), server.client.start_kernel())
+    code = LISTEN.replace("PRIVATE", repr(str(server.private))).replace("VICTIM", repr(victim[:8]))
+    listening = asyncio.create_task(server.client.run(kernel, code))
+    for i in itertools.count():
+        # ipykernel takes no message twice
+        assert await server.client.run(victim, f"print('a secret')  # {i}") == "a secret\n"
+        if listening.done():
+            break
+    said = await listening
+    assert "listens" in said and "listens 0" not in said
+    assert f"heard {not session}" in said
 
 
 async def kernelspec(server: RealServer, name: str, **fields: Any) -> None:

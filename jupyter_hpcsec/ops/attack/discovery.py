@@ -8,26 +8,30 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
 from jupyter_hpcsec.access import landlock
+from jupyter_hpcsec.access.decision import Decisions
 from jupyter_hpcsec.access.values import Bind, Resolved, Right
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.attack.targets import (
     Server,
     Targets,
     Victim,
-    existing,
+    exists,
+    files_in,
+    is_directory,
     server_from_runtime,
     service_paths,
     sort_paths,
 )
 from jupyter_hpcsec.ops.attack.values import Conditions
-from jupyter_hpcsec.server.facts import SESSION_VARIABLE
+from jupyter_hpcsec.server.facts import SESSION_VARIABLE, read_facts
 
 ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
 """Names the file with what the policy says of this session."""
@@ -49,6 +53,7 @@ class Options:
     queue: int | None = None
     server: str = ""
     token: str = ""
+    root: Path | None = None
     tries: int = 100_000
 
 
@@ -61,6 +66,8 @@ class Policy:
     bind: Bind = Bind.NONE
     ports: tuple[int, ...] = ()
     mounts: bool = True
+    right: Callable[[Path], Right] = lambda path: Right.NONE
+    """Asked for files inside a read-only directory: another rule can let them be written."""
 
 
 class _File(msgspec.Struct):
@@ -76,10 +83,12 @@ def policy_of(content: bytes) -> Policy:
         found = msgspec.json.decode(content, type=_File)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Malformed(f"This session's rules are not in this version's form: {error}") from error
-    paths = {right: tuple(Path(entry.path) for entry in found.rules.entries if entry.right is right) for right in Right}
+    decisions = Decisions(found.rules)
+    rights = [(Path(piece.path), piece.decision.right) for piece in decisions.pieces()]
     return Policy(
-        denied=paths[Right.NONE],
-        readonly=paths[Right.READ],
+        denied=tuple(path for path, right in rights if right is Right.NONE),
+        readonly=tuple(path for path, right in rights if right is Right.READ),
+        right=lambda path: decisions.decide(str(path)).right,
         bind=found.rules.network.bind,
         ports=found.rules.network.connect,
         mounts="of its own" in str(found.receipt.get("files", "of its own")),
@@ -102,17 +111,15 @@ def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets,
     """Everything that can be aimed at, and what the expectations depend on."""
     policy = read_policy(environment)
     inherited = open_descriptors()
-    denied = list(options.denied) or [path for path in [existing(policy.denied)] if path]
-    readonly = list(options.readonly) or [path for path in [_with_file(policy.readonly)] if path]
-    denied_file, denied_dir = sort_paths(denied)
-    readonly_file, readonly_dir = sort_paths(readonly)
+    denied_file, denied_dir = sort_paths(options.denied or [path for path in policy.denied if exists(path)])
+    readonly_file, readonly_dir = sort_paths(options.readonly) if options.readonly else _readonly(policy)
     own_network = policy.bind is Bind.PRIVATE
     return Targets(
         scratch=(options.allowed or Path(environment.get("TMPDIR", "/tmp"))).absolute(),  # noqa: S108 - TMPDIR's default
         denied_file=denied_file,
         denied_dir=denied_dir,
         readonly_file=readonly_file,
-        readonly_dir=readonly_dir or (readonly_file.parent if readonly_file else None),
+        readonly_dir=readonly_dir,
         home=Path(environment["HOME"]) if "HOME" in environment else None,
         victims=tuple(Victim(pid, role_of(pid)) for pid in options.pids) or find_victims(Path("/proc"), os.geteuid()),
         host="192.0.2.1" if own_network else "127.0.0.1",  # the loopback device of a private network is its own
@@ -130,11 +137,13 @@ def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets,
     ), Conditions(landlock.abi(), policy.bind, policy.mounts)
 
 
-def _with_file(paths: Sequence[Path]) -> Path | None:
-    """The first read-only path that belongs to the user, as only an owner could change its mode; else the first."""
-    there = [path for path in paths if existing([path])]
-    own = [path for path in there if path.lstat().st_uid == os.geteuid()]
-    return next(iter([*own, *there]), None)
+def _readonly(policy: Policy) -> tuple[Path | None, Path | None]:
+    """A file and a directory that may only be read; the user's own first: only an owner could change a mode."""
+    there = sorted(filter(exists, policy.readonly), key=lambda path: path.lstat().st_uid != os.geteuid())
+    directories = [path for path in there if is_directory(path)]
+    inside = [path for directory in directories for path in files_in(directory) if policy.right(path) is Right.READ]
+    files = [*inside, *(path for path in there if path not in directories)]
+    return next(iter(files), None), next(iter(directories), None)
 
 
 def open_descriptors() -> tuple[int, ...]:
@@ -193,16 +202,15 @@ def _text(path: Path) -> str:
 def find_server(options: Options, environment: Mapping[str, str]) -> Server | None:
     """The server that was named, or the one whose record lies in the runtime directory."""
     record = _runtime_record(environment)
-    if options.server:
-        known = record or Server(address="")
-        return Server(
-            address=parse_address(options.server),
-            base_url=_base_url(options.server, known.base_url),
-            token=options.token,
-            root=options.allowed.parent if options.allowed and not record else known.root,
-            pid=known.pid,
-        )
-    return record
+    if not options.server:
+        return replace(record, token=options.token) if record and options.token else record
+    known = record or Server(address="")
+    return Server(
+        address=parse_address(options.server),
+        base_url=_base_url(options.server, known.base_url),
+        token=options.token,
+        root=options.root or known.root,
+    )
 
 
 def parse_address(text: str) -> str | tuple[str, int]:
@@ -224,8 +232,18 @@ def _base_url(text: str, known: str) -> str:
 
 
 def _runtime_record(environment: Mapping[str, str]) -> Server | None:
+    """By Jupyter's own record, which tells a token too; else by the agent's, which does not."""
     directory = environment.get("JUPYTER_RUNTIME_DIR")
     for path in sorted(Path(directory).glob("jpserver-*.json")) if directory else []:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return server_from_runtime(json.loads(path.read_text(encoding="utf-8")))
-    return None
+    facts, place = read_facts(environment), Path(environment.get(SESSION_VARIABLE, ""))
+    if facts is None:
+        return None
+    name = f"{quote(facts.server, safe='')}/" if facts.server else ""
+    home = environment.get("HOME")
+    return Server(
+        address=str(place.parent / "server.sock"),
+        base_url=f"/user/{quote(facts.user, safe='')}/{name}",
+        root=Path(home) if home else None,
+    )

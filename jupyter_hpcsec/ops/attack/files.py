@@ -11,12 +11,14 @@ import platform
 import secrets
 import shutil
 import socket
+import stat
 import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from jupyter_hpcsec.access.system import SNAPSHOTS
 from jupyter_hpcsec.ops.attack import native
 from jupyter_hpcsec.ops.attack.making import (
     DENIED,
@@ -59,7 +61,10 @@ def list_directory(t: Targets) -> str:
 @attempt(Group.FILES, "stat", "Learn size and times of a denied file", NAMES)
 def stat_file(t: Targets) -> str:
     """Ask for the metadata of a file in a denied directory, by its name."""
-    return f"its size is {need(t.denied_file, DENIED_FILE).stat().st_size} bytes"
+    found = need(t.denied_file, DENIED_FILE).stat()
+    if not found.st_size and not stat.S_IMODE(found.st_mode):
+        raise PermissionError(errno.EACCES, "only an empty mask is to be seen")
+    return f"its size is {found.st_size} bytes"
 
 
 @attempt(Group.FILES, "write", "Write to a denied file", FS)
@@ -161,10 +166,16 @@ def hard_link_descriptor(t: Targets) -> str:
 
 @attempt(Group.FILES, "rename", "Rename a denied file into reach", FS)
 def rename(t: Targets) -> str:
-    """Rename the file onto an allowed directory: allowed, it ends in 'Is a directory' and nothing has moved."""
-    onto = t.scratch / "onto"
-    onto.mkdir()
-    return beyond(lambda: need(t.denied_file, DENIED_FILE).rename(onto), errno.EISDIR)
+    """Rename the file into an allowed directory, and back."""
+    return moved(need(t.denied_file, DENIED_FILE), t.scratch)
+
+
+def moved(file: Path, directory: Path) -> str:
+    """Rename a file into a directory, and back."""
+    there = unique(directory)
+    file.rename(there)
+    there.rename(file)
+    return "moved it, and back"
 
 
 @attempt(Group.FILES, "rename-directory", "Rename a denied directory into reach", FS)
@@ -266,6 +277,33 @@ def watch(t: Targets) -> str:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return "a watch is set"
+
+
+@attempt(Group.FILES, "snapshot", "Read a denied file as it was", FS)
+def snapshot(t: Targets) -> str:
+    """Look for the file system's own snapshots in each directory above (.snapshot, .zfs …), and open the path there."""
+    denied = need(t.denied, DENIED)
+    refusal: OSError | None = None
+    for directory in denied.parents:
+        for name in SNAPSHOTS:
+            try:
+                return _in_snapshot(directory / name, denied.relative_to(directory))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                refusal = refusal or error
+    if refusal is None:
+        not_tried("no directory above shows snapshots")
+    raise refusal
+
+
+def _in_snapshot(directory: Path, path: Path) -> str:
+    """Open a path in the first snapshot that has it."""
+    inside = directory / "snapshot" if directory.name == ".zfs" else directory
+    found = next((one for one in sorted(inside.iterdir()) if os.path.lexists(one / path)), None)
+    if found is None:
+        raise FileNotFoundError
+    return opened(found / path)
 
 
 @attempt(Group.FILES, "race", "Swap a symbolic link while it is opened", FS)

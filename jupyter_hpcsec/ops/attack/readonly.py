@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 
 from jupyter_hpcsec.ops.attack import native
-from jupyter_hpcsec.ops.attack.files import truncated, unique
+from jupyter_hpcsec.ops.attack.files import moved, truncated, unique
 from jupyter_hpcsec.ops.attack.making import READONLY_DIR, READONLY_FILE, attempt, beyond, collect, descriptor, need
 from jupyter_hpcsec.ops.attack.targets import Targets
 from jupyter_hpcsec.ops.attack.values import Group, Stop, not_tried
@@ -155,16 +155,14 @@ def remove_directory(t: Targets) -> str:
 
 @attempt(Group.READ_ONLY, "rename", "Rename a read-only file", FS)
 def rename(t: Targets) -> str:
-    """Rename it onto a directory that lies there: allowed, it ends in 'Is a directory'."""
-    return beyond(lambda: file_of(t).rename(_child(directory_of(t))), errno.EISDIR)
+    """Give it a new name beside the old one, and back."""
+    return moved(file_of(t), file_of(t).parent)
 
 
 @attempt(Group.READ_ONLY, "rename-out", "Move a read-only file away", FS)
 def rename_out(t: Targets) -> str:
-    """Rename it onto a directory where writing is allowed: allowed, it ends in 'Is a directory'."""
-    onto = t.scratch / "onto"
-    onto.mkdir()
-    return beyond(lambda: file_of(t).rename(onto), errno.EISDIR)
+    """Rename it into a directory where writing is allowed, and back."""
+    return moved(file_of(t), t.scratch)
 
 
 @attempt(Group.READ_ONLY, "exchange", "Exchange a read-only file for another", FS)

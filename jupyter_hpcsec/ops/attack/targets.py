@@ -4,7 +4,8 @@ Options name them outside of a session; in a session they come from its files an
 known stays None, and what needs it is not tried.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,6 @@ class Server:
     base_url: str = "/"
     token: str = ""
     root: Path | None = None
-    pid: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def sort_paths(paths: Sequence[Path]) -> tuple[Path | None, Path | None]:
     directories = [path for path in paths if is_directory(path) or any(path in other.parents for other in paths)]
     files = [path for path in paths if path not in directories]
     directory = directories[0] if directories else None
-    file = files[0] if files else first_file(directory) if directory else None
-    return file, directory
+    inside = files_in(directory) if directory else []
+    return next(iter([*files, *inside]), None), directory
 
 
 def is_directory(path: Path) -> bool:
@@ -99,12 +99,12 @@ def is_directory(path: Path) -> bool:
         return False
 
 
-def first_file(directory: Path) -> Path | None:
-    """A regular file of a directory, if it can be listed."""
+def files_in(directory: Path) -> list[Path]:
+    """Its regular files, if it can be listed."""
     try:
-        return next((path for path in sorted(directory.iterdir()) if path.is_file()), None)
+        return [path for path in sorted(directory.iterdir()) if path.is_file()]
     except OSError:
-        return None
+        return []
 
 
 def service_paths(uid: int, ssh_agent: str, named: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:
@@ -116,15 +116,9 @@ def service_paths(uid: int, ssh_agent: str, named: Mapping[str, Path]) -> dict[s
     return {**found, **{name: (path,) for name, path in named.items()}}
 
 
-def existing(paths: Iterable[Path]) -> Path | None:
-    """The first path at which something is to be seen, be it a mask."""
-    for path in paths:
-        try:
-            path.lstat()
-        except OSError:
-            continue
-        return path
-    return None
+def exists(path: Path) -> bool:
+    """Whether something is to be seen there, be it a mask."""
+    return os.path.lexists(path)
 
 
 def server_from_runtime(record: Mapping[str, Any]) -> Server:
@@ -135,5 +129,4 @@ def server_from_runtime(record: Mapping[str, Any]) -> Server:
         base_url=str(record["base_url"]),
         token=str(record["token"]),
         root=Path(str(record["root_dir"])),
-        pid=int(record["pid"]),
     )

@@ -1,6 +1,7 @@
 """The doctor's two visits, with the real world and the real gateway. What is judged is in ``hub`` and ``node``."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from jupyter_hpcsec.errors import Malformed
@@ -42,4 +43,6 @@ def node_side(*, gateway: str = "", ca_pin: str = "", world: World | None = None
     except OSError as exc:
         raise Malformed(f"the session's file {path} can't be read: {exc.strerror}; restart the server") from exc
     side = node.discover(world.environ(), session_file, gateway=gateway, ca_pin=ca_pin)
+    if side.runtime is not None:  # a session that has a /tmp of its own finds its directory by a link
+        side = replace(side, runtime=side.runtime.resolve())
     return node.examine(world, side)

@@ -18,10 +18,17 @@ from jupyter_hpcsec.access.values import Bind, Enforcement, Entry, Network, Reso
 from jupyter_hpcsec.hub.server_process import start_server
 from jupyter_hpcsec.ops.attack.discovery import ACCESS_VARIABLE
 
+WITHOUT = "TEST_WITHOUT_NAMESPACES"
+"""Set: as on a node that gives its users none."""
 
-def policy(base: Path, bind: Bind) -> Resolved:
-    """Home to write, but for what lets oneself in; two trees to read, one of them by a mask; one denied in a mask."""
-    rights = {
+
+def policy(base: Path, bind: Bind, *, namespaces: bool) -> Resolved:
+    """Home to write, but for what lets oneself in; two trees to read, one of them by a mask; one denied in a mask.
+
+    Without namespaces, only what takes no mask.
+    """
+    plain = {base / "home/work": Right.WRITE, base / "bin": Right.READ, base / "readonly": Right.READ}
+    masked = {
         base / "home": Right.WRITE,
         base / "home/.bashrc": Right.READ,
         base / "home/.ssh": Right.NONE,
@@ -33,6 +40,7 @@ def policy(base: Path, bind: Bind) -> Resolved:
         base / "run": Right.NONE,
         base / "spool": Right.NONE,
     }
+    rights = masked if namespaces else plain
     uid, gid = os.geteuid(), os.getegid()
     return Resolved(
         subject=Subject(user="alice", uid=uid, gid=gid, home=str(base / "home")),
@@ -48,10 +56,13 @@ def policy(base: Path, bind: Bind) -> Resolved:
 
 
 async def run(base: Path, runtime: Path, bind: Bind, command: list[str]) -> int:
-    resolved = policy(base, bind)
-    compiled = plan.compile(resolved, find(resolved, os.environ, runtime=runtime))
+    namespaces = WITHOUT not in os.environ
+    resolved = policy(base, bind, namespaces=namespaces)
+    node = find(resolved, os.environ, runtime=runtime, namespaces=None if namespaces else False)
+    compiled = plan.compile(resolved, node)
     requirements(compiled)
-    facts = {"rules": msgspec.to_builtins(resolved), "receipt": {}}
+    receipt = {} if namespaces else {"files": "the node's root directory"}
+    facts = {"rules": msgspec.to_builtins(resolved), "receipt": receipt}
     rules = runtime / "access.json"
     rules.write_text(json.dumps(facts))
     variables = {**os.environ, ACCESS_VARIABLE: str(rules)}

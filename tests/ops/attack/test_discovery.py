@@ -51,16 +51,43 @@ def session(tmp_path: Path, value: Resolved, **receipt: str) -> dict[str, str]:
 
 
 def test_a_denied_path_that_is_not_to_be_seen_is_no_target(tmp_path: Path) -> None:
-    value = resolved(entry(tmp_path / "absent", Right.NONE))
+    value = resolved(entry(tmp_path, Right.WRITE), entry(tmp_path / "absent", Right.NONE))
     targets, _ = discover(Options(), session(tmp_path, value))
     assert targets.denied is None
 
 
 def test_a_denied_path_that_is_to_be_seen_is_one(tmp_path: Path) -> None:
     (tmp_path / "mask").mkdir()
-    value = resolved(entry(tmp_path / "absent", Right.NONE), entry(tmp_path / "mask", Right.NONE))
+    denied = [entry(tmp_path / name, Right.NONE) for name in ("absent", "mask")]
+    value = resolved(entry(tmp_path, Right.WRITE), *denied)
     targets, _ = discover(Options(), session(tmp_path, value))
     assert targets.denied_dir == tmp_path / "mask"
+
+
+def test_read_only_targets_are_what_the_policy_leaves_only_to_read(tmp_path: Path) -> None:
+    (tmp_path / "ro").mkdir()
+    for name in ("ro/a", "ro/b", "bashrc"):
+        (tmp_path / name).touch()
+    value = resolved(
+        entry(tmp_path, Right.WRITE),
+        entry(tmp_path / "bashrc", Right.READ),
+        entry(tmp_path / "ro", Right.READ),
+        entry(tmp_path / "ro/a", Right.WRITE),
+    )
+    targets, _ = discover(Options(), session(tmp_path, value))
+    assert (targets.readonly_file, targets.readonly_dir) == (tmp_path / "ro/b", tmp_path / "ro")
+
+
+def test_the_sessions_own_server_is_known_by_its_place(tmp_path: Path) -> None:
+    facts = {"user": "al ice", "server": "gpu", "session": "", "job": "", "node": "", "ends_at": 0, "endpoints": [],
+             "ca_pin": "", "protections": {}}  # fmt: skip
+    (tmp_path / "session.json").write_text(json.dumps(facts))
+    session(tmp_path, resolved())
+    environment = {"JUPYTER_HPCSEC_SESSION": str(tmp_path / "session.json"), "TMPDIR": str(tmp_path)}
+    targets, _ = discover(Options(token="t"), environment)
+    assert targets.server is not None
+    assert targets.server.address == str(tmp_path / "server.sock")
+    assert (targets.server.base_url, targets.server.token) == ("/user/al%20ice/gpu/", "t")
 
 
 def test_an_option_is_taken_at_its_word(tmp_path: Path) -> None:

@@ -53,3 +53,12 @@ def test_only_what_the_policy_allows_succeeds(world: World, bind: Bind) -> None:
     assert "sockets.udp-bind" in lawful
     assert ("sockets.tcp-listen" in lawful) is (bind is not Bind.UNSAFE_UDP)
     assert "sockets.tcp-connect" not in lawful
+
+
+def test_without_namespaces_all_that_got_through_was_expected(world: World) -> None:
+    report = world.attack("--tries=1000", bind="none", TEST_WITHOUT_NAMESPACES="1")
+    through = {name: one for name, one in report.attempts.items() if one["outcome"] in {"succeeded", "failed"}}
+    assert report.status == 1, "what is open as expected is open"
+    assert {name for name, one in through.items() if one["expected"] == "stopped"} == set()
+    for name in ("read-only.chmod", "read-only.xattr", "files.stat", "services.munge", "processes.shared-memory"):
+        assert through[name]["verdict"].startswith("open (needs "), name

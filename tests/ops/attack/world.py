@@ -100,7 +100,7 @@ class World:
             f"--shm={self.victim['memory']}",
             f"--queue={self.victim['queue']}",
             *(f"--service={name}={self.base / 'run' / name}" for name in SERVICES),
-            *([f"--server={self.server}", f"--token={TOKEN}"] if self.server else []),
+            *([f"--server={self.server}", f"--token={TOKEN}", f"--root={self.base}"] if self.server else []),
         ]
 
     def attack(
@@ -166,6 +166,7 @@ def _fill(base: Path) -> None:
     (base / "spool").mkdir()
     (base / "home/.bashrc").write_text("# mine\n")
     shutil.copy("/bin/true", base / "denied/secret")
+    shutil.copytree(base / "denied", base / ".snapshot/daily/denied")  # as some file systems show it
     (base / "readonly/data.txt").write_text("data\n")
     (base / "readonly/sub/child.txt").write_text("child\n")
     _programs(base)
@@ -232,6 +233,7 @@ def jupyter_server(world: World, prefix: Sequence[str] = ()) -> Iterator[str]:
         sys.executable, "-m", "jupyter_server", f"--ServerApp.sock={path}", f"--ServerApp.root_dir={world.base}",
         f"--IdentityProvider.token={TOKEN}", "--ServerApp.open_browser=False", "--ServerApp.terminals_enabled=True",
         "--ContentsManager.allow_hidden=True", "--ServerApp.disable_check_xsrf=True",
+        "--KernelManager.transport=ipc",
     ]  # fmt: skip
     log = world.work / "server.log"
     with log.open("w") as output, subprocess.Popen(
