@@ -146,9 +146,10 @@ while True:
         index = receipt.result()
     print(index, flush=True)
 """
-KILLS = 20
+KILLS = int(os.environ.get("HPCSEC_TEST_KILLS", "20"))
 
 
+@pytest.mark.timeout(1200)
 def test_killed_at_random_moments_under_load(place: Place) -> None:
     chance = random.Random(7)  # noqa: S311 - moments, no secrets
     for number in range(KILLS):
@@ -161,6 +162,8 @@ def test_killed_at_random_moments_under_load(place: Place) -> None:
             acknowledged = int(line) if line.endswith(b"\n") else acknowledged
         writer.wait()
         assert len(events(place)) > acknowledged, f"kill {number} lost an acknowledged event"
+        if number % 5:  # the record grows: all of it now and then, and at the end
+            continue
         assert set(place.found()) <= {"journal.unfinished", "file.stray", "value.stray", "value.damaged"}
     place.open().close()
     assert place.found() == []
