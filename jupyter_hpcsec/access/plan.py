@@ -107,8 +107,8 @@ class _Compilation:
             place = self.system.places[entry.path]
             if place.state is State.UNTRUSTED:
                 raise Unavailable(
-                    f"{_who(entry)} denies {entry.path}, which is reached by a symbolic link that others than root could "
-                    f"exchange ({place.links[-1][0]}): replace the link by what it stands for, then start again."
+                    f"{_who(entry)} denies {entry.path}, which is reached by a symbolic link that others than root "
+                    f"could exchange ({place.links[-1][0]}): replace the link by what it stands for, then start again."
                 )
             for vital in self.system.vital:
                 if is_below(vital, place.real):
