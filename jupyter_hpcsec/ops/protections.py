@@ -39,7 +39,11 @@ ALWAYS_ON = (
 
 NEVER_ON = (
     Protection("browser-tls", False, "no TLS between browser and proxy: fine on this computer, not beyond it"),
-    Protection("audit", False, "no audit trail yet"),
+    Protection(
+        "audit",
+        False,
+        "the gateway records what it grants and refuses; what people do in a session is not recorded yet",
+    ),
 )
 
 LOCAL_ONLY = (
