@@ -1,6 +1,6 @@
 """Paths of a policy as a node has them: which symbolic links lie on the way, what is there, and what is not.
 
-It looks and changes nothing. A link that the session's user could exchange is never followed to grant something.
+It looks and changes nothing. A link that anybody but root could exchange is never followed to grant something.
 """
 
 import os
@@ -101,10 +101,16 @@ class Finder:
         return kinds.get(stat.S_IFMT(found.st_mode), Kind.OTHER)
 
     def _may_exchange(self, link: str, found: os.stat_result) -> bool:
-        """Whether this account could put another link in its place: it owns the link or may write beside it."""
+        """Whether anybody but root could put another link in its place: this account, or another one for its gain."""
         if self.uid == 0:
             return False
-        return found.st_uid == self.uid or self.access(link.rpartition("/")[0] or "/", os.W_OK)
+        above = link.rpartition("/")[0] or "/"
+        directory = self._look(above)
+        if isinstance(directory, OSError) or found.st_uid != 0 or directory.st_uid != 0:
+            return True
+        # in a sticky directory nobody moves what is root's
+        others_write = directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not directory.st_mode & stat.S_ISVTX
+        return bool(others_write) or self.access(above, os.W_OK)
 
 
 def is_below(path: str, root: str) -> bool:

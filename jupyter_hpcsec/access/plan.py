@@ -107,8 +107,8 @@ class _Compilation:
             place = self.system.places[entry.path]
             if place.state is State.UNTRUSTED:
                 raise Unavailable(
-                    f"{_who(entry)} denies {entry.path}, which is reached by a symbolic link that you could exchange "
-                    f"({place.links[-1][0]}): replace the link by what it stands for, then start again."
+                    f"{_who(entry)} denies {entry.path}, which is reached by a symbolic link that others than root "
+                    f"could exchange ({place.links[-1][0]}): replace the link by what it stands for, then start again."
                 )
             for vital in self.system.vital:
                 if is_below(vital, place.real):
@@ -215,8 +215,8 @@ class _Compilation:
                 continue
             if self.system.places[entry.path].state is State.UNTRUSTED:
                 raise Unavailable(
-                    f"{_who(entry)} makes {entry.path} read-only, which is reached by a symbolic link that you could "
-                    f"exchange ({path}): replace the link by what it stands for, then start again."
+                    f"{_who(entry)} makes {entry.path} read-only, which is reached by a symbolic link that others than "
+                    f"root could exchange ({path}): replace the link by what it stands for, then start again."
                 )
             if self._denial(path) is None:
                 self.masks[path] = Masked(path=path, mask=Mask.READ_ONLY, origin=_who(entry))
@@ -297,7 +297,7 @@ def _who(entry: Entry) -> str:
 def _why_not(place: Place) -> str | None:
     """Why nothing is granted at a place."""
     if place.state is State.UNTRUSTED:
-        return f"is reached by a symbolic link that the account could exchange ({place.links[-1][0]})"
+        return f"is reached by a symbolic link that others than root could exchange ({place.links[-1][0]})"
     if place.state is State.MISSING:
         return "is missing"
     if place.state is State.UNREACHABLE:

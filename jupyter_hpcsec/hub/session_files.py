@@ -52,7 +52,7 @@ def write_stale(directory: RuntimeDirectory, stale: Stale, log: logging.Logger) 
             _write(directory.stale_file, {"since": stale.since, "ends_at": stale.ends_at, "reason": stale.reason})
         else:
             directory.stale_file.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, Unavailable) as error:
         log.warning("the user can't be told that the rules have changed: %s", error)
 
 

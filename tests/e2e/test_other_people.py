@@ -2,14 +2,17 @@
 
 import asyncio
 import base64
+import contextlib
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from jupyter_hpcsec.errors import Refused, Unavailable
+from tests.e2e.onnode import at_node
 from tests.e2e.person import Kernel, Person
 from tests.e2e.site import Site
 
@@ -47,6 +50,40 @@ def cookies(person: Person, path: str = "") -> dict[str, str]:
 
 def as_header(values: Mapping[str, str]) -> str:
     return "; ".join(f"{name}={value}" for name, value in values.items())
+
+
+async def servers_environment(person: Person) -> dict[str, str]:
+    """The environment of a person's server, read by root: the person's own kernels can't, which is shown first."""
+    kernel = await person.kernel()
+    told = await kernel.run(
+        "import os, pathlib\nfor pid in filter(str.isdecimal, os.listdir('/proc')):\n"
+        "  try: print(pathlib.Path('/proc', pid, 'environ').read_text())\n  except OSError: pass"
+    )
+    kernel.close()
+    assert "JUPYTERHUB_API_TOKEN" not in told
+    mark = f"JUPYTERHUB_USER={person.name}"
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, NotADirectoryError):
+            words = (entry / "environ").read_text().split("\0") if entry.name.isdecimal() else []
+            found = dict(word.split("=", 1) for word in words if "=" in word)
+            if mark in words and "JUPYTERHUB_API_TOKEN" in found:
+                return found
+    raise AssertionError("the server has no token of its own, so that this test would prove nothing")
+
+
+BY_THE_TUNNEL = """
+import http.client, json, socket, sys
+asked = json.load(sys.stdin)
+def ask(method, path):
+    connection = http.client.HTTPConnection("hub")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(asked["socket"])
+    headers = {"Authorization": "token " + asked["token"]}
+    connection.request(method, path, b"" if method == "POST" else None, headers)
+    return connection.getresponse().status
+tried = [("POST", "/hub/api/batchspawner"), ("GET", "/hub/api/users"), ("GET", "/hub/api/user")]
+print(json.dumps([ask(*one) for one in tried]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +219,7 @@ async def test_no_token_of_his_own_makes_bob_alice(site: Site, both: tuple[Perso
     await bob.browser.page("/hub/home")
     made = await bob.browser.fetch("POST", "/hub/api/users/bob/tokens", {"note": "mine"})
     tokens = [made.json()["token"]]
-    kernel = await bob.kernel()
-    told = await kernel.run("import os; print(open(f'/proc/{os.getppid()}/environ').read().replace(chr(0), chr(10)))")
-    kernel.close()
-    found = re.search(r"JUPYTERHUB_API_TOKEN=([0-9a-f]+)", told)
-    assert found, "bob's server has no token of its own, so that this test would prove nothing"
-    tokens.append(found[1])
+    tokens.append((await servers_environment(bob))["JUPYTERHUB_API_TOKEN"])
     for token in tokens:
         status, _ = await raw(site, "/user/bob/api/contents", {"Authorization": f"token {token}"})
         own = await raw(site, "/hub/api/user", {"Authorization": f"token {token}"})
@@ -225,29 +257,16 @@ async def test_alices_kernel_takes_no_websocket_of_bobs(site: Site, both: tuple[
 
 async def test_batchspawners_callback_is_not_there(site: Site, both: tuple[Person, Person]) -> None:
     alice, _ = both
-    kernel = await alice.kernel()
-    told = await kernel.run("import os; print(open(f'/proc/{os.getppid()}/environ').read().replace(chr(0), chr(10)))")
-    token = re.search(r"JUPYTERHUB_API_TOKEN=([0-9a-f]+)", told)
-    hub = re.search(r"JUPYTERHUB_API_URL=(\S+)", told)
-    assert token
-    assert hub
-    headers = {"Authorization": f"token {token[1]}", "Content-Type": "application/json", "Content-Length": "0"}
-    assert (await raw(site, "/hub/api/user", {"Authorization": f"token {token[1]}"}))[0] == 200  # the token is good
+    found = await servers_environment(alice)
+    token, hub = found["JUPYTERHUB_API_TOKEN"], urlsplit(found["JUPYTERHUB_API_URL"])
+    headers = {"Authorization": f"token {token}", "Content-Type": "application/json", "Content-Length": "0"}
+    assert (await raw(site, "/hub/api/user", {"Authorization": f"token {token}"}))[0] == 200  # the token is good
     for method in ("GET", "POST", "PUT"):
         assert (await raw(site, "/hub/api/batchspawner", headers, method))[0] in {404, 405}
-    # and by the tunnel, as the job itself would
-    source = f"""
-import http.client, socket, urllib.parse
-def ask(method, path):
-    connection = http.client.HTTPConnection("hub")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(urllib.parse.unquote(urllib.parse.urlsplit({hub[1]!r}).netloc))
-    connection.request(method, path, b"" if method == "POST" else None, {{"Authorization": "token {token[1]}"}})
-    return connection.getresponse().status
-print(ask("POST", "/hub/api/batchspawner"), ask("GET", "/hub/api/users"), ask("GET", "/hub/api/user"))
-"""
-    assert await kernel.run(source) in {"403 403 200", "404 404 200"}
-    kernel.close()
+    # and by the tunnel, as another process of alice's in the same job would
+    asked = {"socket": unquote(hub.netloc), "token": token}
+    node = (await alice.session())["node"]
+    assert at_node(site, node, BY_THE_TUNNEL, asked, "alice") in ([403, 403, 200], [404, 404, 200])
 
 
 async def test_and_alice_reads_her_file(site: Site, both: tuple[Person, Person]) -> None:

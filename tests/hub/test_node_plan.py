@@ -1,6 +1,7 @@
 """From rules to a node's plan: what the node lacks is found out, and a file system that hangs holds nothing up."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -31,12 +32,12 @@ def directory(tmp_path: Path) -> RuntimeDirectory:
 
 @pytest.mark.parametrize("program", ["import sys; sys.exit('AppArmor')", "import sys; sys.exit(3)"])
 async def test_a_node_without_namespaces_says_why(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    monkeypatch.setattr(node_plan, "PROBE", program)
+    monkeypatch.setattr(node_plan, "probe_command", lambda: [sys.executable, "-I", "-c", program])
     assert await why_no_namespaces() in {"AppArmor", "the probe failed"}
 
 
 async def test_with_namespaces_there_is_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_plan, "PROBE", "import sys; sys.exit('' or 0)")
+    monkeypatch.setattr(node_plan, "probe_command", lambda: [sys.executable, "-I", "-c", "pass"])
     assert await why_no_namespaces() == ""
 
 

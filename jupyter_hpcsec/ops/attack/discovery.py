@@ -131,6 +131,7 @@ def discover(options: Options, environment: Mapping[str, str]) -> tuple[Targets,
         queue=options.queue,
         services=service_paths(os.geteuid(), environment.get("SSH_AUTH_SOCK", ""), options.services),
         server=find_server(options, environment),
+        runtime=_runtime(environment),
         inherited=inherited,
         protected=(*options.denied, *options.readonly, *policy.denied, *policy.readonly),
         tries=options.tries,
@@ -229,6 +230,14 @@ def _base_url(text: str, known: str) -> str:
         return known
     _, slash, rest = text.removeprefix("http://").partition("/")
     return f"/{rest.rstrip('/')}/".replace("//", "/") if slash else "/"
+
+
+def _runtime(environment: Mapping[str, str]) -> Path | None:
+    """The session's private directory; outside of a session Jupyter's."""
+    session, jupyter = environment.get(SESSION_VARIABLE), environment.get("JUPYTER_RUNTIME_DIR")
+    if session:
+        return Path(session).parent
+    return Path(jupyter) if jupyter else None
 
 
 def _runtime_record(environment: Mapping[str, str]) -> Server | None:

@@ -16,13 +16,14 @@ from typing import Any
 from urllib.parse import quote
 
 from jupyter_hpcsec.ops.attack.files import unique
-from jupyter_hpcsec.ops.attack.making import DENIED_DIR, DENIED_FILE, attempt, collect, need
+from jupyter_hpcsec.ops.attack.making import DENIED_DIR, DENIED_FILE, attempt, collect, need, opened
 from jupyter_hpcsec.ops.attack.targets import Server, Targets
 from jupyter_hpcsec.ops.attack.values import Group, Stop, not_tried
 
 HANDLER = {Stop.SERVER: 0, Stop.MOUNTS: 0, Stop.LANDLOCK: 1}
 SERVER = "no Jupyter server is known; name one with --server and --token"
 LIMIT = 1 << 20
+SECRETS = ("jupyter_cookie_secret", "jpserver-*", "kernel-*.json")
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -130,6 +131,32 @@ def no_token(t: Targets) -> str:
     if status >= 400:
         raise PermissionError(status, f"it said {status}")
     return "it answered"
+
+
+@attempt(Group.JUPYTER, "secrets", "Read the server's own files", {Stop.LANDLOCK: 1})
+def secrets(t: Targets) -> str:
+    """Open what Jupyter keeps in its runtime directory: the key of its cookies, its record, other kernels' keys."""
+    directory = need(t.runtime, "the session's runtime directory is not known")
+    mine = _ancestors()
+    refusal: OSError | None = None
+    for path in (path for pattern in SECRETS for path in sorted(directory.rglob(pattern)) if str(path) not in mine):
+        try:
+            return f"{path.name}: {opened(path)}"
+        except OSError as error:
+            refusal = refusal or error
+    if refusal is None:
+        not_tried(f"nothing of the kind is to be seen below {directory}")
+    raise refusal
+
+
+def _ancestors() -> str:
+    """The command lines above this process: a kernel's names its own connection file."""
+    said, pid = "", os.getpid()
+    with contextlib.suppress(OSError):
+        while pid > 1:
+            said += Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+            pid = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    return said
 
 
 @attempt(Group.JUPYTER, "contents", "Read a denied file", HANDLER)

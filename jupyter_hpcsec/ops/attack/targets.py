@@ -69,6 +69,8 @@ class Targets:
     """System V objects of a process outside, by number."""
     services: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     server: Server | None = None
+    runtime: Path | None = None
+    """Where the server keeps its sockets and secrets."""
     inherited: tuple[int, ...] = ()
     """Descriptors that were open when the suite started."""
     protected: tuple[Path, ...] = ()

@@ -111,7 +111,8 @@ print(done.stdout.decode(), done.stderr.decode())
 """
 TRIED = (
     "processes.environ", "processes.signal", "environment.own-tokens", "environment.others-tokens", "jupyter.no-token",
-    "jupyter.token", "environment.ssh-keys", "environment.login-files", "environment.python-start", "files.list",
+    "jupyter.token", "jupyter.secrets",
+    "environment.ssh-keys", "environment.login-files", "environment.python-start", "files.list",
     "files.race", "read-only.chmod", "read-only.create", "sockets.tcp-connect", "syscalls.io-uring",
 )  # fmt: skip
 """Some of what must be tried in a session, with targets that the suite finds itself."""

@@ -9,17 +9,21 @@ from jupyter_hpcsec.ops.attack.suite import ATTEMPTS
 from jupyter_hpcsec.ops.attack.values import Attempt, Group
 from tests.ops.attack.world import Report, World
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user of its own here, which takes root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user of its own here, which takes root"),
+    pytest.mark.timeout(300),
+]
 
 IN_SANDBOX = [attempt for attempt in ATTEMPTS if attempt.group is not Group.JUPYTER]
-"""Jupyter's handlers are tried by ``test_handlers``."""
+"""Jupyter's handlers are tried by ``test_handlers`` and ``test_in_session``."""
+GROUPS = [f"--only={group}" for group in Group if group is not Group.JUPYTER]
 ROUNDS = 100_000
 
 
 @pytest.fixture(scope="module")
 def as_user(world: World) -> Report:
     with world.descriptors() as fds:
-        return world.attack(f"--tries={ROUNDS}", bind="none", inherited=fds)
+        return world.attack(*GROUPS, f"--tries={ROUNDS}", bind="none", inherited=fds)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def test_only_what_the_policy_allows_succeeds(world: World, bind: Bind) -> None:
 
 
 def test_without_namespaces_all_that_got_through_was_expected(world: World) -> None:
-    report = world.attack("--tries=1000", bind="none", TEST_WITHOUT_NAMESPACES="1")
+    report = world.attack(*GROUPS, "--tries=1000", bind="none", TEST_WITHOUT_NAMESPACES="1")
     through = {name: one for name, one in report.attempts.items() if one["outcome"] in {"succeeded", "failed"}}
     assert report.status == 1, "what is open as expected is open"
     assert {name for name, one in through.items() if one["expected"] == "stopped"} == set()

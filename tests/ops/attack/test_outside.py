@@ -17,7 +17,10 @@ from jupyter_hpcsec.ops.attack.values import Attempt
 from tests.ops.attack.world import SECRETS, World, jupyter_server
 from tests.ops.attack.world import as_user as as_prefix
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user of its own here, which takes root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user of its own here, which takes root"),
+    pytest.mark.timeout(300),
+]
 
 KERNEL_LACKS = ("this kernel has no", "this kernel can't")
 IN_NETWORK = [
