@@ -26,7 +26,7 @@ NOUNS = {
     "boolean": "true or false",
 }
 PATTERNS = {
-    "who": "write user:NAME, group:NAME or '*'",
+    "who": "write user:NAME or group:NAME with one whole name, or '*' for everybody",
     "path": "begin it with '/' or {home}",
     "literal path": "begin it with '/'",
     "connect": "write 'hub' or the number of a TCP port",

@@ -20,6 +20,8 @@ SIZE_LIMIT = 512 * 1024
 DEPTH_LIMIT = 12
 """Levels of nesting; the language has five."""
 DIGITS_LIMIT = 18
+MEND = 'mend the YAML here or just above; what begins with "{" or "*" needs quotation marks'
+"""For what is no YAML; an unquoted trait or star is how that comes about."""
 
 Place = tuple[str | int, ...]
 """Keys and indices that lead to a value, as JSON Schema's ``absolute_path``."""
@@ -121,7 +123,7 @@ def _compose(text: str, name: str) -> Node | None:
         found = error.problem_mark or error.context_mark
         mark = Mark(found.line + 1, found.column + 1) if found else Mark(1, 1)
         text = " ".join(part for part in (error.context, error.problem) if part)
-        raise PolicyError(name, [Problem(mark, f"not YAML: {text}", "mend the YAML here or just above")]) from error
+        raise PolicyError(name, [Problem(mark, f"not YAML: {text}", MEND)]) from error
     except YAMLError as error:
         at = min(int(getattr(error, "position", 0)), len(text))
         mark = Mark(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """In a session nothing needs to be given; outside of one, targets are named."""
     parser.description = (
         "Tries to escape from the session that it is run in, and says what came of each attempt. It changes nothing "
-        "but what it made itself. 0 when nothing got through, else 1."
+        "but what it made itself. 0 when something was refused, and nothing is open or failed; else 1."
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument(

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--socket",
         type=Path,
         default=Path(os.environ.get("HPCSEC_ADMIN_SOCKET") or DEFAULT_ADMIN_SOCKET),
-        help="the gateway's admin socket: what is read is recorded there first (default: %(default)s)",
+        help="where the gateway records what is read (also HPCSEC_ADMIN_SOCKET; default: %(default)s)",
     )
     access.add_argument(
         "--unrecorded", action="store_true", help="where no gateway runs: read all the same, off the record"

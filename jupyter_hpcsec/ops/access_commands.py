@@ -152,6 +152,7 @@ def explanation_text(found: Explanation, policy: Policy) -> str:
         lines.append(f"  decided by      {_entry(found.entry, policy)}")
     else:
         lines.append(f"  decided by      no rule of {policy.name} speaks of it, and what nothing allows is denied")
+        lines.append("                  not asked here: what sessions have anyway, see `hpcsec access plan`")
     lines += [f"  speaks of it    {_entry(entry, policy)}" for entry in found.beside]
     lines += [f"  allowed to      {who}" for who in found.others]
     lines.append(f"  asked for       {found.user}, groups: {', '.join(found.groups) or 'none'}")

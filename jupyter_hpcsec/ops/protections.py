@@ -54,7 +54,9 @@ LOCAL_ONLY = (
         "attestation", False, "no batch system vouches for the job: whoever holds its token could enrol in its place"
     ),
     Protection(
-        "separate-users", False, "single user: hub, gateway and notebook run as you, and can touch each other's files"
+        "separate-users",
+        False,
+        "single user: hub, gateway and notebook run as you; the sandbox alone keeps the notebook from the others",
     ),
     Protection("separate-machines", False, "hub host and compute node are this one computer"),
 )

@@ -50,6 +50,8 @@ def policy(rules: str = RULE, more: str = "") -> str:
         (policy("- {who: '*', allow: {read: ['']}}"), "4:29", "rule 1, allow.read[1] can't be ''; begin it"),
         (policy("- {who: '*', deny: [/d, data]}"), "4:25", "rule 1, deny[2] can't be 'data'; begin it with '/'"),
         (policy("- {who: alice, deny: [/d]}"), "4:9", "rule 1, who can't be 'alice'; write user:NAME"),
+        (policy('- {who: "user:*", deny: [/d]}'), "4:9", "rule 1, who can't be 'user:*'; write user:NAME"),
+        (policy('- {who: "group:a?", deny: [/d]}'), "4:9", "rule 1, who can't be 'group:a?'; write user:NAME"),
         (policy("- {who: 'user:', deny: [/d]}"), "4:9", "who can't be 'user:'"),
         (policy("- {who: 'user: alice', deny: [/d]}"), "4:9", "who can't be 'user: alice'"),
         (policy("- {who: 'User:alice', deny: [/d]}"), "4:9", "who can't be 'User:alice'"),
