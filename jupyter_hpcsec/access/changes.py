@@ -40,7 +40,12 @@ def writing(gate: Gate, path: str, *, text: bool, encoding: str | None, keep: bo
         beside = os.path.join(os.path.dirname(real), aside)
         keeps = keep and gate.may(beside, Right.WRITE, follow=False) and _may_write_in(directory)
         kept = keeps and _keep(gate, real, directory, name, aside)
-        descriptor = gate.open_regular(real, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            descriptor = gate.open_regular(real, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        except BaseException:
+            if kept:
+                os.unlink(aside, dir_fd=directory)
+            raise
         # Text files have Unix line ends, whatever the platform's are.
         file = os.fdopen(descriptor, "w" if text else "wb", encoding=encoding, newline="\n" if text else None)
         try:

@@ -47,9 +47,14 @@ class Gate:
 
     @classmethod
     def of(cls, resolved: Resolved, *, scratch: tuple[str, ...] = (), closed: tuple[str, ...] = ()) -> "Gate":
-        """The gate for what a policy came to for one user."""
+        """The gate for what a policy came to for one user. A rule's path means the place where it leads, too."""
         everywhere = next((entry for entry in resolved.entries if entry.path == "/"), None)
-        below = tuple(entry for entry in resolved.entries if entry.path != "/")
+        below = tuple(
+            msgspec.structs.replace(entry, path=path)
+            for entry in resolved.entries
+            for path in dict.fromkeys((entry.path, os.path.realpath(entry.path)))
+            if path != "/"
+        )
         resolved = msgspec.structs.replace(resolved, entries=below)
         return cls(resolved, Decisions(resolved), scratch, closed, everywhere)
 

@@ -123,12 +123,15 @@ def fetch_descriptor(pid: int, descriptor: int) -> int:
 def listen_unix(descriptor: int, backlog: int) -> int:
     """Listen on a unix socket, refuse on any other; takes the descriptor over and returns an error number or 0."""
     try:
-        with socket.socket(fileno=descriptor) as fetched:
-            if fetched.family != socket.AF_UNIX:
-                return errno.EACCES
-            fetched.listen(min(backlog, 0x7FFFFFFF))
+        fetched = socket.socket(fileno=descriptor)
     except OSError as error:
-        if error.errno == errno.ENOTSOCK:
-            os.close(descriptor)  # never became a socket object, which would have closed it
+        os.close(descriptor)  # never became a socket object, which would close it
         return error.errno or errno.EACCES
+    with fetched:
+        if fetched.family != socket.AF_UNIX:
+            return errno.EACCES
+        try:
+            fetched.listen(min(backlog, 0x7FFFFFFF))
+        except OSError as error:
+            return error.errno or errno.EACCES
     return 0

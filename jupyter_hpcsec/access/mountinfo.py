@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from jupyter_hpcsec.access.places import is_below
 
 SHARED = frozenset(
-    ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs", "panfs")
+    (
+        *("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs"),
+        *("panfs", "dvs", "wekafs", "virtiofs", "ocfs2", "gfs2", "fuse.glusterfs", "fuse.juicefs", "fuse.quobyte"),
+    )
 )
 """File system types that several computers mount at once."""
 

@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jupyter_hpcsec.access import probe as probing
-from jupyter_hpcsec.access.places import nearest
+from jupyter_hpcsec.access.mountinfo import parse
+from jupyter_hpcsec.access.places import is_below, nearest
 from jupyter_hpcsec.access.syscalls import RESOLVE_IN_ROOT, call, open_place, system
 from jupyter_hpcsec.access.values import Link, Make, Mask, Masked, Plan, Right, Root
 from jupyter_hpcsec.errors import Unavailable
@@ -38,6 +39,8 @@ DETACH = 2
 
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXECUTION = 1, 2, 4, 8
 """``MOUNT_ATTR_*``."""
+PRIVATE = 1 << 18
+"""``MS_PRIVATE``: what is mounted there later on the node is not seen."""
 
 PROBE_LIMIT_S = 60.0
 
@@ -104,6 +107,8 @@ class NewRoot:
         self._lent = {root.path for root in plan.roots if root.make is Make.PLACE and not root.source}
         self._parts = {root.path for root in plan.roots} | {masked.path for masked in plan.masks}
         self._pinned: set[str] = set()
+        table = parse(Path("/proc/self/mountinfo").read_text())
+        self._on_demand = {mount.point for mount in table if mount.kind == "autofs"}
         self._top = -1
         self.made: list[str] = []
 
@@ -196,7 +201,10 @@ class NewRoot:
         else:
             devices = 0 if root.devices else NO_DEVICES
             read_only = READ_ONLY if root.right is Right.READ else 0
-            _set_attributes(taken, NO_SUID | devices | read_only)
+            # Later mounts of the node would come in as they are, over masks and without attributes. Where the node
+            # mounts on demand they have to: nothing would be there otherwise, and Landlock alone holds them.
+            stays = not any(is_below(place, root.path) for place in self._on_demand)
+            _set_attributes(taken, NO_SUID | devices | read_only, propagation=PRIVATE if stays else 0)
         is_directory = stat.S_ISDIR(os.fstat(taken).st_mode)
         at = self._directory(root.path) if is_directory else self._file(root.path)
         _move(taken, at)
@@ -284,9 +292,9 @@ def _move(tree: int, at: int) -> None:
     system(SYS_MOVE_MOUNT, tree, b"", at, b"", ctypes.c_uint(MOVE_FROM_EMPTY_PATH | MOVE_TO_EMPTY_PATH))
 
 
-def _set_attributes(tree: int, attributes: int, *, recursive: bool = True) -> None:
+def _set_attributes(tree: int, attributes: int, *, recursive: bool = True, propagation: int = 0) -> None:
     """Add restrictions to a mount (``struct mount_attr``); none is ever taken away."""
-    wanted = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    wanted = struct.pack("=QQQQ", attributes, 0, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     system(SYS_MOUNT_SETATTR, tree, b"", ctypes.c_uint(flags), wanted, ctypes.c_size_t(len(wanted)))
 

@@ -30,9 +30,16 @@ CANNOT_START = 126
 """Exit status of a sandbox that did not come to run its program, as shells have it."""
 
 OUTSIDE_VARIABLES = frozenset(
-    ("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "SSH_AGENT_PID")
+    (
+        "DBUS_SESSION_BUS_ADDRESS",
+        "DBUS_SYSTEM_BUS_ADDRESS",
+        "XDG_RUNTIME_DIR",
+        "SSH_AUTH_SOCK",
+        "SSH_AGENT_PID",
+        "SLURM_JWT",
+    )
 )
-"""They name services of the node that a session has no part in."""
+"""They name, or open, services outside of a session that it has no part in."""
 
 
 def requirements(plan: Plan) -> None:

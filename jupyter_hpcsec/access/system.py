@@ -104,7 +104,7 @@ def find(
     table = parse(Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo)
     places = {path: finder.find(path) for path in wanted}
     namespaces = not mounts.probe() if namespaces is None else namespaces
-    needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home)
+    needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home, ruled=wanted)
     if not namespaces and finder.find("/dev/ptmx").real == "/dev/ptmx":  # with them, it has terminals of its own
         needed += (Root(path="/dev/ptmx", right=Right.WRITE, origin="session: terminals", devices=True),)
     denied = [places[entry.path].real for entry in resolved.entries if entry.right is Right.NONE]
@@ -152,11 +152,12 @@ def software(
     *,
     uid: int,
     home: str,
+    ruled: Iterable[str],
 ) -> tuple[tuple[Root, ...], dict[str, str]]:
     """The roots that software needs and that are here, and the links on the way to them."""
     gpus = [str(path) for path in Path("/dev").glob("nvidia[0-9]*")]
     gpus += [path for path in GPU_DEVICES if Path(path).exists()]
-    own = own_temporary(environment, table, uid=uid, home=home)
+    own = own_temporary(environment, table, uid=uid, home=home, ruled=ruled)
     wishes = [
         *(_Wish(path, "system: programs and libraries") for path in SOFTWARE),
         *(_Wish(path, "system: the Python environment") for path in python_directories()),
@@ -192,7 +193,8 @@ def _own_directory(runtime: Path) -> Root:
     Its old path leads there by a link. So everything else may be written, and it may be closed to what a kernel runs:
     Landlock can only close what does not lie in an open directory.
     """
-    path, moves = os.path.realpath(runtime), str(runtime.parent) in MADE_ANEW
+    path = os.path.realpath(runtime)
+    moves = str(Path(path).parent) in {os.path.realpath(place) for place in MADE_ANEW}
     return Root(
         path=INSIDE if moves else path,
         right=Right.WRITE,
@@ -240,10 +242,13 @@ def vital(finder: Finder, runtime: Path | None) -> tuple[str, ...]:
     return tuple(finder.find(path).real for path in paths)
 
 
-def own_temporary(environment: Mapping[str, str], table: tuple[Mount, ...], *, uid: int, home: str) -> str | None:
+def own_temporary(
+    environment: Mapping[str, str], table: tuple[Mount, ...], *, uid: int, home: str, ruled: Iterable[str] = ()
+) -> str | None:
     """The job's own ``TMPDIR``: named after the job, the user's, closed to writing by others, and of this node alone.
 
-    A variable can name any place; what is not made for this job is for the policy to grant.
+    A variable can name any place; what is not made for this job, or what a rule speaks of (``ruled``), is for the
+    policy to grant.
     """
     value = environment.get("TMPDIR", "")
     numbers = {environment.get(name, "").partition(".")[0] for name in JOB_NUMBERS} & set(_NUMBER.findall(value))
@@ -257,8 +262,9 @@ def own_temporary(environment: Mapping[str, str], table: tuple[Mount, ...], *, u
     closed = stat.S_ISDIR(found.st_mode) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     on = holder(real, table)
     local = on is not None and on.kind not in SHARED
-    outside_home = not is_below(real, os.path.realpath(home))
-    return real if closed and found.st_uid == uid and local and outside_home else None
+    named = numbers & set(_NUMBER.findall(real))  # where a link of the user's leads says the number, too
+    apart = not any(is_below(real, place) or is_below(place, real) for place in map(os.path.realpath, (home, *ruled)))
+    return real if closed and found.st_uid == uid and local and named and apart else None
 
 
 def children(denied: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -24,7 +24,7 @@ from jupyter_hpcsec.access.values import (
 )
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 
-POLICY_LIMIT = 4 << 20
+POLICY_LIMIT = 512 * 1024
 """Bytes of a policy file."""
 NO_POLICY_ABI = 4
 """What a session without a policy needs of the kernel: that it can be kept from listening."""
@@ -157,7 +157,8 @@ def read_policy(path: Path) -> tuple[bytes, tuple[int, ...] | None]:
     3. It is not empty and not too large. 4. It did not change while it was read.
     """
     try:
-        with path.open("rb") as file:
+        # a pipe is not waited for: this is the event loop's thread
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):  # 1
                 raise Malformed(f"{path} is not a file.")
@@ -180,7 +181,7 @@ def read_policy(path: Path) -> tuple[bytes, tuple[int, ...] | None]:
 
 
 def _identity(facts: os.stat_result) -> tuple[int, ...]:
-    return facts.st_mtime_ns, facts.st_ino, facts.st_size, facts.st_mode, facts.st_uid
+    return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_size, facts.st_mode, facts.st_uid
 
 
 def meaning(resolved: Resolved) -> str:

@@ -151,7 +151,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
 
 def _make(base: Path) -> tuple[RuntimeDirectory, int]:
     """The directory, held, with room in it; OSError and nothing left when the file system has none."""
-    directory = RuntimeDirectory(Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)))
+    directory = RuntimeDirectory(Path(tempfile.mkdtemp(prefix=PREFIX, dir=base.resolve())))
     try:
         held = hold(directory.path)
         try:

@@ -17,7 +17,7 @@ SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_", "HPCSEC_")
 """Tokens, and where the Hub and the gateway are."""
 HARMLESS = frozenset(("JPY_SESSION_NAME", "JPY_PARENT_PID"))
 """The notebook's path, which ipykernel shows as ``__session__``, and the pid that getppid(2) tells anyway."""
-TOKENS = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_TOKEN", "HPCSEC_TOKEN")
+TOKENS = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_TOKEN", "HPCSEC_TOKEN", "SLURM_JWT")
 """What holds a secret; under whatever other name its value appears, it goes, too."""
 SHORTEST_TOKEN = 8
 """Characters. A shorter one would take variables along that merely look like it."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -350,3 +351,22 @@ def test_nothing_of_the_users_runs_before_the_sandbox_is_on(home: Path) -> None:
     assert done.out == "ran True\n", "once, in the program itself"
     done = inside(["/bin/true"], rules=[(home, "write")], cwd=home, environment=environment)
     assert (done.out, done.status) == ("", 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a node's mounts shared, as systemd does")
+def test_what_the_node_mounts_later_does_not_come_in(home: Path) -> None:
+    """A later mount would lie over masks, and could be written where a rule only reads."""
+    policy = home.parent / "policy.yaml"
+    policy.write_text(f'version: 1\nrules:\n  - {{who: "*", allow: {{write: ["{home}"]}}}}\n')
+    user = shlex.join([*prefix(), "env", f"HOME={home}"])
+    count = "awk '/shared:|master:/ { n++ } END { print n + 0 }' /proc/self/mountinfo"
+    run = shlex.join(
+        [sys.executable, "-m", "jupyter_hpcsec.cli.main", "access", "run", "--policy", str(policy), "--user", "nobody"]
+    )
+    script = f"mount --make-rshared / && {user} {count} && {user} {run} -- {count}"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=100, check=False, cwd=home
+    )
+    outside, inside_the_session = map(int, done.stdout.split())
+    assert outside > 0, done.stderr
+    assert inside_the_session == 0

@@ -67,6 +67,14 @@ def test_a_link_is_decided_on_by_where_it_leads(gate: Gate, place: Path) -> None
     os.close(gate.open(str(place / "home/data/file"), os.O_RDONLY))
 
 
+def test_a_rule_that_names_a_link_means_where_it_leads(place: Path) -> None:
+    (place / "h").symlink_to("home")
+    gate = Gate.of(rules(place / "h", (place / "h/secret", Right.NONE)))
+    assert gate.may(str(place / "h/file"), Right.WRITE) and gate.may(str(place / "home/file"), Right.WRITE)
+    for name in ("h/secret/file", "home/secret/file"):
+        assert not gate.may(str(place / name), Right.READ), name
+
+
 def test_what_may_not_be_changed_whole_may_not_be_moved(gate: Gate, place: Path) -> None:
     for name in ("home", "home/secret", "home/kept", "data/file", "other"):
         with pytest.raises(Refused):

@@ -94,6 +94,16 @@ class TestTemporaryDirectory:
         )
         shared = (*LOCAL, Mount(str(tmp_path.resolve()), "0:9", "/", "lustre", read_only=False))
         assert self.ask(own, shared) is None, "on a shared file system"
+        elsewhere = tmp_path / "data"
+        elsewhere.mkdir(mode=0o700)
+        (tmp_path / "link-417").symlink_to(elsewhere)
+        assert self.ask(tmp_path / "link-417") is None, "only a link is named after the job"
+        for ruled in (own, own / "x", tmp_path):
+            variables = {"TMPDIR": str(own), "SLURM_JOB_ID": "417"}
+            uid = os.geteuid()
+            assert own_temporary(variables, LOCAL, uid=uid, home="/x", ruled=[str(ruled)]) is None, (
+                "a rule speaks of it"
+            )
         own.chmod(0o770)
         assert self.ask(own) is None, "others may write to it"
 

@@ -33,6 +33,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "No such file"),
     "unreadable": (unreadable, "can't be read"),
     "a device": (lambda path: (path.unlink(), path.symlink_to("/dev/null")), "not a file"),
+    "a pipe that nobody writes to": (lambda path: (path.unlink(), os.mkfifo(path)), "not a file"),
     "empty": (lambda path: path.write_text(""), "empty"),
     "only blank": (lambda path: path.write_text(" \n\n"), "empty"),
     "no rules": (lambda path: path.write_text("version: 1\nrules: []\n"), "rules"),
