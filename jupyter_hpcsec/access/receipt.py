@@ -4,7 +4,9 @@ It is made after everything was applied; the canary's outcomes are added by ``sa
 """
 
 import os
-from collections.abc import Sequence
+import stat
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jupyter_hpcsec
@@ -81,9 +83,20 @@ def _scopes(layer: Ruleset) -> str:
     return "absent: signals and abstract sockets reach the user's other processes on the node"
 
 
-def owner_of_code() -> str:
-    """Whether the user could have changed the code that applies all this; asked while users have their names."""
-    owner = Path(jupyter_hpcsec.__file__).stat().st_uid
-    return (
-        "root's" if owner == 0 else "NOT root's: its owner is " + ("the user" if owner == os.geteuid() else str(owner))
-    )
+def owner_of_code(look: Callable[[Path], os.stat_result] = Path.stat) -> str:
+    """Whether the user could have changed the code that applies all this; asked while users have their names.
+
+    Looked at are this package, Python, where it finds its modules, and the directories above all of them.
+    """
+    package = Path(jupyter_hpcsec.__file__).parent
+    tops = [package, Path(sys.executable).resolve(), *(Path(place) for place in sys.path if place)]
+    code = [Path(above, name) for above, inner, names in os.walk(package) for name in (*inner, *names)]
+    for place in dict.fromkeys([*code, *tops, *(above for top in tops for above in top.parents)]):
+        try:
+            found = look(place)
+        except FileNotFoundError:  # a name on Python's path that is not there
+            continue
+        by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+        if found.st_uid != 0 or by_others:
+            return f"NOT root's alone to write: {place}"[:TEXT_LIMIT]
+    return "root's"
