@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jupyter_hpcsec.access.places import is_below
 
@@ -19,19 +19,23 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class Mount:
-    """One mount. ``root`` is the part of the file system ``device`` that is seen at ``point``."""
+    """One mount. ``root`` is the part of the file system ``device`` that is seen at ``point``.
+
+    ``number`` is the kernel's for this mount: no other that is there at the same time has it.
+    """
 
     point: str
     device: str
     root: str
     kind: str
     read_only: bool
+    number: int = field(default=0, compare=False)
 
 
 def parse(mountinfo: str) -> tuple[Mount, ...]:
     """All mounts, in the kernel's order: of two at one point the later one is seen."""
     mounts = []
-    for line in mountinfo.splitlines():
+    for line in filter(None, mountinfo.split("\n")):  # other line ends may stand in a name
         before, _, after = line.partition(" - ")
         fields, beyond = before.split(" "), after.split(" ")
         options = {*fields[5].split(","), *beyond[2].split(",")}
@@ -42,6 +46,7 @@ def parse(mountinfo: str) -> tuple[Mount, ...]:
                 root=_unescaped(fields[3]),
                 kind=beyond[0],
                 read_only="ro" in options,
+                number=int(fields[0]),
             )
         )
     return tuple(mounts)

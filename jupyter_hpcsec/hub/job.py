@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.hub.account import on_this_node
 from jupyter_hpcsec.hub.credentials import JobCredentials, evidence
 from jupyter_hpcsec.hub.job_environment import JobEnvironment
+from jupyter_hpcsec.hub.mask_watch import watch
 from jupyter_hpcsec.hub.node_plan import plan_for, why_no_namespaces
 from jupyter_hpcsec.hub.processes import become_subreaper, kill_descendants, reap
 from jupyter_hpcsec.hub.readiness import wait_until_ready
@@ -201,13 +202,37 @@ class Job:
             self.log.info("enforced: %s", json.dumps(server.receipt, sort_keys=True, separators=(",", ":")))
             write_facts(directory, self.job, enrolled, server.receipt)
             write_access(directory, launch.access, server.receipt)
-            await self._wait_ready(tunnel, server, directory, launch.base_url)
-            return describe_end(await server.wait())
+            return await self._while_covered(plan, server, self._served(tunnel, server, directory, launch.base_url))
         finally:
             # the order matters: the server shuts its kernels down while it can, then everything else goes
             await server.terminate(self.grace_s)
             asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
             server.close()
+
+    async def _while_covered(self, plan: Plan, server: ServerProcess, serving: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """How serving ended. When a mask of the plan is gone, all of the session is killed at once, nothing is saved.
+
+        What it denies could be read while the server shuts its kernels down, or while the gateway is away.
+        """
+        loop = asyncio.get_running_loop()
+        watching, served = loop.create_task(watch(plan, server)), loop.create_task(serving)
+        try:
+            await asyncio.wait({watching, served}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done() and (sentence := watching.result()):
+                self._kill_the_rest()
+                return Outcome(SERVER_FAILED, sentence)
+            return await served
+        finally:
+            for task in (watching, served):
+                task.cancel()
+            await asyncio.gather(watching, served, return_exceptions=True)
+
+    async def _served(
+        self, tunnel: Tunnel, server: ServerProcess, directory: RuntimeDirectory, base_url: str
+    ) -> Outcome:
+        """From the start to the server's own end."""
+        await self._wait_ready(tunnel, server, directory, base_url)
+        return describe_end(await server.wait())
 
     async def _plan(self, access: Resolved, environment: Mapping[str, str], directory: RuntimeDirectory) -> Plan:
         """What the kernel shall enforce here; ``Unavailable`` when it can't."""

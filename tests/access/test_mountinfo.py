@@ -21,6 +21,12 @@ def test_what_is_read() -> None:
     assert TABLE[3] == Mount("/scratch local", "0:41", "/", "xfs", read_only=True)
     assert TABLE[6].read_only, "of the file system, not of the mount"
     assert not TABLE[0].read_only
+    assert [mount.number for mount in TABLE[:3]] == [22, 30, 31]
+
+
+def test_a_name_that_holds_another_kind_of_line_end_is_one_name() -> None:
+    (mount,) = parse("40 22 0:44 / /home/a\x0bb\u2028c rw - fuse.x none rw\n")
+    assert mount.point == "/home/a\x0bb\u2028c"
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from jupyter_hpcsec.access import landlock
+from jupyter_hpcsec.access import landlock, mounts
 from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.hub.job import SERVER_FAILED, Job, Outcome, describe_end
@@ -26,6 +27,7 @@ from jupyter_hpcsec.hub.processes import descendants, processes
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.tokens import JobClaims, mint
 from jupyter_hpcsec.ops.listeners import listeners
+from tests.access.inside import a_home, resolved_of
 from tests.hub.jupyter_client import Client
 from tests.hub.standin import SESSION, STRANGER_TOKEN, USER_TOKEN, StandInTunnel, TunnelMaker, access_of, launch_of
 
@@ -249,6 +251,24 @@ async def test_however_it_ends_everything_ends(start: Any, end: str, status: int
     assert await ended(running) == Outcome(status, sentence)
     if end != "gateway":
         assert running.tunnel.reports[-1][:2] == ("ended", sentence)
+
+
+@pytest.mark.skipif(bool(mounts.probe()), reason="needs user namespaces")
+async def test_a_session_whose_mask_is_taken_off_outside_is_killed_with_all_that_it_started(start: Any) -> None:
+    with a_home() as home:
+        (home / "secret").mkdir()
+        rules = {"rules": [(str(home), "write"), (str(home / "secret"), "none")]}
+        access = msgspec.to_builtins(resolved_of(rules, str(home)))
+        stubborn = f"trap '' TERM; setsid sleep 600 & echo > {home}/up; while :; do sleep 1; done"
+        running = await start(launch_of("/bin/sh", "-c", stubborn, access=access), HOME=str(home))
+        while not (home / "up").exists():
+            assert not running.outcome.done(), running.outcome
+            await asyncio.sleep(0.02)
+        (home / "secret").rename(home / "secret.old")
+        outcome = await ended(running)
+    sentence = f"The place {home}/secret that the policy denies was replaced on the node"
+    assert (outcome.status, outcome.sentence.startswith(sentence)) == (SERVER_FAILED, True), outcome
+    assert running.tunnel.reports[-1][:2] == ("ended", outcome.sentence)
 
 
 async def test_a_server_that_fails_is_reported_with_its_status(start: Any) -> None:
