@@ -100,7 +100,7 @@ def test_the_end_cut_off_everywhere(place: Place) -> None:
     place.layout.checkpoint.write_bytes(sign_checkpoint(signer, Checkpoint(ORIGIN, kept, root)))
     assert place.found(second_place=None) == []  # this is why there is a second place
     rolled = [f for f in place.verify().findings if f.what == "log.rolled-back"]
-    assert (rolled[0].first, rolled[0].last) == (kept, EVENTS - 1)
+    assert (rolled[-1].first, rolled[-1].last) == (kept, EVENTS - 1)  # by the last checkpoint that the second place has
     old = open_checkpoint(whole_note(place), key, ORIGIN)
     assert "log.rolled-back" in place.found(second_place=None, since=old)
     with pytest.raises(HpcsecError, match="rolled back"):
