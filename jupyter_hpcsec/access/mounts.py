@@ -107,7 +107,7 @@ class NewRoot:
         self._lent = {root.path for root in plan.roots if root.make is Make.PLACE and not root.source}
         self._parts = {root.path for root in plan.roots} | {masked.path for masked in plan.masks}
         self._pinned: set[str] = set()
-        table = parse(Path("/proc/self/mountinfo").read_text())
+        table = parse(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
         self._on_demand = {mount.point for mount in table if mount.kind == "autofs"}
         self._top = -1
         self.made: list[str] = []

@@ -101,7 +101,7 @@ def find(
     wanted = [entry.path for entry in resolved.entries]
     for path in wanted:
         wake(path)
-    table = parse(Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo)
+    table = parse(Path("/proc/self/mountinfo").read_text(errors="surrogateescape") if mountinfo is None else mountinfo)
     places = {path: finder.find(path) for path in wanted}
     namespaces = not mounts.probe() if namespaces is None else namespaces
     needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home, ruled=wanted)

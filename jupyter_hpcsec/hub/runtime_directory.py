@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jupyter_hpcsec.access.mountinfo import SHARED, parse
 from jupyter_hpcsec.errors import Unavailable
 
 SOCKET_PATH_LIMIT = 107
@@ -26,11 +27,6 @@ PREFIX, LOCK = "hpcsec-", "agent.lock"
 
 ROOM = 1 << 20
 """Bytes that have to be free: what agent and server write about a session takes far less."""
-
-SHARED = frozenset(
-    ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "ceph", "fuse.ceph", "fuse.sshfs", "9p", "afs", "panfs")
-)
-"""File system types that several computers mount at once."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +101,8 @@ def why_not(base: Path, mounts: Mapping[Path, str], *, uid: int) -> str | None:
 
 
 def mount_table(mountinfo: str) -> dict[Path, str]:
-    """File system types by mount point, the later mount winning: proc_pid_mountinfo(5)."""
-    table = {}
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        point = before.split()[4].encode().decode("unicode_escape")  # blanks are written \040
-        table[Path(point)] = after.split()[0]
-    return table
+    """File system types by mount point, the later mount winning."""
+    return {Path(mount.point): mount.kind for mount in parse(mountinfo)}
 
 
 def file_system(path: Path, mounts: Mapping[Path, str]) -> str:
@@ -126,7 +117,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
     What agents of this user left that were killed is removed first. ``Unavailable`` when no place on this node will
     do, with the reason for each.
     """
-    mounts = mount_table(Path("/proc/self/mountinfo").read_text())
+    mounts = mount_table(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
     reasons = []
     for base in candidates(environment):
         reason = why_not(base, mounts, uid=os.geteuid())
