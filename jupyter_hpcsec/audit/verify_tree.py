@@ -4,6 +4,7 @@ Two witnesses stand for every event: its bytes in an entry bundle and its hash i
 root is right, the other one is named. Where neither does alone, the tiles above decide tile by tile.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,14 +214,21 @@ def check_files(tree: Tree, layout: Layout, *, live: bool) -> None:
     for level, tiles in enumerate(levels[1:], 1):
         for number, tile in enumerate(tiles):
             name = str(layout.tile(level, number, len(tile)).relative_to(layout.log))
-            if name not in seen and not (live and str(layout.tile(level, number).relative_to(layout.log)) in seen):
+            if name not in seen and not (live and layout.tile(level, number).exists()):
                 tree.findings.append(Finding("tile.missing", f"log/{name}", "it is gone"))
 
 
 def _below(directory: Path) -> Iterator[Path]:
-    for path in sorted(directory.rglob("*")):
-        if not path.is_dir() or path.is_symlink():
-            yield path
+    """Everything but directories. One that a writer removes while it is walked is passed over, no other error is."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for above, inner, names in os.walk(directory, onerror=fail):
+        inner.sort()
+        places = [Path(above, name) for name in sorted([*inner, *names])]
+        yield from (place for place in places if place.name in names or place.is_symlink())
 
 
 def _is_later(parsed: tuple[str, int, int], size: int) -> bool:
