@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_hpcsec.access.places import is_below
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.values import Bind, Mask, Plan, Right, Root
 from jupyter_hpcsec.errors import Unavailable
 

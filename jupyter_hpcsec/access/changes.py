@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator
 from typing import IO, Any
 
-from jupyter_hpcsec.access.gate import Gate, is_within
+from jupyter_hpcsec.access.gate import Gate
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.values import Right
 
 
@@ -141,7 +142,7 @@ def copy_tree(gate: Gate, source: str, target: str) -> None:
     real_target = gate.require(target, Right.WRITE)
     for entry in gate.below(real):
         gate.require(entry.path, Right.READ)
-    if is_within(real_target, real):
+    if is_below(real_target, real):
         raise OSError(errno.EINVAL, "a directory can't be copied into itself", source)
 
     def check(directory: str, _names: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_server.base import handlers
 from tornado.web import HTTPError
 
-from jupyter_hpcsec.access.gate import is_within
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.errors import Refused
 
 CHUNK = 64 * 1024
@@ -28,7 +28,7 @@ class HpcsecFilesHandler(handlers.AuthenticatedFileHandler):
 
         In place of Tornado's own check, whose newer versions refuse every symbolic link out of the root.
         """
-        if not is_within(absolute_path, os.path.abspath(root)):
+        if not is_below(absolute_path, os.path.abspath(root)):
             raise HTTPError(403, "not below the root directory")
         shown = os.path.relpath(absolute_path, root)
         manager: Any = self.contents_manager

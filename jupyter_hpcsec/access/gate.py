@@ -16,11 +16,9 @@ import msgspec
 
 from jupyter_hpcsec.access.decision import NOTHING, Decision, Decisions
 from jupyter_hpcsec.access.openat2 import open_resolved
-from jupyter_hpcsec.access.values import SIZE_LIMIT, Entry, Resolved, Right
+from jupyter_hpcsec.access.prefixes import is_below
+from jupyter_hpcsec.access.values import ACCESS_VARIABLE, SIZE_LIMIT, Entry, Resolved, Right
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
-
-ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
-"""Names the file with the session's ``Resolved``; not set in a server that no session started."""
 
 FILE_LIMIT = 2 * SIZE_LIMIT
 """Bytes of that file: beside the rules it holds the sandbox's receipt."""
@@ -110,7 +108,7 @@ class Gate:
 
     def below(self, real: str) -> Iterator[Entry]:
         """The policy's entries strictly below a path."""
-        return (entry for entry in self.resolved.entries if entry.path != real and is_within(entry.path, real))
+        return (entry for entry in self.resolved.entries if entry.path != real and is_below(entry.path, real))
 
     def refusal(self, shown: str, decision: Decision) -> Refused:
         """The sentence for the user: what, by which rule, whom to ask."""
@@ -161,12 +159,7 @@ def real_path(path: str, *, follow: bool = True) -> str:
 
 def _nearest(path: str, places: tuple[str, ...]) -> str:
     """The innermost of the places that hold a path; empty when none does."""
-    return max((place for place in places if is_within(path, place)), key=len, default="")
-
-
-def is_within(path: str, place: str) -> bool:
-    """Whether a path is a place or lies below it, compared by whole names."""
-    return path == place or path.startswith(place if place.endswith("/") else place + "/")
+    return max((place for place in places if is_below(path, place)), key=len, default="")
 
 
 def delivered(environment: Mapping[str, str]) -> Gate | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from jupyter_hpcsec.access.places import is_below
+from jupyter_hpcsec.access.prefixes import is_below
 
 SHARED = frozenset(
     (

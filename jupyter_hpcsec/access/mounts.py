@@ -21,7 +21,8 @@ from pathlib import Path
 
 from jupyter_hpcsec.access import probe as probing
 from jupyter_hpcsec.access.mountinfo import parse
-from jupyter_hpcsec.access.places import is_below, nearest
+from jupyter_hpcsec.access.places import nearest
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.syscalls import RESOLVE_IN_ROOT, call, open_place, system
 from jupyter_hpcsec.access.values import Link, Make, Mask, Masked, Plan, Right, Root
 from jupyter_hpcsec.errors import Unavailable

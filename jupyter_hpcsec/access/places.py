@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from jupyter_hpcsec.access.prefixes import is_below
+
 LINKS_LIMIT = 40
 """Links on one way: Linux's own limit (MAXSYMLINKS)."""
 
@@ -111,11 +113,6 @@ class Finder:
         # in a sticky directory nobody moves what is root's
         others_write = directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not directory.st_mode & stat.S_ISVTX
         return bool(others_write) or self.access(above, os.W_OK)
-
-
-def is_below(path: str, root: str) -> bool:
-    """Whether ``path`` is ``root`` or inside it, by whole components."""
-    return root in {path, "/"} or path.startswith(f"{root}/")
 
 
 def nearest(path: str, roots: Iterable[str]) -> str | None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jupyter_hpcsec.access.mountinfo import aliases, holder
-from jupyter_hpcsec.access.places import Kind, Place, State, is_below, nearest
+from jupyter_hpcsec.access.places import Kind, Place, State, nearest
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.system import System
 from jupyter_hpcsec.access.values import (
     Bind,

@@ -15,7 +15,8 @@ from pathlib import Path
 import jupyter_hpcsec
 from jupyter_hpcsec.access import mounts
 from jupyter_hpcsec.access.mountinfo import SHARED, Mount, holder, parse
-from jupyter_hpcsec.access.places import Finder, Kind, Place, State, is_below
+from jupyter_hpcsec.access.places import Finder, Kind, Place, State
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.values import Make, Resolved, Right, Root
 
 CHILDREN_LIMIT = 512

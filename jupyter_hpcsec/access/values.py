@@ -14,6 +14,9 @@ from msgspec import Meta, Struct
 
 from jupyter_hpcsec.errors import Malformed
 
+ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
+"""Names the file with the session's ``Resolved``; not set in a server that no session started."""
+
 SIZE_LIMIT = 384 * 1024
 """Bytes of an encoded ``Resolved`` or ``Plan``: the answer to an enrolment has to hold it."""
 

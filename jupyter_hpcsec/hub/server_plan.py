@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 import jupyter_hpcsec
-from jupyter_hpcsec.access.values import Resolved
+from jupyter_hpcsec.access.values import ACCESS_VARIABLE, Resolved
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 
@@ -26,8 +26,6 @@ VALUE_LIMIT = 128 * 1024
 
 SESSION_VARIABLE = "JUPYTER_HPCSEC_SESSION"
 """Where the server extension finds the facts of the session (``server.facts``)."""
-ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
-"""And the user's rules (``session_files.write_access``)."""
 
 EXTENSION = Path(jupyter_hpcsec.__file__).parent / "server"
 """Holds the ``jupyter_server_config.d`` that enables the extension."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_hpcsec.access import nested
-from jupyter_hpcsec.access.gate import ACCESS_VARIABLE, Gate, delivered
+from jupyter_hpcsec.access.gate import Gate, delivered
+from jupyter_hpcsec.access.values import ACCESS_VARIABLE
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.server import provisioner
 from jupyter_hpcsec.server.apps.hints import give_hints

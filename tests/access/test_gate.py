@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jupyter_hpcsec.access.gate import ACCESS_VARIABLE, FILE_LIMIT, Gate, delivered, is_within, parse_rules
+from jupyter_hpcsec.access.gate import ACCESS_VARIABLE, FILE_LIMIT, Gate, delivered, parse_rules
 from jupyter_hpcsec.access.openat2 import open_resolved
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.values import Right
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from tests.server.realserver import rules
@@ -160,9 +161,9 @@ def test_without_access_control_everything_is_open_but_the_sessions_own_places(p
 
 
 def test_places_are_compared_by_whole_names() -> None:
-    assert not is_within("/data/x-secret", "/data/x")
-    assert not is_within("/data", "/data/x")
-    assert is_within("/data/x", "/data/x") and is_within("/data/x/y", "/data/x") and is_within("/data", "/")
+    assert not is_below("/data/x-secret", "/data/x")
+    assert not is_below("/data", "/data/x")
+    assert is_below("/data/x", "/data/x") and is_below("/data/x/y", "/data/x") and is_below("/data", "/")
 
 
 def test_rules_that_can_not_be_had_are_an_error(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.access.places import Finder, Kind, State, is_below, nearest
+from jupyter_hpcsec.access.places import Finder, Kind, State, nearest
+from jupyter_hpcsec.access.prefixes import is_below
 from tests.nobody import NOBODY
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from jupyter_hpcsec.access import plan
 from jupyter_hpcsec.access.mountinfo import Mount
-from jupyter_hpcsec.access.places import Kind, Place, State, is_below, nearest
+from jupyter_hpcsec.access.places import Kind, Place, State, nearest
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.system import INSIDE, System
 from jupyter_hpcsec.access.values import (
     Bind,

@@ -17,7 +17,7 @@ import msgspec
 
 from jupyter_hpcsec.access import landlock
 from jupyter_hpcsec.access.decision import Decisions
-from jupyter_hpcsec.access.values import Bind, Resolved, Right
+from jupyter_hpcsec.access.values import ACCESS_VARIABLE, Bind, Resolved, Right
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.attack.targets import (
     Server,
@@ -33,8 +33,6 @@ from jupyter_hpcsec.ops.attack.targets import (
 from jupyter_hpcsec.ops.attack.values import Conditions
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE, read_facts
 
-ACCESS_VARIABLE = "JUPYTER_HPCSEC_ACCESS"
-"""Names the file with what the policy says of this session."""
 PORTS = (1, 7, 9, 19)
 """TCP ports that nothing useful has: the first that the policy does not allow is tried."""
 
