@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,8 @@ async def test_without_the_defence_a_session_listens(start: Any) -> None:
     await running.ready()
     await open_up(running.client)
     found = listeners(os.getpid())
-    # ipykernel's own pipe, the two TCP servers of the attempts, the UDP socket
-    assert sorted(item.protocol for item in found) == ["tcp", "tcp", "tcp", "udp"]
+    # ipykernel's own pipe, the two TCP servers of the attempts, the UDP socket; kernels may open more of their own
+    assert Counter(item.protocol for item in found) >= Counter({"tcp": 3, "udp": 1})
 
 
 async def test_with_it_nothing_of_a_session_listens_and_everything_works(start: Any) -> None:
