@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 def part_of(module: str) -> str:
     """``jupyter_hpcsec.tunnel.frames`` -> ``tunnel``; the package itself has only its version to give."""
-    if module in TYPED_EVENTS:
+    if module in TYPED_EVENTS or module.startswith("jupyter_hpcsec.audit.kinds."):
         return "events"
     names = module.split(".")
     return names[1] if len(names) > 1 else "_version"

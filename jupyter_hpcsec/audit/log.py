@@ -19,7 +19,7 @@ from jupyter_hpcsec.audit import recovery, values
 from jupyter_hpcsec.audit.events import Event, Trust, kind_of
 from jupyter_hpcsec.audit.files import Lock, make_directory
 from jupyter_hpcsec.audit.journal import BATCH_LIMIT, SEGMENT_BYTES, Frame, Segment, sign_head
-from jupyter_hpcsec.audit.kinds import AuditClosed, AuditGap, AuditOpened, AuditShredded
+from jupyter_hpcsec.audit.kinds.record import AuditClosed, AuditGap, AuditOpened, AuditShredded
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.notes import Checkpoint, Verifier
 from jupyter_hpcsec.audit.publisher import AT_ONCE, Publisher

@@ -11,7 +11,7 @@ from pathlib import Path
 from jupyter_hpcsec.audit import files
 from jupyter_hpcsec.audit.events import Event
 from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, rest_of
-from jupyter_hpcsec.audit.kinds import AuditSetAside
+from jupyter_hpcsec.audit.kinds.record import AuditSetAside
 from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
 from jupyter_hpcsec.audit.notes import Checkpoint, Signer, sign_checkpoint
 from jupyter_hpcsec.audit.secondplace import SecondPlace

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Stamp, Trust, leaf_value
-from jupyter_hpcsec.audit.kinds import ClockStepped
+from jupyter_hpcsec.audit.kinds.record import ClockStepped
 from jupyter_hpcsec.audit.merkle import Frontier, leaf_hash
 from jupyter_hpcsec.audit.tiles import ENTRY_LIMIT
 from jupyter_hpcsec.audit.uuid7 import Uuid7

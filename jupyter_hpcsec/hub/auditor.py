@@ -12,18 +12,9 @@ from typing import Any
 import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Subject, Trust, kind_of
-from jupyter_hpcsec.audit.kinds import (
-    AuditExported,
-    AuditRead,
-    AuditShredded,
-    ConnectionRefused,
-    EnrolmentRefused,
-    HubApiRefused,
-    LaneRefused,
-    SessionBound,
-    SessionEnrolled,
-    SocketRefused,
-)
+from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, HubApiRefused, LaneRefused, SocketRefused
+from jupyter_hpcsec.audit.kinds.record import AuditExported, AuditRead, AuditShredded
+from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionBound, SessionEnrolled
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.limits import RateLimit

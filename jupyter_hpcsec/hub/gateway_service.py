@@ -18,7 +18,7 @@ from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
-from jupyter_hpcsec.audit.kinds import GatewayStarted, GatewayStopped
+from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable

@@ -20,7 +20,7 @@ from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.web import Application, RequestHandler
 
 from jupyter_hpcsec.audit.events import Subject
-from jupyter_hpcsec.audit.kinds import AdminRefused
+from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.tunnel.adminwire import (
     BODY_LIMIT,

@@ -10,7 +10,8 @@ from typing import Any
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.audit.events import Subject
-from jupyter_hpcsec.audit.kinds import AdminCalled, KeysRotated, SessionBound, SessionRegistered
+from jupyter_hpcsec.audit.kinds.gateway import AdminCalled, KeysRotated
+from jupyter_hpcsec.audit.kinds.sessions import SessionBound, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.tunnel.admin import Registration

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from jupyter_hpcsec.audit.kinds import ConnectionRefused
+from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.connection import TlsConnection

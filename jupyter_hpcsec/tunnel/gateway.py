@@ -13,12 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from jupyter_hpcsec.audit.kinds import (
-    CertificateRenewed,
-    EnrolmentRefused,
-    SessionEnrolled,
-    SessionState,
-)
+from jupyter_hpcsec.audit.kinds.sessions import CertificateRenewed, EnrolmentRefused, SessionEnrolled, SessionState
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.tunnel import messages as m

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jupyter_hpcsec.audit.kinds import HubApiRefused, SessionCut, SessionEnded, SessionState
+from jupyter_hpcsec.audit.kinds.connections import HubApiRefused
+from jupyter_hpcsec.audit.kinds.sessions import SessionCut, SessionEnded, SessionState
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import BufferPool

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from jupyter_hpcsec.audit.kinds import LaneClosed, LaneOpened, LaneRefused, SocketRefused
+from jupyter_hpcsec.audit.kinds.connections import LaneClosed, LaneOpened, LaneRefused, SocketRefused
 from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.tunnel.buffers import BufferPool

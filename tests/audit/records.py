@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jupyter_hpcsec.audit.kinds import LaneOpened, SessionEnded
+from jupyter_hpcsec.audit.kinds.connections import LaneOpened
+from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.verify import Report, verify

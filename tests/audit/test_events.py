@@ -84,7 +84,7 @@ def test_every_kind_has_a_schema_that_its_leaves_keep(kind: str) -> None:
 @settings(max_examples=50)
 @given(st.text(max_size=600), st.integers())
 def test_numbers_and_texts_stay_within_what_canonical_json_can_say(text: str, number: int) -> None:
-    event = kinds.SessionEnded(reason=text, bytes_to_node=number)
+    event = kinds.sessions.SessionEnded(reason=text, bytes_to_node=number)
     assert 0 <= event.bytes_to_node <= INTEGER_LIMIT
     assert json.loads(rfc8785.dumps(leaf_value(STAMP, event)))["kind"] == "session.ended"
 
@@ -97,7 +97,7 @@ def test_a_path_that_can_not_be_shown_is_kept_exactly_beside() -> None:
 
 
 def test_empty_fields_take_no_room_and_kinds_have_their_names() -> None:
-    leaf = leaf_value(STAMP, kinds.AuditClosed())
+    leaf = leaf_value(STAMP, kinds.record.AuditClosed())
     assert set(leaf) == {"kind", "v", "id", "producer", "seq", "boot", "time", "mono", "trust"}
-    assert kind_of(kinds.SessionEnded) == "session.ended"
+    assert kind_of(kinds.sessions.SessionEnded) == "session.ended"
     assert all(kind_of(each) == name for name, each in kinds.KINDS.items())

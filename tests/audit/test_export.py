@@ -10,7 +10,7 @@ import pytest
 
 from jupyter_hpcsec.audit import bundle_verifier
 from jupyter_hpcsec.audit.export import make_bundle, write_bundle
-from jupyter_hpcsec.audit.kinds import AuditShredded
+from jupyter_hpcsec.audit.kinds.record import AuditShredded
 from jupyter_hpcsec.audit.notes import Signer
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import Malformed, Refused

@@ -10,7 +10,8 @@ import pytest
 
 from jupyter_hpcsec.audit.events import Object, Subject
 from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, rebuild
-from jupyter_hpcsec.audit.kinds import EnrolmentRefused, HubApiRefused, LaneOpened, SessionEnded, SessionRegistered
+from jupyter_hpcsec.audit.kinds.connections import HubApiRefused, LaneOpened
+from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable

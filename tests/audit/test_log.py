@@ -17,7 +17,9 @@ import pytest
 
 from jupyter_hpcsec.audit import files
 from jupyter_hpcsec.audit.journal import Segment
-from jupyter_hpcsec.audit.kinds import AuditShredded, LaneOpened, SessionEnded, SessionRegistered
+from jupyter_hpcsec.audit.kinds.connections import LaneOpened
+from jupyter_hpcsec.audit.kinds.record import AuditShredded
+from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.log import QUEUE_LIMIT, Log
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
@@ -135,7 +137,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from tests.audit.records import Place
-from jupyter_hpcsec.audit.kinds import LaneOpened, SessionEnded
+from jupyter_hpcsec.audit.kinds.connections import LaneOpened
+from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 log = Place(Path(sys.argv[1])).open()
 number = 0
 while True:
@@ -341,7 +344,7 @@ def test_a_second_place_that_fails_stops_new_things_too(place: Place, monkeypatc
 FULL_DISK = """
 import sys
 from pathlib import Path
-from jupyter_hpcsec.audit.kinds import LaneOpened
+from jupyter_hpcsec.audit.kinds.connections import LaneOpened
 from jupyter_hpcsec.errors import Unavailable
 from tests.audit.records import Place
 import time

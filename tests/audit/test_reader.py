@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.audit.kinds import LaneOpened
+from jupyter_hpcsec.audit.kinds.connections import LaneOpened
 from jupyter_hpcsec.audit.notes import Signer
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_hpcsec.audit.events import Object, Subject
-from jupyter_hpcsec.audit.kinds import AuditExported, LaneOpened, SessionEnded
+from jupyter_hpcsec.audit.kinds.connections import LaneOpened
+from jupyter_hpcsec.audit.kinds.record import AuditExported
+from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.merkle import Frontier
 from jupyter_hpcsec.audit.stamps import Stamper, as_leaf, timestamp
 

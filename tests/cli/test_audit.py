@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.audit.kinds import EnrolmentRefused, SessionEnded
+from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionEnded
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.cli.main import main
 from jupyter_hpcsec.tunnel.admin import AdminClient

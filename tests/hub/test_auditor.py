@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from jupyter_hpcsec.audit.events import Subject
-from jupyter_hpcsec.audit.kinds import ConnectionRefused, LaneOpened, SessionEnded
+from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, LaneOpened
+from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.reader import Reader

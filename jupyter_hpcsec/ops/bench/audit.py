@@ -17,7 +17,7 @@ from typing import Any
 
 from jupyter_hpcsec.audit.events import Object, Subject
 from jupyter_hpcsec.audit.index import Index, Question
-from jupyter_hpcsec.audit.kinds import LaneClosed
+from jupyter_hpcsec.audit.kinds.connections import LaneClosed
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import QUEUE_LIMIT, Log
 from jupyter_hpcsec.audit.reader import Reader

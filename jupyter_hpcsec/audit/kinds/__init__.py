@@ -1,0 +1,42 @@
+"""Every kind of event, and the JSON Schema of each.
+
+A kind is added in a module of this package and nowhere else; one that was published keeps its name and its fields (a
+changed meaning is a new kind). ``hpcsec audit schema`` prints what stands here.
+"""
+
+from typing import Any
+
+import msgspec
+
+from jupyter_hpcsec.audit.events import Event, Stamp, kind_of
+from jupyter_hpcsec.audit.kinds import connections, gateway, record, sessions
+
+MODULES = (record, gateway, sessions, connections)
+"""In the order in which the documentation lists them."""
+
+KINDS: dict[str, type[Event]] = {
+    kind_of(each): each
+    for module in MODULES
+    for each in vars(module).values()
+    if isinstance(each, type) and issubclass(each, Event) and each.__module__ == module.__name__
+}
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of one kind's leaves."""
+    described: dict[str, Any] = msgspec.json.schema(KINDS[kind])
+    added: dict[str, Any] = msgspec.json.schema(Stamp)
+    definitions = {**added["$defs"], **described["$defs"]}
+    stamp, event = definitions.pop("Stamp"), definitions.pop(KINDS[kind].__name__)
+    properties = {**stamp["properties"], **event["properties"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:jupyter-hpcsec:audit:v1:{kind}",
+        "title": kind,
+        "description": event["description"],
+        "type": "object",
+        "properties": properties,
+        "required": sorted({"kind", *stamp["required"]}),
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
