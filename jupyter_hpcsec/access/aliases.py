@@ -105,19 +105,21 @@ class Aliases:
 
     def _seen(self, own: Mount, path: str) -> Iterator[str]:
         """Where else a place on one mount is seen: as a whole, or a part of it by a mount of that part."""
+        for other, alias in self.on(own, path):
+            if holder(alias, self._mounts) is other:
+                yield alias
+
+    def on(self, own: Mount, path: str, *, parts: bool = True) -> Iterator[tuple[Mount, str]]:
+        """The other mounts that have what lies at a path on one mount, and at which path, be that covered or not."""
         place = _place(own)
         inside = joined(place.inside, path[len(own.point.rstrip("/")) :])
         for other, there in self._others(place):
             if other is own:
                 continue
             if is_below(inside, there.inside):
-                alias = joined(other.point, inside[len(there.inside.rstrip("/")) :])
-            elif is_below(there.inside, inside):
-                alias = other.point
-            else:
-                continue
-            if holder(alias, self._mounts) is other:
-                yield alias
+                yield other, joined(other.point, inside[len(there.inside.rstrip("/")) :])
+            elif parts and is_below(there.inside, inside):
+                yield other, other.point
 
     def _others(self, place: _Place) -> Iterable[tuple[Mount, _Place]]:
         return {id(entry[0]): entry for key in sorted(place.keys) for entry in self._by_key[key]}.values()
