@@ -10,9 +10,12 @@ from pathlib import Path
 from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
-from jupyter_hpcsec.ops.audit import proving, reading, render
+from jupyter_hpcsec.config_forward import DEFAULT_STATE
+from jupyter_hpcsec.hub import forward_service
+from jupyter_hpcsec.ops.audit import proving, reading, render, sinks
 
 DEFAULT_DIRECTORY = "/var/lib/hpcsec/audit"
+DEFAULT_FORWARD_CONFIG = "/etc/hpcsec/hpcsec_forward_config.py"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shred.add_argument("event", help="the event's number in the log, or its id")
     shred.add_argument("name", help="the value's name")
     shred.add_argument("--reason", required=True, help="why; it is recorded")
+    forward = actions.add_parser("forward", help="send the events to the configured sinks, until it is stopped")
+    forward.add_argument("--config", type=Path, default=Path(DEFAULT_FORWARD_CONFIG), help="default: %(default)s")
+    behind = actions.add_parser("sinks", parents=[common], help="how far each sink is behind; 1 where one can't go on")
+    behind.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), help="the cursors (default: %(default)s)")
+    behind.add_argument("--json", action="store_true", help="print one JSON list")
     kinds = actions.add_parser("schema", help="the JSON Schema of a kind of event, or of all")
     kinds.add_argument("kind", nargs="?", choices=sorted(KINDS), metavar="KIND")
 
@@ -85,13 +93,10 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 1 where something does not hold."""
-    if args.action == "schema":
-        made = schema(args.kind) if args.kind else {kind: schema(kind) for kind in sorted(KINDS)}
-        print(json.dumps(made, indent=1))
-        return 0
+    alone = {"schema": _schema, "verify": _verify, "forward": _forward, "sinks": _sinks}
+    if args.action in alone:
+        return alone[args.action](args)
     progress = proving.Bar(sys.stderr)
-    if args.action == "verify":
-        return _verify(args, progress)
     record = reading.Record(args.directory)
     if args.action == "reindex":
         print(f"{record.reindex(progress)} events are in the index.")
@@ -106,6 +111,16 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(shown, indent=1))
         return 0
     return _ask(args, record, teller, progress)
+
+
+def _schema(args: argparse.Namespace) -> int:
+    made = schema(args.kind) if args.kind else {kind: schema(kind) for kind in sorted(KINDS)}
+    print(json.dumps(made, indent=1))
+    return 0
+
+
+def _forward(args: argparse.Namespace) -> int:
+    return forward_service.run(args.config)
 
 
 def _ask(args: argparse.Namespace, record: reading.Record, teller: reading.Teller, progress: proving.Bar) -> int:
@@ -134,7 +149,14 @@ def _question(args: argparse.Namespace) -> Question:
     )
 
 
-def _verify(args: argparse.Namespace, progress: proving.Bar) -> int:
+def _sinks(args: argparse.Namespace) -> int:
+    found = sinks.states(args.directory, args.state)
+    print(json.dumps(sinks.as_json(found), indent=1) if args.json else "\n".join(sinks.table(found)))
+    return 1 if any(each.error for each in found) else 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    progress = proving.Bar(sys.stderr)
     if args.event:
         print(proving.one(args.directory, args.event, args.key, progress))
         return 0
