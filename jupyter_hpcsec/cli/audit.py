@@ -53,8 +53,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shred.add_argument("event", help="the event's number in the log, or its id")
     shred.add_argument("name", help="the value's name")
     shred.add_argument("--reason", required=True, help="why; it is recorded")
+    retain = actions.add_parser(
+        "retain", parents=[access], help="remove what is older; what remains is proved as before"
+    )
+    retain.add_argument(
+        "--older-than", type=_days, default=0, metavar="DAYS", help="events, as 365d; their hashes stay"
+    )
+    retain.add_argument("--values-older-than", type=_days, default=0, metavar="DAYS", help="sealed values only, as 30d")
     kinds = actions.add_parser("schema", help="the JSON Schema of a kind of event, or of all")
     kinds.add_argument("kind", nargs="?", choices=sorted(KINDS), metavar="KIND")
+
+
+def _days(text: str) -> int:
+    number = text.removesuffix("d")
+    if not (number.isascii() and number.isdecimal() and 0 < int(number) <= 36_600):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, such as 365d")
+    return int(number)
 
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
@@ -92,20 +106,27 @@ def run(args: argparse.Namespace) -> int:
     progress = proving.Bar(sys.stderr)
     if args.action == "verify":
         return _verify(args, progress)
+    if args.action in ("reindex", "shred", "retain"):
+        print(_change(args, progress))
+        return 0
     record = reading.Record(args.directory)
-    if args.action == "reindex":
-        print(f"{record.reindex(progress)} events are in the index.")
-        return 0
-    if args.action == "shred":
-        leaf = reading.shred(record, args.event, args.name, args.reason, args.socket, progress)
-        print(f"The value {args.name} of event {leaf} is destroyed.")
-        return 0
     teller = reading.Teller(args.socket, args.unrecorded, proving.say)
     if args.action == "show":
         shown = reading.show(record, args.event, teller, progress, with_values=args.with_values)
         print(json.dumps(shown, indent=1))
         return 0
     return _ask(args, record, teller, progress)
+
+
+def _change(args: argparse.Namespace, progress: proving.Bar) -> str:
+    """What changes something; a sentence of what was done."""
+    if args.action == "retain":
+        return reading.retain(args.socket, args.older_than, args.values_older_than)
+    record = reading.Record(args.directory)
+    if args.action == "reindex":
+        return f"{record.reindex(progress)} events are in the index."
+    leaf = reading.shred(record, args.event, args.name, args.reason, args.socket, progress)
+    return f"The value {args.name} of event {leaf} is destroyed."
 
 
 def _ask(args: argparse.Namespace, record: reading.Record, teller: reading.Teller, progress: proving.Bar) -> int:

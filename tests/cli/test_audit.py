@@ -175,6 +175,17 @@ def test_a_value_is_shredded_by_the_gateway(site: Site, capsys: pytest.CaptureFi
     assert rows(capsys, "--kind", "audit.shredded")[0]["reason"] == "asked for"
 
 
+def test_nothing_is_old_enough_to_be_removed(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "retain"]) == 1
+    assert "--older-than 365d" in capsys.readouterr().err
+    for wrong in ("0d", "-1", "year", "99999999d"):
+        with pytest.raises(SystemExit):
+            main(["audit", "retain", "--older-than", wrong])
+    capsys.readouterr()
+    shown = output(capsys, "retain", "--older-than", "365d", "--values-older-than", "30")
+    assert shown == "The record begins with event 0 now, sealed values with those of event 0.\n"
+
+
 def test_without_a_gateway_nothing_is_read_unless_it_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.stop()
     try:

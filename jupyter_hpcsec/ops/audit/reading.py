@@ -175,6 +175,14 @@ def shred(record: Record, name: str, value: str, reason: str, socket: Path, prog
     return leaf
 
 
+def retain(socket: Path, events_days: int, values_days: int) -> str:
+    """Remove what is older, by the gateway: it is the one writer. A sentence of what remains."""
+    if not events_days and not values_days:
+        raise Malformed("say what is to be removed: --older-than 365d, --values-older-than 30d, or both")
+    left = asyncio.run(AdminClient(socket).audit_retain(events_days=events_days, values_days=values_days))
+    return f"The record begins with event {left['events']} now, sealed values with those of event {left['values']}."
+
+
 def tail(
     record: Record,
     question: Question,
