@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", parents=[*about, asked], help="a bundle that verifies by itself")
     export.add_argument("destination", type=Path, help="a new directory, or a new file that ends with .tar")
     export.add_argument("--with-values", action="store_true", help="sealed values too")
+    replay = actions.add_parser("replay", parents=about, help="a session as a notebook; its terminals as asciicasts")
+    replay.add_argument("session", help="the session's id, or how it begins")
+    replay.add_argument("--out", type=Path, metavar="FILE.ipynb", help="default: session-ID.ipynb in this directory")
     actions.add_parser("reindex", parents=[common], help="make the index anew from the record")
     shred = actions.add_parser("shred", parents=about, help="destroy a sealed value; the proofs still hold")
     shred.add_argument("event", help="the event's number in the log, or its id")
@@ -130,6 +133,10 @@ def _change(args: argparse.Namespace, progress: proving.Bar) -> str:
 
 
 def _ask(args: argparse.Namespace, record: reading.Record, teller: reading.Teller, progress: proving.Bar) -> int:
+    if args.action == "replay":
+        for path in reading.replay(record, args.session, args.out, teller, progress):
+            print(path)
+        return 0
     question = _question(args)
     if args.action == "export":
         number = reading.export(record, question, args.destination, teller, progress, with_values=args.with_values)

@@ -130,7 +130,7 @@ class _Rotate(_Arguments, frozen=True, kw_only=True):
 
 
 class _AuditRead(_Arguments, frozen=True, kw_only=True):
-    action: Literal["query", "tail", "show", "export", "shred"]
+    action: Literal["query", "tail", "show", "export", "replay", "shred"]
     query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
     found: Annotated[int, Meta(ge=0, le=2**53)]
     with_values: bool

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionEnded
@@ -134,6 +135,23 @@ def test_show_with_its_proof_and_its_value(capsys: pytest.CaptureFixture[str]) -
     assert main(["audit", "show", "not an event"]) == 1
     assert main(["audit", "show", "0193e6a0-0000-7000-8000-000000000000"]) == 1
     assert main(["audit", "show", "999999"]) == 1
+
+
+def test_a_replay_is_on_record_and_replaces_nothing(
+    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert output(capsys, "replay", "eeee") == "session-eeeeeeee.ipynb\n"
+    made = nbformat.read(tmp_path / "session-eeeeeeee.ipynb", as_version=4)
+    assert "session ended" in made.cells[-1].source
+    assert (tmp_path / "session-eeeeeeee.ipynb").stat().st_mode & 0o777 == 0o600
+    site.published()
+    asked = [event for event in rows(capsys, "--kind", "audit.read") if event.get("action") == "replay"]
+    assert asked[0]["query"] == "session=" + "e" * 32
+    assert main(["audit", "replay", "eeee"]) == 1  # it is there
+    assert main(["audit", "replay", "ffff"]) == 1
+    assert main(["audit", "replay", "eeee", "--out", "x.txt"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["session-eeeeeeee.ipynb"]
 
 
 def test_tail_shows_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
