@@ -34,7 +34,10 @@ def running(stand_in: Path, tmp_path: Path, state: Write) -> Iterator["subproces
     )  # fmt: skip
     yield started
     started.kill()
-    started.communicate()
+    started.wait()
+    assert started.stdin and started.stdout
+    started.stdin.close()
+    started.stdout.close()
 
 
 def tick(running: "subprocess.Popen[bytes]", ask: bool = True) -> Scan:
