@@ -5,6 +5,7 @@ here opens a file or a socket. Defaults are the secure choice; a name that weake
 """
 
 import grp
+import ipaddress
 import os
 import pwd
 import re
@@ -67,6 +68,14 @@ class GatewaySettings:
     """``None``: ``audit`` in the state directory."""
     audit_checkpoints: Path | None = None
     """``None``: ``audit-checkpoints`` in the state directory."""
+    metrics_listen: str = ""
+    forward_directory: Path | None = None
+    """``None``: ``forward`` in the state directory."""
+
+    @property
+    def forward(self) -> Path:
+        """Where the forwarder keeps how far each sink is."""
+        return self.forward_directory or self.state_directory / "forward"
 
     @property
     def record(self) -> tuple[Path, Path]:
@@ -218,6 +227,32 @@ class HpcsecGateway(Configurable):
         "host, with chattr +a. Default: audit-checkpoints in the state directory.",
     ).tag(config=True)
 
+    metrics_listen = Unicode(
+        "",
+        help="Address of this host's loopback, such as 127.0.0.1:9464, on which Prometheus finds the metrics. They "
+        "hold counts and no names; all users of this host can read them there. Empty: on the admin socket only.",
+    ).tag(config=True)
+
+    forward_directory = Unicode(
+        "", help="HpcsecForward.state_directory, for the sinks' lag. Default: forward in the state directory."
+    ).tag(config=True)
+
+    @validate("metrics_listen")
+    def _check_metrics_listen(self, proposal: dict[str, Any]) -> str:
+        listen: str = proposal["value"]
+        host, _, port = listen.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+            is_fit = address.is_loopback and 0 <= int(port) < 65536
+        except ValueError:
+            is_fit = False
+        if listen and not is_fit:
+            raise TraitError(
+                f"metrics_listen {listen!r} must be an address of the loopback with a port, such as 127.0.0.1:9464: "
+                "what is served there asks nobody who they are. For another host, put your own server before it."
+            )
+        return listen
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -285,6 +320,8 @@ class HpcsecGateway(Configurable):
             policy_grace_s=self.policy_grace_s,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
+            metrics_listen=self.metrics_listen,
+            forward_directory=Path(self.forward_directory) if self.forward_directory else None,
         )
 
 
