@@ -5,6 +5,7 @@ here opens a file or a socket. Defaults are the secure choice; a name that weake
 """
 
 import grp
+import ipaddress
 import os
 import pwd
 import re
@@ -70,6 +71,14 @@ class GatewaySettings:
     audit_retention_days: int = 0
     audit_values_days: int = 0
     """0: kept for ever."""
+    metrics_listen: str = ""
+    forward_directory: Path | None = None
+    """``None``: ``forward`` in the state directory."""
+
+    @property
+    def forward(self) -> Path:
+        """Where the forwarder keeps how far each sink is."""
+        return self.forward_directory or self.state_directory / "forward"
 
     @property
     def record(self) -> tuple[Path, Path]:
@@ -235,6 +244,32 @@ class HpcsecGateway(Configurable):
         "their events.",
     ).tag(config=True)
 
+    metrics_listen = Unicode(
+        "",
+        help="Address of this host's loopback, such as 127.0.0.1:9464, on which Prometheus finds the metrics. They "
+        "hold counts and no names; all users of this host can read them there. Empty: on the admin socket only.",
+    ).tag(config=True)
+
+    forward_directory = Unicode(
+        "", help="HpcsecForward.state_directory, for the sinks' lag. Default: forward in the state directory."
+    ).tag(config=True)
+
+    @validate("metrics_listen")
+    def _check_metrics_listen(self, proposal: dict[str, Any]) -> str:
+        listen: str = proposal["value"]
+        host, _, port = listen.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+            is_fit = address.is_loopback and 0 <= int(port) < 65536
+        except ValueError:
+            is_fit = False
+        if listen and not is_fit:
+            raise TraitError(
+                f"metrics_listen {listen!r} must be an address of the loopback with a port, such as 127.0.0.1:9464: "
+                "what is served there asks nobody who they are. For another host, put your own server before it."
+            )
+        return listen
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -309,6 +344,8 @@ class HpcsecGateway(Configurable):
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
             audit_retention_days=self.audit_retention_days,
             audit_values_days=self.audit_values_days,
+            metrics_listen=self.metrics_listen,
+            forward_directory=Path(self.forward_directory) if self.forward_directory else None,
         )
 
 

@@ -19,11 +19,13 @@ from jupyter_hpcsec.access.policy import parse
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
+from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
+from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.identity.attestation import (
@@ -37,6 +39,7 @@ from jupyter_hpcsec.identity.attestation import (
 from jupyter_hpcsec.identity.enrolment import Enroller
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.slurm import SlurmScheduler
+from jupyter_hpcsec.tunnel import metricsport
 from jupyter_hpcsec.tunnel.admin import AdminServer
 from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
@@ -128,7 +131,21 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         retaining=auditor.retaining,
         record=auditor.status,
     )
-    admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters, observer=auditor)
+    metrics = Metrics(
+        registry,
+        gateway,
+        refusals=counters.snapshot,
+        health=record.health,
+        sinks=lambda: states(settings.record[0], settings.forward),
+    )
+    admin = AdminServer(
+        desk,
+        allowed_uids=settings.allowed_uids,
+        counters=counters,
+        observer=auditor,
+        routes=[metricsport.route(metrics.render)],
+    )
+    loopback = metricsport.MetricsServer(settings.metrics_listen, metrics.render) if settings.metrics_listen else None
     flushing = asyncio.create_task(_flush(auditor, counters))
     retaining = asyncio.create_task(_retain(auditor, settings, log))
 
@@ -167,6 +184,8 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         flushing.cancel()
         retaining.cancel()
         await admin.stop()
+        if loopback:
+            await loopback.stop()
         gateway.close()
         store.close()
         await asyncio.to_thread(record.close)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,8 @@ from jupyter_hpcsec.tunnel.store import Store
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
+TOTALS = ("streams", "bytes_from_node", "bytes_to_node")
+"""What is counted on when a session ends."""
 FRESH = Stale()
 """A session whose rules are the policy's; one value for all of them, for there are many."""
 
@@ -51,10 +54,11 @@ class Live:
         "progress",
         "sequence",
         "stale",
+        "state",
     )
 
     def __init__(self, session: Session, port: SessionPort) -> None:
-        self.port = port
+        self.port, self.state = port, session.state
         self.owner, self.ends_at = (session.user, session.server), session.ends_at
         self.control: ControlConnection | None = None
         self.hub_api: HubApiProxy | None = None
@@ -84,6 +88,7 @@ class Registry:
         self._pool = BufferPool()
         self._live: dict[str, Live] = {}
         self._unrecorded: dict[str, str] = {}
+        self._past: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -111,6 +116,7 @@ class Registry:
             self._open_port(session)
             if session.state not in (State.WAITING, State.AWAY):
                 self.store.set_state(session.id, State.AWAY)
+                self._live[session.id].state = State.AWAY
             self._log.info("session %s of %s taken back", session.id, session.user)
             reason = "taken back by a gateway that started anew"
             self.observer.note(SessionState(session=session.id, state=State.AWAY, reason=reason))
@@ -190,6 +196,7 @@ class Registry:
         live = self._live.get(session_id)
         if live is None:
             return
+        live.state = state
         live.sequence += 1
         live.progress.append(Progress(live.sequence, self.now(), state.value, message))
         del live.progress[:-MAX_PROGRESS]
@@ -223,6 +230,18 @@ class Registry:
         live = self._live.get(session_id)
         counts = live.port.facts() if live else {}
         return {**asdict(self._known(session_id)), "connected": bool(live and live.control), **counts}
+
+    def states(self) -> Counter[State]:
+        """How many sessions are in which state; ended ones are none."""
+        return Counter(live.state for live in self._live.values())
+
+    def totals(self) -> Counter[str]:
+        """What all ports count, together; streams and bytes since this gateway's start, those of ended sessions too."""
+        found = Counter(self._past)
+        for live in self._live.values():
+            found.update(live.port.facts())
+            found["connected"] += live.control is not None
+        return found
 
     def sweep(self) -> None:
         """Surplus lanes, silent streams, certificates that ran out, sessions whose time is over."""
@@ -293,6 +312,7 @@ class Registry:
         control, live.control = live.control, None
         live.port.close(reason)
         counts = live.port.facts()
+        self._past.update({name: counts[name] for name in TOTALS})
         event = SessionEnded(
             session=session_id,
             reason=reason,
