@@ -79,6 +79,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=Path, help="a checkpoint that you kept: the log has to begin with that one's")
     parser.add_argument("--event", default="", help="only this event: its number or its id")
     parser.add_argument("--no-index", action="store_true", help="leave the index out")
+    parser.add_argument("--processes", type=int, default=0, help="read it by so many (default: as many as cores)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -144,6 +145,7 @@ def _verify(args: argparse.Namespace, progress: proving.Bar) -> int:
         since=args.since,
         with_index=not args.no_index,
         progress=progress,
+        processes=args.processes,
     )
     print(json.dumps(render.report_json(made), indent=1) if args.json else render.report(made))
     return 0 if made.holds else 1
