@@ -5,6 +5,7 @@ SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), S
 """
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -27,7 +28,9 @@ from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
+from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
+from jupyter_hpcsec.hub.tapping import Taps
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
     MungeAttestor,
@@ -115,7 +118,15 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings)
     auditor = Auditor(record, session=store.get, clock=time.monotonic)
-    registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time, observer=auditor)
+    registry = Registry(
+        settings,
+        store=store,
+        counters=counters,
+        log=log,
+        clock=time.time,
+        observer=auditor,
+        tap=make_taps(settings, auditor).tap,
+    )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
     )
@@ -195,6 +206,18 @@ def open_record(settings: GatewaySettings) -> Log:
     """The audit record; ``Refused`` where it was changed: the gateway does not start on top of it."""
     directory, checkpoints = settings.record
     return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
+
+
+def make_taps(settings: GatewaySettings, auditor: Auditor) -> Taps:
+    """What follows the sessions' streams, by the configuration."""
+    return Taps(
+        auditor,
+        recordings=recordings(settings.recording),
+        hub_base_url=settings.hub_base_url,
+        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
+        is_forwarded=settings.is_forwarded,
+        clock=time.monotonic,
+    )
 
 
 async def _flush(auditor: Auditor, counters: Counters) -> None:

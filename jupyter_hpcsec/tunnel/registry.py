@@ -6,6 +6,7 @@ here, in one place: first on disk, then at the sockets.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 from collections import Counter
@@ -28,6 +29,7 @@ from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
 from jupyter_hpcsec.tunnel.store import Store
+from jupyter_hpcsec.tunnel.tap import Tap
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
@@ -81,8 +83,9 @@ class Registry:
         log: logging.Logger,
         clock: Callable[[], float],
         observer: Observer = UNOBSERVED,
+        tap: Callable[[Session], Tap] | None = None,
     ) -> None:
-        self.observer = observer
+        self.observer, self._tap = observer, tap
         self._settings, self.store, self._counters, self._log, self._clock = settings, store, counters, log, clock
         self._hub = HubUpstream(settings.hub_api_url)
         self._pool = BufferPool()
@@ -145,6 +148,7 @@ class Registry:
             demand=lambda total: self._demand(session.id, total),
             log=self._log,
             observer=self.observer,
+            tap=functools.partial(self._tap, session) if self._tap else None,
         )
         self._live[session.id] = Live(session, port)
         port.listen(settings.socket_gid)
