@@ -63,6 +63,8 @@ class GatewaySettings:
     policy_file: Path | None = None
     """``None``: no access control at all, by ``unsafe_no_access_control``."""
     policy_grace_s: int = 600
+    code_owners: tuple[int, ...] = ()
+    unsafe_user_owned_code: bool = False
     audit_directory: Path | None = None
     """``None``: ``audit`` in the state directory."""
     audit_checkpoints: Path | None = None
@@ -197,6 +199,18 @@ class HpcsecGateway(Configurable):
         "not read then.",
     ).tag(config=True)
 
+    code_owners = List(
+        Unicode(),
+        help="Users (names or numbers) beside root who may own the code that runs on the nodes: jupyter-hpcsec, its "
+        "Python and the directories above. A session does not start where its own user could change that code.",
+    ).tag(config=True)
+
+    unsafe_user_owned_code = Bool(
+        False,
+        help="True starts sessions although their user could change the code that closes them in: for a demonstration "
+        "or development in one's own files.",
+    ).tag(config=True)
+
     @validate("policy_file")
     def _check_policy_file(self, proposal: dict[str, Any]) -> str:
         path: str = proposal["value"]
@@ -283,6 +297,8 @@ class HpcsecGateway(Configurable):
             limits=Limits(**limits),
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
+            code_owners=tuple(sorted(map(_peer_uid, self.code_owners))),
+            unsafe_user_owned_code=self.unsafe_user_owned_code,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
         )

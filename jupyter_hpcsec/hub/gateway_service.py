@@ -18,6 +18,7 @@ from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
@@ -114,6 +115,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
+        code=Code(owners=settings.code_owners, unsafe_any=settings.unsafe_user_owned_code),
     )
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
@@ -163,6 +165,11 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
         if settings.policy_file is None:
             log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
+        if settings.unsafe_user_owned_code:
+            log.warning(
+                "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
+                "there can take the sandbox away. Not for production."
+            )
         if ready:
             ready.set()
         await _until_stopped(stop, revision)
