@@ -56,6 +56,17 @@ def write_stale(directory: RuntimeDirectory, stale: Stale, log: logging.Logger) 
         log.warning("the user can't be told that the rules have changed: %s", error)
 
 
+def write_end(directory: RuntimeDirectory, ends_at: int, log: logging.Logger) -> None:
+    """The session goes on for longer: its job was given more time. A full disk ends no session."""
+    try:
+        facts = json.loads(directory.session_file.read_bytes())
+        _write(directory.session_file, {**facts, "ends_at": ends_at})
+    except FileNotFoundError:  # the server was not started yet
+        return
+    except (OSError, ValueError, Unavailable) as error:
+        log.warning("the user can't be told that the session has more time: %s", error)
+
+
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
     """Whole or not at all: a reader finds the old file or the new one."""
     fresh = path.with_name(f"{path.stem}.{secrets.token_hex(4)}")  # nobody can be there before

@@ -32,9 +32,11 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     from jupyter_hpcsec.server.apps.handlers import add_apps  # noqa: PLC0415
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
     from jupyter_hpcsec.server.handlers import add_handlers  # noqa: PLC0415
+    from jupyter_hpcsec.server.stale import keep_told  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
         add_handlers(app.web_app)
         add_apps(app.web_app)
+        keep_told(app)
     else:
         app.log.info("hpcsec: this server was not started by a session; the extension does nothing")

@@ -46,7 +46,8 @@ class Agent:
 
     ``targets`` are the unix sockets that streams may reach, by target name. ``server_name`` gives the name to expect in
     the certificate of a gateway under an authority (DER). ``clock`` gives Unix seconds, ``jitter`` a number in 0 to 1.
-    ``on_stale`` is told when the user's rules have changed, and when they are as they were again.
+    ``on_stale`` is told when the user's rules have changed, and when they are as they were again; ``on_more_time`` is
+    given the session's new end (Unix seconds) when its job was given more time.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Agent:
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         on_stale: Callable[[m.Stale], None] = lambda stale: None,
+        on_more_time: Callable[[int], None] = lambda ends_at: None,
     ) -> None:
         self._endpoints = [parse_endpoint(endpoint) for endpoint in endpoints]
         if not self._endpoints:
@@ -69,6 +71,7 @@ class Agent:
         self._authority, self._credentials, self._targets = ca, credentials, dict(targets)
         self._server_name, self._log, self._on_stale = server_name, log, on_stale
         self._stale = m.Stale()
+        self._on_more_time, self._ends_at = on_more_time, 0
         self._clock, self._jitter = clock, jitter
         self._loop = asyncio.get_running_loop()
         self._pool = BufferPool()
@@ -117,6 +120,7 @@ class Agent:
         self._credentials.install(answer.certificate)
         self._note_time(answer.now)
         self._renewal.issued(self._gateway_time(), not_after=answer.not_after, ends_at=answer.ends_at)
+        self._ends_at = answer.ends_at
         return answer
 
     async def _ask_to_enrol(self, request: m.Enrol) -> m.FromGateway:
@@ -249,6 +253,9 @@ class Agent:
                     self._authority = message.authorities[0]
                 self._contexts.clear()
                 self._log.info("certificate renewed")
+                if message.ends_at > self._ends_at:
+                    self._ends_at = message.ends_at
+                    self._on_more_time(message.ends_at)
             case m.Heartbeat():
                 self._note_time(message.now)
             case m.Stale():
