@@ -79,6 +79,8 @@ class GatewaySettings:
     policy_file: Path | None = None
     """``None``: no access control at all, by ``unsafe_no_access_control``."""
     policy_grace_s: int = 600
+    code_owners: tuple[int, ...] = ()
+    unsafe_user_owned_code: bool = False
     audit_directory: Path | None = None
     """``None``: ``audit`` in the state directory."""
     audit_checkpoints: Path | None = None
@@ -228,6 +230,18 @@ class HpcsecGateway(Configurable):
         False,
         help="True starts sessions without a policy: they may read and write whatever their user may. policy_file is "
         "not read then.",
+    ).tag(config=True)
+
+    code_owners = List(
+        Unicode(),
+        help="Users (names or numbers) beside root who may own the code that runs on the nodes: jupyter-hpcsec, its "
+        "Python and the directories above. A session does not start where its own user could change that code.",
+    ).tag(config=True)
+
+    unsafe_user_owned_code = Bool(
+        False,
+        help="True starts sessions although their user could change the code that closes them in: for a demonstration "
+        "or development in one's own files.",
     ).tag(config=True)
 
     @validate("policy_file")
@@ -414,6 +428,8 @@ class HpcsecGateway(Configurable):
             limits=Limits(**limits),
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
+            code_owners=tuple(sorted(map(_peer_uid, self.code_owners))),
+            unsafe_user_owned_code=self.unsafe_user_owned_code,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
             audit_retention_days=self.audit_retention_days,

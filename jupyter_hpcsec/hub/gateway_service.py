@@ -17,6 +17,7 @@ from traitlets import TraitError
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
@@ -84,6 +85,27 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
+def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies) -> IdentityBroker:
+    """Who decides whose session a node's word is."""
+    enroller = Enroller(
+        keyring,
+        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
+        issuer=settings.issuer,
+        audience=AUDIENCE,
+        trust_domain=settings.trust_domain,
+    )
+    return IdentityBroker(
+        keyring=keyring,
+        enroller=enroller,
+        store=store,
+        policies=policies,
+        issuer=settings.issuer,
+        token_lifetime_s=settings.token_lifetime_s,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        code=Code(owners=settings.code_owners, unsafe_any=settings.unsafe_user_owned_code),
+    )
+
+
 async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asyncio.Event | None = None) -> None:
     """Run a gateway until it is cancelled or told to stop by a signal."""
     now = int(time.time())
@@ -98,22 +120,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     store = Store(settings.state_directory / "sessions.sqlite")
     policies = make_policies(settings, log)
-    enroller = Enroller(
-        keyring,
-        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
-        issuer=settings.issuer,
-        audience=AUDIENCE,
-        trust_domain=settings.trust_domain,
-    )
-    broker = IdentityBroker(
-        keyring=keyring,
-        enroller=enroller,
-        store=store,
-        policies=policies,
-        issuer=settings.issuer,
-        token_lifetime_s=settings.token_lifetime_s,
-        certificate_lifetime_s=settings.certificate_lifetime_s,
-    )
+    broker = make_broker(settings, keyring, store, policies)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings)
@@ -186,6 +193,11 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
         if settings.policy_file is None:
             log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
+        if settings.unsafe_user_owned_code:
+            log.warning(
+                "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
+                "there can take the sandbox away. Not for production."
+            )
         if ready:
             ready.set()
         await _until_stopped(stop, revision)
