@@ -21,8 +21,8 @@ from jupyter_hpcsec.errors import HpcsecError, printable
 POLL_S = 0.5
 WAIT = wait_random_exponential(multiplier=1, max=60)
 """Between attempts, in seconds: random, up to 1, 2, 4 ... 60."""
-LAST_S = 5.0
-"""What a stop gives the receiver to acknowledge what was sent."""
+LAST_S = 20.0
+"""What a stop gives a step that is on its way, and then the receiver to acknowledge what was sent."""
 
 
 class Forwarder:
@@ -60,9 +60,20 @@ class Forwarder:
                     wait=self._wait, retry=retry_if_exception_type(HpcsecError), before_sleep=self._failed
                 ):
                     with attempt:
-                        await self._step()
+                        await self._whole_step()
         finally:
             await self._stop()
+
+    async def _whole_step(self) -> None:
+        """A step that a stop does not cut at once: what was just acknowledged shall not be sent again."""
+        step = asyncio.ensure_future(self._step())
+        try:
+            await asyncio.shield(step)
+        except asyncio.CancelledError:
+            await asyncio.wait({step}, timeout=LAST_S)
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
+            raise
 
     async def _stop(self) -> None:
         try:
