@@ -16,6 +16,7 @@ from traitlets import TraitError
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.sinks.lag import states
@@ -51,6 +52,8 @@ from jupyter_hpcsec.tunnel.store import Store
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted: all agents come back at once after a restart."""
 
+RETAIN_S = 3600.0
+"""Seconds between two looks for what is older than the site keeps."""
 FLUSH_S = 10.0
 """Seconds between two events that tell of refusals which were only counted."""
 
@@ -125,6 +128,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         endpoints=lambda: gateway.endpoints,
         log=log,
         reading=auditor.reading,
+        retaining=auditor.retaining,
         record=auditor.status,
     )
     metrics = Metrics(
@@ -143,6 +147,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     loopback = metricsport.MetricsServer(settings.metrics_listen, metrics.render) if settings.metrics_listen else None
     flushing = asyncio.create_task(_flush(auditor, counters))
+    retaining = asyncio.create_task(_retain(auditor, settings, log))
 
     def make_front(**parts: object) -> FrontDoor:
         return FrontDoor(
@@ -177,6 +182,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         auditor.note(GatewayStopped())
     finally:
         flushing.cancel()
+        retaining.cancel()
         await admin.stop()
         if loopback:
             await loopback.stop()
@@ -195,6 +201,17 @@ async def _flush(auditor: Auditor, counters: Counters) -> None:
     while True:
         await asyncio.sleep(FLUSH_S)
         auditor.flush(counters.snapshot())
+
+
+async def _retain(auditor: Auditor, settings: GatewaySettings, log: logging.Logger) -> None:
+    """Remove what is older than the site keeps, and end what a crash has left of a removal."""
+    while True:
+        try:
+            days = settings.audit_retention_days, settings.audit_values_days
+            await auditor.retaining(*days, Subject(login="retention"))
+        except HpcsecError as error:
+            log.warning("retention: %s", error)
+        await asyncio.sleep(RETAIN_S)
 
 
 def make_policies(settings: GatewaySettings, log: logging.Logger) -> Policies:

@@ -93,6 +93,7 @@ class Forwarder:
                 self._at = self._cursor.next
             items = await self._next()
             if items:
+                self._note_missing(items[0].leaf - self._at)
                 self._since = self._since or self._clock()
                 self._set_aside(await self._target.send(items))
                 self._at = items[-1].leaf + 1
@@ -106,7 +107,7 @@ class Forwarder:
             await asyncio.sleep(POLL_S)
 
     def _take_up(self) -> cursors.Cursor:
-        cursor = cursors.take_up(self._path, str(self._source.verifier), self._source.durable())
+        cursor = cursors.take_up(self._path, str(self._source.verifier), self._source.first(), self._source.durable())
         cursors.save(self._path, cursor)  # from here on its lag is seen, sent or not
         return cursor
 
@@ -135,6 +136,12 @@ class Forwarder:
             self._log.info("sink %s goes on", self.name)
         self._save(replace(self._cursor, next=at, error="", since=0))
         self._since = 0.0
+
+    def _note_missing(self, number: int) -> None:
+        """The next event is not the one that was due: retention was faster than this sink."""
+        if number and self._cursor is not None:
+            self._log.error("sink %s: %d events were removed from the record before they were sent", self.name, number)
+            self._save(replace(self._cursor, next=self._at + number, missed=self._cursor.missed + number))
 
     def _set_aside(self, rejected: list[Rejected]) -> None:
         """What the receiver will never take is kept beside the cursor; the rest goes on."""
