@@ -120,6 +120,8 @@ class Page(Collector):
         yield _gauge("sink_failing", "1 where the sink can't go on.", failing, label)
         rejected = {sink.name: sink.rejected for sink in each}
         yield _counter("sink_rejected_events", "Events that the receiver will never take.", rejected, label)
+        missed = {sink.name: sink.missed for sink in each}
+        yield _counter("sink_missed_events", "Events that were removed before they were sent.", missed, label)
 
 
 Values = Mapping[str, float]

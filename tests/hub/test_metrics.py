@@ -52,7 +52,7 @@ def metrics(refusals: dict[str, int] | None = None, sinks: Any = None, why: str 
         Port(),
         refusals=lambda: refusals or {"port.rate": 3, "token.expired": 1},
         health=lambda: Health(durable=120, published=100, why=why, lost=6),
-        sinks=sinks or (lambda: [SinkState("siem", 90, 30, 12.5, 2, "no route to host")]),
+        sinks=sinks or (lambda: [SinkState("siem", 90, 30, 12.5, 2, 1, "no route to host")]),
     )
 
 
@@ -79,6 +79,7 @@ async def test_what_is_counted_is_shown() -> None:
     assert (found["hpcsec_audit_writable", ""], found["hpcsec_audit_lost_events_total", ""]) == (1, 6)
     assert (found["hpcsec_sink_lag_events", "siem"], found["hpcsec_sink_lag_seconds", "siem"]) == (30, 12.5)
     assert (found["hpcsec_sink_failing", "siem"], found["hpcsec_sink_rejected_events_total", "siem"]) == (1, 2)
+    assert found["hpcsec_sink_missed_events_total", "siem"] == 1
     assert found["process_open_fds", ""] > 3
 
 

@@ -10,13 +10,17 @@ from jupyter_hpcsec.audit.sinks.items import Source
 
 @dataclass(frozen=True)
 class SinkState:
-    """One sink: ``lag`` events wait, the oldest for ``lag_s`` seconds; ``error`` says why, where it is known."""
+    """One sink: ``lag`` events wait, the oldest for ``lag_s`` seconds; ``error`` says why, where it is known.
+
+    ``rejected`` events its receiver never takes; ``missed`` ones were removed by retention before they were sent.
+    """
 
     name: str
     sent: int
     lag: int
     lag_s: float
     rejected: int
+    missed: int
     error: str
 
 
@@ -31,5 +35,5 @@ def states(record: Path, state: Path, now: float | None = None) -> list[SinkStat
         waiting = source.take(at, 1)
         lag = max(0, source.durable(at) - at) if waiting else 0
         lag_s = max(0.0, moment - waiting[0].time_s) if waiting else 0.0
-        found.append(SinkState(name, at, lag, lag_s, cursor.rejected, cursor.error))
+        found.append(SinkState(name, at, lag, lag_s, cursor.rejected, cursor.missed, cursor.error))
     return found
