@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
-from jupyter_hpcsec.ops.audit import proving, reading, render
+from jupyter_hpcsec.ops.audit import proving, reading, render, witnessing
 
 DEFAULT_DIRECTORY = "/var/lib/hpcsec/audit"
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("event", help="its number in the log, or its id")
     show.add_argument("--with-values", action="store_true", help="its sealed values too")
     _add_verify(actions.add_parser("verify", parents=[common], help="whether the record is what was recorded"))
+    _add_witness(actions.add_parser("witness", help="on another host: cosign the log as long as it is what it was"))
     export = actions.add_parser("export", parents=[*about, asked], help="a bundle that verifies by itself")
     export.add_argument("destination", type=Path, help="a new directory, or a new file that ends with .tar")
     export.add_argument("--with-values", action="store_true", help="sealed values too")
@@ -94,18 +96,39 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-checkpoints", action="store_true", help="without it: a roll-back can't be seen")
     parser.add_argument("--since", type=Path, help="a checkpoint that you kept: the log has to begin with that one's")
+    parser.add_argument("--witness", action="append", default=[], metavar="KEY", help="a witness's public key")
+    parser.add_argument("--cosigned", action="append", default=[], type=Path, metavar="FILE", help="what it cosigned")
     parser.add_argument("--event", default="", help="only this event: its number or its id")
     parser.add_argument("--no-index", action="store_true", help="leave the index out")
     parser.add_argument("--processes", type=int, default=0, help="read it by so many (default: as many as cores)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def _add_witness(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", type=Path, required=True, help="the witness's directory: its key, what it cosigned")
+    parser.add_argument("--log-key", required=True, metavar="KEY", help="the log's public key")
+    parser.add_argument("--from", dest="place", required=True, help="the record's log/, or the URL where it is served")
+    parser.add_argument(
+        "--name", default=f"{socket.getfqdn()}/witness", help="of its key, where it is new (%(default)s)"
+    )
+    parser.add_argument(
+        "--every", type=float, default=0, metavar="SECONDS", help="look again and again (default: once)"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Do it; 1 where something does not hold."""
     if args.action == "schema":
-        made = schema(args.kind) if args.kind else {kind: schema(kind) for kind in sorted(KINDS)}
-        print(json.dumps(made, indent=1))
-        return 0
+        return _schema(args.kind)
+    if args.action == "witness":
+        return witnessing.run(
+            directory=args.state,
+            name=args.name,
+            log_key=args.log_key,
+            place=args.place,
+            every_s=args.every,
+            say=lambda words: print(words, flush=True),
+        )
     progress = proving.Bar(sys.stderr)
     if args.action == "verify":
         return _verify(args, progress)
@@ -119,6 +142,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(shown, indent=1))
         return 0
     return _ask(args, record, teller, progress)
+
+
+def _schema(kind: str | None) -> int:
+    print(json.dumps(schema(kind) if kind else {each: schema(each) for each in sorted(KINDS)}, indent=1))
+    return 0
 
 
 def _change(args: argparse.Namespace, progress: proving.Bar) -> str:
@@ -174,6 +202,8 @@ def _verify(args: argparse.Namespace, progress: proving.Bar) -> int:
         with_index=not args.no_index,
         progress=progress,
         processes=args.processes,
+        witnesses=args.witness,
+        cosigned=args.cosigned,
     )
     print(json.dumps(render.report_json(made), indent=1) if args.json else render.report(made))
     return 0 if made.holds else 1
