@@ -11,9 +11,12 @@ from pathlib import Path
 from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
-from jupyter_hpcsec.ops.audit import proving, reading, render, witnessing
+from jupyter_hpcsec.config_forward import DEFAULT_STATE
+from jupyter_hpcsec.hub import forward_service
+from jupyter_hpcsec.ops.audit import proving, reading, render, sinks, witnessing
 
 DEFAULT_DIRECTORY = "/var/lib/hpcsec/audit"
+DEFAULT_FORWARD_CONFIG = "/etc/hpcsec/hpcsec_forward_config.py"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shred.add_argument("event", help="the event's number in the log, or its id")
     shred.add_argument("name", help="the value's name")
     shred.add_argument("--reason", required=True, help="why; it is recorded")
+    forward = actions.add_parser("forward", help="send the events to the configured sinks, until it is stopped")
+    forward.add_argument("--config", type=Path, default=Path(DEFAULT_FORWARD_CONFIG), help="default: %(default)s")
+    behind = actions.add_parser("sinks", parents=[common], help="how far each sink is behind; 1 where one can't go on")
+    behind.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), help="the cursors (default: %(default)s)")
+    behind.add_argument("--json", action="store_true", help="print one JSON list")
     retain = actions.add_parser(
         "retain", parents=[access], help="remove what is older; what remains is proved as before"
     )
@@ -109,7 +117,7 @@ def _add_witness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-key", required=True, metavar="KEY", help="the log's public key")
     parser.add_argument("--from", dest="place", required=True, help="the record's log/, or the URL where it is served")
     parser.add_argument(
-        "--name", default=f"{socket.getfqdn()}/witness", help="of its key, where it is new (%(default)s)"
+        "--name", default=f"{socket.gethostname()}/witness", help="of its key, where it is new (%(default)s)"
     )
     parser.add_argument(
         "--every", type=float, default=0, metavar="SECONDS", help="look again and again (default: once)"
@@ -118,20 +126,10 @@ def _add_witness(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 1 where something does not hold."""
-    if args.action == "schema":
-        return _schema(args.kind)
-    if args.action == "witness":
-        return witnessing.run(
-            directory=args.state,
-            name=args.name,
-            log_key=args.log_key,
-            place=args.place,
-            every_s=args.every,
-            say=lambda words: print(words, flush=True),
-        )
+    alone = {"schema": _schema, "verify": _verify, "forward": _forward, "sinks": _sinks, "witness": _witness}
+    if args.action in alone:
+        return alone[args.action](args)
     progress = proving.Bar(sys.stderr)
-    if args.action == "verify":
-        return _verify(args, progress)
     if args.action in ("reindex", "shred", "retain"):
         print(_change(args, progress))
         return 0
@@ -144,9 +142,25 @@ def run(args: argparse.Namespace) -> int:
     return _ask(args, record, teller, progress)
 
 
-def _schema(kind: str | None) -> int:
-    print(json.dumps(schema(kind) if kind else {each: schema(each) for each in sorted(KINDS)}, indent=1))
+def _schema(args: argparse.Namespace) -> int:
+    made = schema(args.kind) if args.kind else {kind: schema(kind) for kind in sorted(KINDS)}
+    print(json.dumps(made, indent=1))
     return 0
+
+
+def _witness(args: argparse.Namespace) -> int:
+    return witnessing.run(
+        directory=args.state,
+        name=args.name,
+        log_key=args.log_key,
+        place=args.place,
+        every_s=args.every,
+        say=lambda words: print(words, flush=True),
+    )
+
+
+def _forward(args: argparse.Namespace) -> int:
+    return forward_service.run(args.config)
 
 
 def _change(args: argparse.Namespace, progress: proving.Bar) -> str:
@@ -190,7 +204,14 @@ def _question(args: argparse.Namespace) -> Question:
     )
 
 
-def _verify(args: argparse.Namespace, progress: proving.Bar) -> int:
+def _sinks(args: argparse.Namespace) -> int:
+    found = sinks.states(args.directory, args.state)
+    print(json.dumps(sinks.as_json(found), indent=1) if args.json else "\n".join(sinks.table(found)))
+    return 1 if any(each.error for each in found) else 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    progress = proving.Bar(sys.stderr)
     if args.event:
         print(proving.one(args.directory, args.event, args.key, progress))
         return 0

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 
 from traitlets import TraitError
-from traitlets.config import Config
-from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
@@ -25,6 +23,7 @@ from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
+from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.identity.attestation import (
@@ -61,16 +60,7 @@ _SLURM_ENVIRONMENT = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH")
 def load_settings(path: Path) -> GatewaySettings:
     """The settings in a configuration file; ``Malformed`` names what is wrong with it."""
     try:
-        config: Config = PyFileConfigLoader(path.name, str(path.parent)).load_config()
-    except ConfigFileNotFound as exc:
-        raise Malformed(f"there is no configuration file {path}") from exc
-    except Exception as exc:  # the file is Python: whatever its lines raise, its admin needs the name of the file
-        raise Malformed(f"{path} can't be read: {type(exc).__name__}: {exc}") from exc
-    unknown = [name for name in config.get("HpcsecGateway", {}) if not HpcsecGateway().has_trait(name)]
-    if unknown:
-        raise Malformed(f"{path}: HpcsecGateway has no setting {', '.join(sorted(unknown))}; see the admin guide")
-    try:
-        return HpcsecGateway(config=config).settings()
+        return load(path, HpcsecGateway).settings()
     except TraitError as exc:
         raise Malformed(f"{path}: {exc}") from exc
 
