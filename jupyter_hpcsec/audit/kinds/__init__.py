@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Stamp, kind_of
-from jupyter_hpcsec.audit.kinds import connections, gateway, record, sessions
+from jupyter_hpcsec.audit.kinds import connections, gateway, gpu, record, sessions
 
-MODULES = (record, gateway, sessions, connections)
+MODULES = (record, gateway, sessions, connections, gpu)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
