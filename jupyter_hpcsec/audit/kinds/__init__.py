@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Stamp, Told, kind_of
-from jupyter_hpcsec.audit.kinds import connections, gateway, kernels, node, record, requests, sessions, terminals
+from jupyter_hpcsec.audit.kinds import connections, gateway, gpu, kernels, node, record, requests, sessions, terminals
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node)
+MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
