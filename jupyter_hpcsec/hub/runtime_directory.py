@@ -66,6 +66,11 @@ class RuntimeDirectory:
         return self.path / "access.json"
 
     @property
+    def certificate_file(self) -> Path:
+        """Until when the certificate is good, and the session's end where the job was given more time."""
+        return self.path / "certificate.json"
+
+    @property
     def stale_file(self) -> Path:
         """Until when the session goes on under rules that have changed; absent while they have not."""
         return self.path / "stale.json"

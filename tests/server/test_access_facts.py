@@ -13,7 +13,7 @@ from jupyter_hpcsec.access.values import Bind, Network, Resolved, Subject
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.hub.policies import NoRules
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
-from jupyter_hpcsec.hub.session_files import write_access, write_end, write_stale
+from jupyter_hpcsec.hub.session_files import write_access, write_stale
 from jupyter_hpcsec.server.access_facts import FILE_LIMIT, in_words, read_access
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
 from jupyter_hpcsec.tunnel.messages import Stale
@@ -74,20 +74,6 @@ def test_what_the_agent_wrote_is_read(tmp_path: Path, rules: Resolved) -> None:
     for _ in range(2):
         write_stale(directory, Stale(), LOG)
     assert told(tmp_path)["stale"] is None
-
-
-def test_a_job_that_is_given_more_time_is_shown_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    directory = RuntimeDirectory(tmp_path)
-    write_end(directory, 7, LOG)
-    assert not directory.session_file.exists(), "the server was not started yet"
-    directory.session_file.write_text(json.dumps({"user": "alice", "ends_at": 5}))
-    write_end(directory, 7, LOG)
-    assert json.loads(directory.session_file.read_text()) == {"user": "alice", "ends_at": 7}
-    assert not caplog.text
-    directory.session_file.chmod(0o600)
-    directory.session_file.write_text("{")
-    write_end(directory, 9, LOG)
-    assert "more time" in caplog.text
 
 
 def test_a_disk_that_takes_nothing_ends_no_session(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
