@@ -12,8 +12,9 @@ import msgspec
 from jupyter_hpcsec.access.values import SIZE_LIMIT, Bind, Enforcement, Entry, Resolved, Right
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
+from jupyter_hpcsec.server.live import read_stale
 
-ACCESS_FILE, STALE_FILE = "access.json", "stale.json"
+ACCESS_FILE = "access.json"
 """Beside the file that ``SESSION_VARIABLE`` names."""
 FILE_LIMIT = 2 * SIZE_LIMIT
 
@@ -53,22 +54,6 @@ def read_access(environment: Mapping[str, str]) -> dict[str, Any] | None:
         "receipt": receipt,
         "stale": read_stale(environment),
     }
-
-
-def read_stale(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """``since`` and ``ends_at`` in Unix seconds, and the ``reason``, a sentence; None while the rules are the same.
-
-    ``Unavailable`` or ``Malformed`` as for ``read_access``.
-    """
-    path = environment.get(SESSION_VARIABLE)
-    content = _read(Path(path).parent / STALE_FILE) if path else None
-    if not content:
-        return None
-    found = _object(content)
-    try:
-        return {"since": int(found["since"]), "ends_at": int(found["ends_at"]), "reason": str(found["reason"])}
-    except (KeyError, TypeError, ValueError) as error:
-        raise Malformed("What the agent says of changed rules is not in this version's form.") from error
 
 
 def _read(path: Path) -> bytes | None:

@@ -49,13 +49,21 @@ def for_browser(facts: SessionFacts, environment: Mapping[str, str]) -> dict[str
     """
     directory = Path(environment[SESSION_VARIABLE]).parent
     certificate = _read(directory / CERTIFICATE_FILE, _Certificate)
-    stale = _read(directory / STALE_FILE, _Stale)
     return facts.for_browser() | {
         "ends_at": certificate.ends_at if certificate and certificate.ends_at else facts.ends_at,
         "certificate_ends_at": certificate.not_after if certificate else None,
-        "stale": msgspec.to_builtins(stale) if stale else None,
+        "stale": read_stale(environment),
         "recorded": list(RECORDED),
     }
+
+
+def read_stale(environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """``since`` and ``ends_at`` in Unix seconds and the ``reason``, a sentence; None while the rules are as they were,
+    and outside of a session. ``Unavailable`` or ``Malformed`` when that can't be read.
+    """
+    path = environment.get(SESSION_VARIABLE)
+    stale = _read(Path(path).parent / STALE_FILE, _Stale) if path else None
+    return msgspec.to_builtins(stale) if stale else None
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

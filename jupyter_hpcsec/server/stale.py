@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.ioloop import PeriodicCallback
 
 from jupyter_hpcsec.errors import HpcsecError
-from jupyter_hpcsec.server.access_facts import read_stale
+from jupyter_hpcsec.server.live import read_stale
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -22,7 +22,7 @@ LOOK_S = 5.0
 
 
 class Teller:
-    """``read`` gives what the agent wrote (``access_facts.read_stale``), ``tell`` shows a sentence to the user."""
+    """``read`` gives what the agent wrote (``live.read_stale``), ``tell`` shows a sentence to the user."""
 
     def __init__(self, read: Callable[[], Mapping[str, Any] | None], tell: Callable[[str], None]) -> None:
         self._read, self._tell = read, tell

@@ -10,8 +10,8 @@ import pytest
 import websockets
 
 from jupyter_hpcsec.errors import Malformed, Unavailable
-from jupyter_hpcsec.server.access_facts import read_stale
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
+from jupyter_hpcsec.server.live import read_stale
 from jupyter_hpcsec.server.stale import Teller, in_words
 from tests.hub.jupyter_client import BASE
 from tests.server.realserver import RealServer, rules
