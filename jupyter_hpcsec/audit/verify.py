@@ -6,23 +6,24 @@ there; without the second place it can't tell a record that was rolled back from
 
 import contextlib
 import hashlib
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from jupyter_hpcsec.audit import files, secondplace, values
+from jupyter_hpcsec.audit.facts import Facts
 from jupyter_hpcsec.audit.findings import Finding
 from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, Frame, parse_segment, rest_of
-from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
+from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.merkle import Frontier, leaf_hash
 from jupyter_hpcsec.audit.notes import Checkpoint, Signer, Verifier
 from jupyter_hpcsec.audit.recovery import KEY_LIMIT, read_checkpoint, read_verifier
-from jupyter_hpcsec.audit.verify_tree import Progress, Tree, check_files, judge, read_tree
+from jupyter_hpcsec.audit.verify_read import Progress, read_all
+from jupyter_hpcsec.audit.verify_removed import check_removed
+from jupyter_hpcsec.audit.verify_tree import Tree, check_files, judge, tell
 from jupyter_hpcsec.errors import HpcsecError
 
-KNOWN_FILES = {"signer.key", "verifier.key", "lock", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm"}
+KNOWN_FILES = {"signer.key", "verifier.key", "lock", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "removed"}
 KNOWN_DIRECTORIES = {"log", "journal", "values", "set-aside"}
 FIRST_CHECKPOINT = 50
 """Tenths of a second for which a writer's first checkpoint is waited for."""
@@ -38,46 +39,13 @@ class Report:
     in_journal: int = 0
     checkpoints: int = 0
     values: int = 0
+    removed: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
-
-
-@dataclass
-class _Facts:
-    """What the events themselves say: numbers, commitments, which values were shredded, what was set aside."""
-
-    findings: list[Finding] = field(default_factory=list)
-    seq: int = 0
-    boot: int = 0
-    sealed: dict[tuple[int, str], str] = field(default_factory=dict)
-    shredded: set[tuple[int, str]] = field(default_factory=set)
-    aside: set[str] = field(default_factory=set)
-
-    def take(self, first: int, leaves: list[bytes]) -> None:
-        for index, leaf in enumerate(leaves, first):
-            try:
-                self._take(index, json.loads(leaf))
-            except (ValueError, KeyError, TypeError, RecursionError):
-                self.findings.append(Finding("event.malformed", "log", "it is no event of this log", index))
-
-    def _take(self, index: int, event: dict[str, Any]) -> None:
-        seq, boot = event["seq"], event["boot"]
-        if seq != self.seq + 1:
-            said = f"its number is {seq} and the one before it {self.seq}"
-            self.findings.append(Finding("numbering.hole", "log", said, index))
-        if boot not in (self.boot, self.boot + 1):
-            self.findings.append(Finding("numbering.boot", "log", f"boot {boot} follows boot {self.boot}", index))
-        self.seq, self.boot = seq, boot
-        for name, commitment in event.get("sealed", {}).items():
-            self.sealed[index, name] = commitment
-        if event["kind"] == "audit.shredded":
-            self.shredded.add((event.get("leaf", 0), event["name"]))
-        elif event["kind"] == "audit.set-aside":
-            self.aside.add(event["sha256"])
 
 
 def verify(
@@ -87,8 +55,12 @@ def verify(
     second_place: Path | None = None,
     since: Checkpoint | None = None,
     progress: Progress = lambda done, of: None,
+    processes: int = 0,
 ) -> Report:
-    """Verify a whole record; ``since`` is a checkpoint that somebody kept, ``verifier`` a key that somebody kept."""
+    """Verify a whole record; ``since`` is a checkpoint that somebody kept, ``verifier`` a key that somebody kept.
+
+    ``processes`` read it; 0 stands for as many as there are cores. What is found does not depend on it.
+    """
     report = Report(verifier.name if verifier else "")
     try:
         beside = read_verifier(layout)
@@ -106,13 +78,18 @@ def verify(
     elsewhere = _read_elsewhere(second_place, key, report)
     head = _read_head(layout, key, elsewhere, report.findings, live=live)
     report.size, report.root = head.size, head.root.hex()
-    facts = _Facts()
-    tree = read_tree(layout, head.size, facts.take, progress)
+    read = read_all(layout, head.size, progress, processes)
+    facts = read.facts
+    tree = Tree(head.size, read.hashed, read.events, findings=read.findings)
     judge(tree, layout, head.root)
+    _check_journal(layout, tree, head, key, facts, report, live=live)
+    gone = check_removed(layout, facts, read.missing, tree.roots_at, live=live)
+    report.removed = gone.told
+    report.findings += gone.findings
+    tell(tree, layout, gone.bundles)
     check_files(tree, layout, live=live)
     report.findings += tree.findings
     _check_elsewhere(tree, head, [*elsewhere, *([(0, since)] if since else [])], report)
-    _check_journal(layout, tree, head, key, facts, report, live=live)
     report.findings += facts.findings
     _check_values(layout, facts, report, live=live)
     _check_aside(layout, facts, report)
@@ -191,7 +168,7 @@ def _check_elsewhere(tree: Tree, head: Checkpoint, kept: list[tuple[int, Checkpo
 
 
 def _check_journal(
-    layout: Layout, tree: Tree, head: Checkpoint, key: Verifier, facts: _Facts, report: Report, *, live: bool
+    layout: Layout, tree: Tree, head: Checkpoint, key: Verifier, facts: Facts, report: Report, *, live: bool
 ) -> None:
     """Every frame is signed; it repeats what is in the tree, or goes on from it without a gap.
 
@@ -205,7 +182,7 @@ def _check_journal(
         return
     if not live:
         report.findings += [Finding("file.stray", f"journal/{name}", "this is no segment") for name in sorted(strays)]
-    frontier = _frontier(tree)
+    frontier = tree.frontier()
     for number, (path, data) in enumerate(segments):
         frames, good = parse_segment(data)
         where = f"journal/{path.name}"
@@ -228,16 +205,8 @@ def _read_segments(layout: Layout) -> list[tuple[Path, bytes]]:
     return found
 
 
-def _frontier(tree: Tree) -> Frontier:
-    rows = Frontier()
-    for tile in tree.signed:
-        for hashed in tile:
-            rows.append(hashed)
-    return rows
-
-
 def _check_frame(
-    frame: Frame, where: str, tree: Tree, frontier: Frontier, key: Verifier, facts: _Facts, report: Report
+    frame: Frame, where: str, tree: Tree, frontier: Frontier, key: Verifier, facts: Facts, report: Report
 ) -> None:
     try:
         signed = frame.head(key, key.name)
@@ -253,16 +222,14 @@ def _check_frame(
         if index >= frontier.size:
             frontier.append(hashed)
             facts.take(index, [leaf])
-        elif index < tree.size and tree.signed[index // TILE_WIDTH][index % TILE_WIDTH : index % TILE_WIDTH + 1] != [
-            hashed
-        ]:
+        elif index < tree.size and not tree.has(index, hashed):
             report.findings.append(Finding("journal.altered", where, "the log has another event there", index))
     if frame.end == frontier.size and (signed.size, signed.root) != (frontier.size, frontier.root()):
         said = "its signed root is not that of its events"
         report.findings.append(Finding("journal.altered", where, said, frame.first, frame.end - 1))
 
 
-def _check_values(layout: Layout, facts: _Facts, report: Report, *, live: bool) -> None:
+def _check_values(layout: Layout, facts: Facts, report: Report, *, live: bool) -> None:
     """Every sealed value is there and is the one that was committed to, or an event says that it was shredded."""
     seen: dict[tuple[int, str], bool] = {}
     for path in sorted(layout.values.iterdir()) if layout.values.is_dir() else []:
@@ -284,18 +251,28 @@ def _check_values(layout: Layout, facts: _Facts, report: Report, *, live: bool) 
                 report.findings.append(Finding("value.altered", where, f"{each.name} was changed", each.leaf))
             seen[place] = each.value is None
     report.values = len(seen)
+    _check_kept(facts, seen, report, live=live)
+
+
+def _check_kept(facts: Facts, seen: dict[tuple[int, str], bool], report: Report, *, live: bool) -> None:
+    """Every value that was sealed is there, unless an event says why not. ``seen``: those with a line, whether gone."""
+    removed = facts.removed("values")
     for place in facts.sealed:
-        leaf, name = place
         is_gone, is_told = seen.get(place, True), place in facts.shredded
-        if is_gone and not is_told:
-            report.findings.append(Finding("value.gone", "values", f"{name} is gone, no event says why", leaf))
+        if place[0] < removed:
+            said = "" if is_gone or live else "was to be removed by retention, but is there"
+        elif is_gone and not is_told:
+            said = "is gone, no event says why"
         elif is_told and not is_gone:
-            report.findings.append(Finding("value.kept", "values", f"{name} was to be shredded, but is there", leaf))
-        elif place not in seen:
-            report.findings.append(Finding("value.gone", "values", f"the line that tells of {name} is gone", leaf))
+            said = "was to be shredded, but is there"
+        else:
+            said = "" if place in seen else "is gone, with the line that tells of it"
+        if said:
+            what = "value.gone" if is_gone else "value.kept"
+            report.findings.append(Finding(what, "values", f"{place[1]} {said}", place[0]))
 
 
-def _check_aside(layout: Layout, facts: _Facts, report: Report) -> None:
+def _check_aside(layout: Layout, facts: Facts, report: Report) -> None:
     """What was set aside: whole frames that the log has too, and a rest whose hash an event holds."""
     told = set(facts.aside)
     for path in sorted(layout.aside.iterdir()) if layout.aside.is_dir() else []:

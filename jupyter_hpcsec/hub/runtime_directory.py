@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_hpcsec.access.mountinfo import SHARED, parse
+from jupyter_hpcsec.access.mountinfo import SHARED, parse, read
 from jupyter_hpcsec.errors import Unavailable
 
 SOCKET_PATH_LIMIT = 107
@@ -122,7 +122,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
     What agents of this user left that were killed is removed first. ``Unavailable`` when no place on this node will
     do, with the reason for each.
     """
-    mounts = mount_table(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
+    mounts = mount_table(read())
     reasons = []
     for base in candidates(environment):
         reason = why_not(base, mounts, uid=os.geteuid())

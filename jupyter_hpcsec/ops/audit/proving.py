@@ -3,7 +3,9 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
+
+from tqdm import tqdm
 
 from jupyter_hpcsec.audit import files
 from jupyter_hpcsec.audit.index import Index
@@ -16,9 +18,6 @@ from jupyter_hpcsec.audit.verify import Report, verify
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
 
-WIDTH = 30
-STEP = 100
-
 
 def say(words: str) -> None:
     """A line for people, beside the output."""
@@ -30,21 +29,28 @@ class Bar:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._shown = -1
+        self._bar: tqdm[NoReturn] | None = None
 
     def __call__(self, done: int, of: int) -> None:
         """``done`` of ``of`` events."""
-        part = STEP * done // max(1, of)
-        if part == self._shown or not self._out.isatty():
-            return
-        self._shown = part
-        bar = "#" * (WIDTH * part // STEP)
-        self._out.write(f"\r[{bar:<{WIDTH}}] {done:,} of {of:,} events" + ("\n" if done >= of else ""))
-        self._out.flush()
+        if self._bar is None:
+            tqdm.monitor_interval = 0  # no thread for it: the pages of events come often enough
+            self._bar = tqdm(total=of, file=self._out, disable=not self._out.isatty(), unit=" events", unit_scale=True)
+        self._bar.update(done - self._bar.n)
+        if done >= of:
+            self._bar.close()
+            self._bar = None
 
 
 def whole(
-    directory: Path, *, key: str, checkpoints: Path | None, since: Path | None, with_index: bool, progress: Bar
+    directory: Path,
+    *,
+    key: str,
+    checkpoints: Path | None,
+    since: Path | None,
+    with_index: bool,
+    progress: Bar,
+    processes: int = 0,
 ) -> Report:
     """Verify everything. ``key`` is the public key's text, or empty for the one beside the record."""
     layout = Layout(directory)
@@ -56,7 +62,9 @@ def whole(
         trusted = verifier or read_verifier(layout)
         with files.translated(since):
             kept = open_checkpoint(files.read(since, NOTE_LIMIT), trusted, trusted.name)
-    report = verify(layout, verifier=verifier, second_place=checkpoints, since=kept, progress=progress)
+    report = verify(
+        layout, verifier=verifier, second_place=checkpoints, since=kept, progress=progress, processes=processes
+    )
     if with_index and report.holds and layout.index.exists():
         trusted = read_verifier(layout)
         try:
