@@ -179,6 +179,8 @@ def test_the_status_bar_and_the_panel_say_what_the_session_is(lab: LabPage) -> N
     expect(lab.section("What protects you")).to_contain_text("Protections are in force")
     expect(lab.section("What is recorded about you")).to_contain_text("When your sessions start and end")
     page.set_viewport_size(WIDE)
+    expect(lab.item("reference")).to_be_visible()
+    expect(page.locator(".jp-LauncherCard").first).to_be_visible()
     picture(page, "session")
     lab.panel().get_by_text("What the node enforces").press("Enter")
     expect(lab.section("What protects you")).to_contain_text("Landlock ABI")
