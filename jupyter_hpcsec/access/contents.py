@@ -77,8 +77,18 @@ class HpcsecContentsManager(GuardedFiles, AsyncLargeFileManager):  # type: ignor
         return own
 
     async def is_hidden(self, path: str) -> bool:
-        """Whether a path has a name that begins with a dot: a question about names, which refuses nobody."""
-        return _is_hidden(self._lexical(path), self.root_dir)
+        """Whether a path has a name that begins with a dot: a question about names, which refuses nobody.
+
+        Jupyter also calls hidden what can't be listed; of what the policy closes that is said by a 403, not by a 404.
+        """
+        own = self._lexical(path)
+        if self._is_closed(own):
+            return _has_hidden_name(own, self.root_dir)
+        return _is_hidden(own, self.root_dir)
+
+    def _is_closed(self, own: str) -> bool:
+        """Whether the policy lets nothing be seen of a path, nor lets it be passed."""
+        return not self.gate.may(own, Right.READ) and not self.gate.leads_on(own)
 
     def is_writable(self, path: str) -> bool:
         """Whether policy and permissions let the path be changed."""
@@ -140,9 +150,11 @@ class HpcsecContentsManager(GuardedFiles, AsyncLargeFileManager):  # type: ignor
             listed = (stat.S_ISLNK, stat.S_ISREG, stat.S_ISDIR)
             if not any(is_kind(facts.st_mode) for is_kind in listed) or not self.should_list(name):
                 return None
-            if not self.allow_hidden and _is_hidden(own, directory):
+            is_closed = self._is_closed(own)
+            is_hidden = name.startswith(".") if is_closed else _is_hidden(own, directory)
+            if is_hidden and not self.allow_hidden:
                 return None
-            if not self.gate.may(own, Right.READ) and not self.gate.leads_on(own):
+            if is_closed:
                 return None if self.gate.resolved.hide_denied else _locked(f"{path}/{name}".strip("/"), facts)
             return await self.get(path=f"{path}/{name}", content=False)
         except (OSError, HTTPError) as error:
@@ -239,6 +251,10 @@ def _is_hidden(path: str, root: str) -> bool:
         return False
 
 
+def _has_hidden_name(path: str, root: str) -> bool:
+    return any(name.startswith(".") for name in os.path.relpath(path, root).split(os.sep) if name not in {".", ".."})
+
+
 def _to_trash(real: str) -> None:
     try:
         send2trash(real)
@@ -253,5 +269,5 @@ def _locked(path: str, facts: os.stat_result) -> Model:
     return {
         "name": path.rsplit("/", 1)[-1], "path": path, "type": kind, "writable": False, "size": None,
         "created": at, "last_modified": at, "content": None, "format": None, "mimetype": None,
-        "hash": None, "hash_algorithm": None,
+        "hash": None, "hash_algorithm": None, "closed": True,
     }  # fmt: skip

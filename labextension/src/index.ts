@@ -12,14 +12,22 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import {
+  type DirListing,
+  IDefaultFileBrowserRenderer,
+  IFileBrowserFactory
+} from '@jupyterlab/filebrowser';
 import { DisposableSet } from '@lumino/disposable';
 
 import { shieldIcon } from './icon';
+import { MarkedListing } from './marks';
 import { SessionModel } from './model';
 import { Notices } from './notices';
+import { explainRefusals, tellRefusedDirectories } from './refusals';
 import { readSettings } from './settings';
 import { SessionPanel } from './sidepanel';
 import { SessionStatus } from './status';
+import { ISession } from './tokens';
 
 const ID = 'jupyter-hpcsec:plugin';
 const DOMAIN = 'jupyter_hpcsec';
@@ -31,14 +39,15 @@ const Commands = { open: 'hpcsec:open-session', refresh: 'hpcsec:refresh-session
 
 function activate(
   app: JupyterFrontEnd,
+  model: SessionModel,
   palette: ICommandPalette | null,
   restorer: ILayoutRestorer | null,
   statusBar: IStatusBar | null,
   settings: ISettingRegistry | null,
-  translator: ITranslator | null
+  translator: ITranslator | null,
+  browsers: IFileBrowserFactory | null
 ): void {
   const trans = (translator ?? nullTranslator).load(DOMAIN);
-  const model = new SessionModel(app.serviceManager.serverSettings);
   const parts = DisposableSet.from([model]);
   const { commands } = app;
   const saveAll = (): void => {
@@ -96,21 +105,56 @@ function activate(
     });
   }
 
+  explainRefusals(trans, open);
+  if (browsers) {
+    tellRefusedDirectories(browsers.tracker, trans);
+  }
+
   // What cannot reach the server says so: no need to wait for the next question.
   app.serviceManager.connectionFailure.connect(() => void model.refresh());
-  model.changed.connect(() => {
+  const leave = (): void => {
     if (model.link === 'absent') {
       parts.dispose();
     }
-  });
+  };
+  model.changed.connect(leave);
+  leave(); // the answer may have come before
 }
+
+const session: JupyterFrontEndPlugin<SessionModel> = {
+  id: 'jupyter-hpcsec:session',
+  description: 'Asks the server for the state of the session.',
+  autoStart: true,
+  provides: ISession,
+  activate: (app: JupyterFrontEnd) => new SessionModel(app.serviceManager.serverSettings)
+};
 
 const plugin: JupyterFrontEndPlugin<void> = {
   id: ID,
-  description: 'Shows the session: status bar, panel and notifications.',
+  description: 'Shows the session: status bar, panel, notifications and refusals.',
   autoStart: true,
-  optional: [ICommandPalette, ILayoutRestorer, IStatusBar, ISettingRegistry, ITranslator],
+  requires: [ISession],
+  optional: [
+    ICommandPalette,
+    ILayoutRestorer,
+    IStatusBar,
+    ISettingRegistry,
+    ITranslator,
+    IFileBrowserFactory
+  ],
   activate
 };
 
-export default [plugin];
+const listing: JupyterFrontEndPlugin<DirListing.IRenderer> = {
+  id: 'jupyter-hpcsec:listing',
+  description: 'Marks in the file browser what is read-only and what is closed.',
+  autoStart: true,
+  provides: IDefaultFileBrowserRenderer,
+  requires: [ISession],
+  optional: [ITranslator],
+  activate: (_: JupyterFrontEnd, model: SessionModel, translator: ITranslator | null) =>
+    new MarkedListing(model, (translator ?? nullTranslator).load(DOMAIN))
+};
+
+export { ISession };
+export default [session, plugin, listing];

@@ -28,6 +28,7 @@ export class Notices {
     this._actions = actions;
     model.changed.connect(this._look, this);
     model.ticked.connect(this._look, this);
+    this._look(); // the first answer may have come before
   }
 
   /** Minutes before the end at which people are warned. */

@@ -4,11 +4,12 @@
  */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { checkIcon, circleIcon, editIcon, lockIcon, ReactWidget } from '@jupyterlab/ui-components';
+import { checkIcon, editIcon, lockIcon, ReactWidget } from '@jupyterlab/ui-components';
 import type { LabIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { endOf, generalWords, type IAccessFacts, type ISessionFacts } from './facts';
+import { readOnlyIcon } from './icon';
 import type { SessionModel } from './model';
 import {
   clockTime,
@@ -67,7 +68,7 @@ function Sentences({ sentences }: { readonly sentences: readonly string[] }): Re
   );
 }
 
-const SIGNS: { readonly [right: string]: LabIcon } = { write: editIcon, read: circleIcon };
+const SIGNS: { readonly [right: string]: LabIcon } = { write: editIcon, read: readOnlyIcon };
 
 /** A path that may be broken after its slashes. */
 function breakable(path: string): React.ReactNode[] {
@@ -135,15 +136,16 @@ function Head({ model, facts, trans, actions }: IViewProps): React.ReactElement 
   const left = model.secondsLeft ?? 0;
   const end = endOf(facts);
   const isThere = model.link === 'connected';
+  const mood = !isThere ? 'away' : facts.stale ? 'now' : urgency(left);
   return (
-    <header className="jp-hpcsec-Head" data-mood={facts.stale ? 'now' : urgency(left)}>
+    <header className="jp-hpcsec-Head" data-mood={mood}>
       <p className="jp-hpcsec-Link" data-link={model.link} role="status">
         <span className="jp-hpcsec-Dot" aria-hidden="true" />
         <strong>{linkWords(model.link, trans)}</strong>
       </p>
       <p className="jp-hpcsec-Left">
-        <strong>{duration(left, trans)}</strong>{' '}
-        <span>{trans.__('left, until %1', clockTime(end, model.now))}</span>
+        <strong>{trans.__('%1 left', duration(left, trans))}</strong>
+        <span>{trans.__('until %1', clockTime(end, model.now))}</span>
       </p>
       <p className="jp-hpcsec-Meaning">{linkMeaning(model.link, trans)}</p>
       {facts.stale && (

@@ -19,6 +19,7 @@ export class SessionStatus extends ReactWidget {
     this.addClass('jp-hpcsec-Status');
     model.changed.connect(this._look, this);
     model.ticked.connect(this._look, this);
+    this._look(); // the first answer may have come before
   }
 
   /** Emitted when the item is to be shown or to be hidden. */

@@ -190,3 +190,8 @@ export function rightWords(right: string, words: IWords): string {
 export function entryWords(entry: IAccessFacts['entries'][number], words: IWords): string {
   return words.__('rule %1, line %2, for %3', entry.rule, entry.line, entry.who);
 }
+
+/** Whether an error's text is a refusal by the access policy, which the server words (`access.gate`). */
+export function isRefusal(text: string): boolean {
+  return /(rule \d+ of the access policy|No rule of the access policy)/.test(text);
+}

@@ -192,6 +192,7 @@ async def test_a_listing_shows_what_is_closed_as_locked(place: Place) -> None:
     assert status == 200
     found = {entry["name"]: entry for entry in model["content"]}
     assert found["secret"]["type"] == "directory" and found["secret"]["size"] is None
+    assert [name for name, entry in found.items() if entry.get("closed")] == ["secret", "out"], "JupyterLab's lock"
     assert {name: found[name]["writable"] for name in ("secret", "kept", "work", "data", "out")} == {
         "secret": False, "kept": False, "work": True, "data": False, "out": False,
     }  # fmt: skip

@@ -47,11 +47,13 @@ PROFILES = [
 class Quickstart:
     """One run. ``stop`` is Ctrl-C, and demands a clean end."""
 
-    def __init__(self, *, profiles: bool = False, private: bool = False, hold: Path | None = None) -> None:
+    def __init__(
+        self, *, profiles: bool = False, private: bool = False, locked: bool = False, hold: Path | None = None
+    ) -> None:
         """``hold``: with profiles, jobs run and do not come to enrol while this file is there."""
         program = [__file__] if profiles else ["-m", "jupyter_hpcsec.cli.main"]
-        if private:
-            program = [str(Path(__file__).with_name("privaterun.py"))]
+        if private or locked:
+            program = [str(Path(__file__).with_name("privaterun.py" if private else "lockedrun.py"))]
         argv = [sys.executable, *program, "quickstart"]
         self._links: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
