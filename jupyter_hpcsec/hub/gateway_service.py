@@ -26,7 +26,7 @@ from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
-from jupyter_hpcsec.hub.recordings import recordings
+from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.hub.tapping import Taps
 from jupyter_hpcsec.identity.attestation import (
@@ -109,11 +109,13 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         audience=AUDIENCE,
         trust_domain=settings.trust_domain,
     )
+    recorded = recordings(settings.recording)
     broker = IdentityBroker(
         keyring=keyring,
         enroller=enroller,
         store=store,
         policies=policies,
+        recordings=recorded,
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -129,7 +131,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         log=log,
         clock=time.time,
         observer=auditor,
-        tap=make_taps(settings, auditor).tap,
+        tap=make_taps(settings, auditor, recorded).tap,
     )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
@@ -193,11 +195,11 @@ def open_record(settings: GatewaySettings) -> Log:
     return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
 
 
-def make_taps(settings: GatewaySettings, auditor: Auditor) -> Taps:
+def make_taps(settings: GatewaySettings, auditor: Auditor, recorded: Recordings) -> Taps:
     """What follows the sessions' streams, by the configuration."""
     return Taps(
         auditor,
-        recordings=recordings(settings.recording),
+        recordings=recorded,
         hub_base_url=settings.hub_base_url,
         trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
         is_forwarded=settings.is_forwarded,

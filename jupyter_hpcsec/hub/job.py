@@ -200,7 +200,7 @@ class Job:
             asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, lambda: reap(but=server.pid))
             server.receipt |= {"rules": digest(launch.access)}
             self.log.info("enforced: %s", json.dumps(server.receipt, sort_keys=True, separators=(",", ":")))
-            write_facts(directory, self.job, enrolled, server.receipt)
+            write_facts(directory, self.job, enrolled, server.receipt, launch.recording)
             write_access(directory, launch.access, server.receipt)
             return await self._while_covered(plan, server, self._served(tunnel, server, directory, launch.base_url))
         finally:

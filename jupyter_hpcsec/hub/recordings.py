@@ -22,6 +22,11 @@ class Recordings:
         levels = [self._by_group[group] for group in groups if group in self._by_group]
         return self._by_level[max(levels, key=_ORDER.index)] if levels else self._site
 
+    def told(self, groups: Sequence[str]) -> dict[str, str]:
+        """What a user of these groups is told of it: ``level``, and ``text`` in sentences."""
+        recording = self.of(groups)
+        return {"level": recording.level.value, "text": recording.sentence()}
+
 
 def recordings(settings: RecordingSettings) -> Recordings:
     """By the configuration; ``Malformed`` names a pattern that can't be used."""

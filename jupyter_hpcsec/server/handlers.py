@@ -21,7 +21,7 @@ RESOURCE = "hpcsec"
 
 
 class SessionHandler(APIHandler):
-    """``GET /hpcsec/api/session``: user, server, session, job, node, ends_at, protections."""
+    """``GET /hpcsec/api/session``: user, server, session, job, node, ends_at, protections, recording."""
 
     auth_resource = RESOURCE
     _track_activity = False  # a panel that asks for the remaining time must not keep an idle server alive

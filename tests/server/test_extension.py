@@ -25,6 +25,7 @@ FACTS = {
     "node": "n1",
     "ends_at": 1,
     "protections": {},
+    "recording": {"level": "metadata", "text": "Requests."},
 }
 FILE = {**FACTS, "endpoints": ["hub:8443"], "ca_pin": "0" * 64}  # fmt: skip
 GOOD_TOKEN = "the-owners"
