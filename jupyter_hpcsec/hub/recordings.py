@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jupyter_hpcsec.audit.tap.recording import Level, Recording, secrets_pattern
-from jupyter_hpcsec.config import RecordingSettings
+from jupyter_hpcsec.config_recording import RecordingSettings
 
 _ORDER = tuple(Level)
 

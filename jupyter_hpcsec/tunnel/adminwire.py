@@ -130,12 +130,17 @@ class _Rotate(_Arguments, frozen=True, kw_only=True):
 
 
 class _AuditRead(_Arguments, frozen=True, kw_only=True):
-    action: Literal["query", "tail", "show", "export", "shred"]
+    action: Literal["query", "tail", "show", "export", "replay", "shred"]
     query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
     found: Annotated[int, Meta(ge=0, le=2**53)]
     with_values: bool
     leaf: Annotated[int, Meta(ge=0, le=2**53)]
     name: Annotated[str, Meta(max_length=32)]
+
+
+class _AuditRetain(_Arguments, frozen=True, kw_only=True):
+    events_days: Annotated[int, Meta(ge=0, le=36_600)]
+    values_days: Annotated[int, Meta(ge=0, le=36_600)]
 
 
 class _Nothing(_Arguments, frozen=True, kw_only=True):
@@ -171,6 +176,7 @@ CALLS: Mapping[str, Call] = {
     "drop_tokens": Call(_Nothing, _as_is),
     "keys": Call(_Nothing, _as_is),
     "audit_read": Call(_AuditRead, _as_is),
+    "audit_retain": Call(_AuditRetain, _as_is),
 }
 
 

@@ -168,7 +168,9 @@ async def test_the_extension_tells_the_owner_what_the_session_is(start: Any) -> 
     assert (await running.client.request("POST", "/hpcsec/api/session", {}))[0] == 405
     status, facts = await running.client.request("GET", "/hpcsec/api/session")
     assert status == 200
-    assert {name: facts[name] for name in facts if name != "protections"} == {
+    later = {"protections", "certificate_ends_at", "stale", "recorded"}
+    assert RECORDING["text"] in facts["recorded"]
+    assert {name: facts[name] for name in facts if name not in later} == {
         "user": "alice", "server": "", "session": SESSION, "job": "17", "node": "node1", "ends_at": 1_900_000_000,
         "recording": RECORDING,
     }  # fmt: skip

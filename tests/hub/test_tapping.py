@@ -11,7 +11,7 @@ import pytest
 
 from jupyter_hpcsec.audit.events import Event, Trust, kind_of
 from jupyter_hpcsec.audit.tap.recording import Level, Recording
-from jupyter_hpcsec.config import RecordingSettings
+from jupyter_hpcsec.config_recording import RecordingSettings
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.hub.tapping import NOT_RECORDED, LaneTap, Taps
