@@ -196,7 +196,6 @@ def make_taps(settings: GatewaySettings, auditor: Auditor, recorded: Recordings)
     return Taps(
         auditor,
         recordings=recorded,
-        hub_base_url=settings.hub_base_url,
         trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
         is_forwarded=settings.is_forwarded,
         clock=time.monotonic,
