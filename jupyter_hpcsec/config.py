@@ -9,12 +9,14 @@ import ipaddress
 import os
 import pwd
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
+
+from jupyter_hpcsec.config_recording import RecordingSettings, RecordingTraits
 
 DEFAULT_ADMIN_SOCKET = "/run/hpcsec/admin.sock"
 
@@ -35,21 +37,6 @@ class Limits:
     quiet_after_s: float = 60.0
     heartbeat_s: int = 15
     dead_after_s: int = 45
-
-
-@dataclass(frozen=True)
-class RecordingSettings:
-    """What of sessions' work is recorded. ``by_group`` pairs a group's name with its level.
-
-    ``patterns`` of what is taken out of recorded texts come on top of the known ones, unless ``knows_secrets`` is off.
-    """
-
-    level: str = "sources"
-    by_group: tuple[tuple[str, str], ...] = ()
-    output_limit: int = 65_536
-    hashes_files: bool = False
-    patterns: tuple[str, ...] = ()
-    knows_secrets: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ class GatewaySettings:
     metrics_listen: str = ""
     forward_directory: Path | None = None
     """``None``: ``forward`` in the state directory."""
-    recording: RecordingSettings = RecordingSettings()
+    recording: RecordingSettings = field(default_factory=RecordingSettings)
     trusted_proxies: tuple[str, ...] = ()
     """Networks of proxies in front of the hub's, as text."""
     is_forwarded: bool = True
@@ -113,10 +100,9 @@ class GatewaySettings:
 
 _BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
 ATTESTORS = ("scheduler", "munge", "none")
-RECORDING_LEVELS = ("metadata", "sources", "sources+outputs")
 
 
-class HpcsecGateway(Configurable):
+class HpcsecGateway(RecordingTraits, Configurable):
     """The gateway: the one TLS port that compute nodes dial, and one unix socket per session for the proxy."""
 
     listen = List(
@@ -305,59 +291,6 @@ class HpcsecGateway(Configurable):
             )
         return listen
 
-    recording = Enum(
-        RECORDING_LEVELS,
-        "sources",
-        help="What of the sessions is recorded. 'metadata': requests, files and their sizes, the use of kernels and "
-        "terminals. 'sources': also the code that is run and what is typed. 'sources+outputs': also what cells answer. "
-        "Users are told which it is.",
-    ).tag(config=True)
-
-    recording_by_group = Dict(
-        key_trait=Unicode(),
-        value_trait=Enum(RECORDING_LEVELS),
-        help="Another level for members of a group of JupyterHub's; the fullest, for members of several.",
-    ).tag(config=True)
-
-    recording_output_limit = Integer(
-        65_536, min=1024, max=1_000_000, help="Bytes of one cell's outputs that are recorded."
-    ).tag(config=True)
-
-    recording_hashes_files = Bool(
-        False, help="True records the SHA-256 of files that are read, saved and downloaded; it costs time by the byte."
-    ).tag(config=True)
-
-    redaction_patterns = List(
-        Unicode(),
-        help="Regular expressions of what is taken out of recorded texts, besides known forms of secrets.",
-    ).tag(config=True)
-
-    unsafe_record_secrets = Bool(
-        False, help="True records also what looks like a key, a token or a password; redaction_patterns still apply."
-    ).tag(config=True)
-
-    trusted_proxies = List(
-        Unicode(),
-        help="Addresses or networks of your own proxies in front of JupyterHub's (a load balancer, nginx): a request's "
-        "source is the last address in X-Forwarded-For that is none of them.",
-    ).tag(config=True)
-
-    proxy_adds_forwarded_for = Bool(
-        True,
-        help="Whether JupyterHub's proxy writes its peer's address into X-Forwarded-For, as CHP and "
-        "Traefik do. False records no source addresses; set it for a proxy that passes on what browsers write there.",
-    ).tag(config=True)
-
-    @validate("trusted_proxies")
-    def _check_trusted_proxies(self, proposal: dict[str, Any]) -> list[str]:
-        networks: list[str] = proposal["value"]
-        for network in networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as exc:
-                raise TraitError(f"trusted_proxies: {exc}; write an address, or a network such as 10.0.0.0/8") from exc
-        return networks
-
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -436,14 +369,7 @@ class HpcsecGateway(Configurable):
             audit_values_days=self.audit_values_days,
             metrics_listen=self.metrics_listen,
             forward_directory=Path(self.forward_directory) if self.forward_directory else None,
-            recording=RecordingSettings(
-                level=self.recording,
-                by_group=tuple(sorted(self.recording_by_group.items())),
-                output_limit=self.recording_output_limit,
-                hashes_files=self.recording_hashes_files,
-                patterns=tuple(self.redaction_patterns),
-                knows_secrets=not self.unsafe_record_secrets,
-            ),
+            recording=self.recording_settings(),
             trusted_proxies=tuple(self.trusted_proxies),
             is_forwarded=self.proxy_adds_forwarded_for,
         )

@@ -17,6 +17,7 @@ import msgspec
 from jupyter_hpcsec.access.values import Code, Subject
 from jupyter_hpcsec.errors import Malformed, Refused
 from jupyter_hpcsec.hub.policies import Policies, meaning
+from jupyter_hpcsec.hub.recordings import Recordings
 from jupyter_hpcsec.hub.revision import encode_subject
 from jupyter_hpcsec.identity.authority import parse_client, server_name
 from jupyter_hpcsec.identity.enrolment import Enroller, EnrolRequest, WaitingSession
@@ -47,6 +48,7 @@ class IdentityBroker:
         enroller: Enroller,
         store: Store,
         policies: Policies,
+        recordings: Recordings,
         issuer: str,
         token_lifetime_s: int,
         certificate_lifetime_s: int,
@@ -54,7 +56,7 @@ class IdentityBroker:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keyring, self._enroller, self._store, self._issuer = keyring, enroller, store, issuer
-        self._policies, self._code = policies, code
+        self._policies, self._code, self._recordings = policies, code, recordings
         self._token_lifetime_s, self._certificate_lifetime_s = token_lifetime_s, certificate_lifetime_s
         self._clock = clock
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -195,7 +197,11 @@ class IdentityBroker:
             session=enrolled.id,
             user=enrolled.user,
             server=enrolled.server,
-            launch={**launch, "access": msgspec.to_builtins(msgspec.structs.replace(resolved, code=self._code))},
+            launch={
+                **launch,
+                "access": msgspec.to_builtins(msgspec.structs.replace(resolved, code=self._code)),
+                "recording": self._recordings.told(session.groups),
+            },
             now=now,
             not_after=issued.not_after,
             ends_at=enrolled.ends_at,

@@ -29,7 +29,7 @@ from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
-from jupyter_hpcsec.hub.recordings import recordings
+from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.hub.tapping import Taps
 from jupyter_hpcsec.identity.attestation import (
@@ -85,7 +85,9 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
-def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies) -> IdentityBroker:
+def make_broker(
+    settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies, recorded: Recordings
+) -> IdentityBroker:
     """Who decides whose session a node's word is."""
     enroller = Enroller(
         keyring,
@@ -99,6 +101,7 @@ def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, polic
         enroller=enroller,
         store=store,
         policies=policies,
+        recordings=recorded,
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -106,12 +109,17 @@ def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, polic
     )
 
 
+def make_directories(settings: GatewaySettings) -> None:
+    """The gateway's own, and the one through which others reach its sockets."""
+    private_directory(settings.state_directory, rule="gateway.state-directory")
+    passable_directory(settings.run_directory)
+
+
 async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asyncio.Event | None = None) -> None:
     """Run a gateway until it is cancelled or told to stop by a signal."""
     now = int(time.time())
     counters = Counters()
-    private_directory(settings.state_directory, rule="gateway.state-directory")
-    passable_directory(settings.run_directory)
+    make_directories(settings)
     keyring = KeyRing.open(
         settings.state_directory / "keys",
         now=now,
@@ -120,7 +128,8 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     store = Store(settings.state_directory / "sessions.sqlite")
     policies = make_policies(settings, log)
-    broker = make_broker(settings, keyring, store, policies)
+    recorded = recordings(settings.recording)
+    broker = make_broker(settings, keyring, store, policies, recorded)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings)
@@ -132,7 +141,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         log=log,
         clock=time.time,
         observer=auditor,
-        tap=make_taps(settings, auditor).tap,
+        tap=make_taps(settings, auditor, recorded).tap,
     )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
@@ -220,12 +229,11 @@ def open_record(settings: GatewaySettings) -> Log:
     return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
 
 
-def make_taps(settings: GatewaySettings, auditor: Auditor) -> Taps:
+def make_taps(settings: GatewaySettings, auditor: Auditor, recorded: Recordings) -> Taps:
     """What follows the sessions' streams, by the configuration."""
     return Taps(
         auditor,
-        recordings=recordings(settings.recording),
-        hub_base_url=settings.hub_base_url,
+        recordings=recorded,
         trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
         is_forwarded=settings.is_forwarded,
         clock=time.monotonic,

@@ -218,7 +218,7 @@ class Job:
                 server.receipt |= {"rules": digest(launch.access)}
                 self.log.info("enforced: %s", json.dumps(server.receipt, sort_keys=True, separators=(",", ":")))
                 telling.started(server.receipt)
-                write_facts(directory, self.job, enrolled, server.receipt)
+                write_facts(directory, self.job, enrolled, server.receipt, launch.recording)
                 write_access(directory, launch.access, server.receipt)
                 async with telling.over(server):
                     serving = self._served(tunnel, server, directory, launch.base_url, telling)

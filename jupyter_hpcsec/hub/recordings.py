@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jupyter_hpcsec.audit.tap.recording import Level, Recording, secrets_pattern
-from jupyter_hpcsec.config import RecordingSettings
+from jupyter_hpcsec.config_recording import RecordingSettings
 
 _ORDER = tuple(Level)
 
@@ -21,6 +21,11 @@ class Recordings:
         """The fullest among those of a user's groups; the site's, where no group has one."""
         levels = [self._by_group[group] for group in groups if group in self._by_group]
         return self._by_level[max(levels, key=_ORDER.index)] if levels else self._site
+
+    def told(self, groups: Sequence[str]) -> dict[str, str]:
+        """What a user of these groups is told of it: ``level``, and ``text`` in sentences."""
+        recording = self.of(groups)
+        return {"level": recording.level.value, "text": recording.sentence()}
 
 
 def recordings(settings: RecordingSettings) -> Recordings:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -39,7 +39,9 @@ DEFAULT_PORT = 8888
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _BASE_URL = re.compile(r"/(?:[A-Za-z0-9@._~!$'()*+,=:%-]+/)*")
-_FIELDS = {"argv", "env", "base_url", "access"}
+_FIELDS = {"argv", "env", "base_url", "access", "recording"}
+_RECORDING = {"level": 64, "text": 4096}
+"""What the user is told of the recording, in characters."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Launch:
     base_url: str
     access: Resolved
     """What the user may do, as the gateway resolved it."""
+    recording: Mapping[str, str] = field(default_factory=dict)
+    """What the user is told of what the gateway records: ``level`` and ``text``."""
 
 
 def parse_launch(launch: Mapping[str, Any]) -> Launch:
@@ -85,7 +89,13 @@ def parse_launch(launch: Mapping[str, Any]) -> Launch:
         raise Malformed(
             f"The launch's access is not rules of this version ({error}); update gateway or node."
         ) from error
-    return Launch(argv=tuple(argv), env=dict(env), base_url=base_url, access=access)
+    # 6. Words for the user; they decide nothing.
+    recording = launch.get("recording", {})
+    if not isinstance(recording, dict) or not all(
+        isinstance(value, str) and len(value) <= _RECORDING.get(name, 0) for name, value in recording.items()
+    ):
+        raise Malformed("The launch's recording is not what a user could be told.")
+    return Launch(argv=tuple(argv), env=dict(env), base_url=base_url, access=access, recording=recording)
 
 
 def _is_word(value: object) -> bool:

@@ -23,8 +23,14 @@ from jupyter_hpcsec.tunnel.messages import Enrolled, Stale
 Receipt = Mapping[str, str | int]
 
 
-def write_facts(directory: RuntimeDirectory, job: JobEnvironment, enrolled: Enrolled, receipt: Receipt) -> None:
-    """The session itself; ``receipt`` is the sandbox's word on what is enforced."""
+def write_facts(
+    directory: RuntimeDirectory,
+    job: JobEnvironment,
+    enrolled: Enrolled,
+    receipt: Receipt,
+    recording: Mapping[str, str],
+) -> None:
+    """The session itself; ``receipt`` is the sandbox's word on what is enforced, ``recording`` the gateway's."""
     facts = {
         "user": enrolled.user,
         "server": enrolled.server,
@@ -35,6 +41,7 @@ def write_facts(directory: RuntimeDirectory, job: JobEnvironment, enrolled: Enro
         "endpoints": list(job.endpoints),
         "ca_pin": hashlib.sha256(job.ca).hexdigest(),
         "protections": dict(receipt),
+        "recording": dict(recording),
     }
     _write(directory.session_file, facts)
 

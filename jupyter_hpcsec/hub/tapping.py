@@ -49,12 +49,11 @@ class Taps:
         recorder: Recorder,
         *,
         recordings: Recordings,
-        hub_base_url: str,
         trusted: tuple[Network, ...],
         is_forwarded: bool,
         clock: Callable[[], float],
     ) -> None:
-        self._recorder, self._recordings, self._hub_base_url = recorder, recordings, hub_base_url
+        self._recorder, self._recordings = recorder, recordings
         self._trusted, self._is_forwarded, self._clock = trusted, is_forwarded, clock
         self._boot, self._count = secrets.token_hex(4), itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -63,7 +62,7 @@ class Taps:
         """The tap of one stream of a session."""
         site = Site(
             session=session.id,
-            base=base_path(self._hub_base_url, session.user, session.server),
+            base=base_path(session.user, session.server),
             recording=self._recordings.of(session.groups),
             trusted=self._trusted,
             is_forwarded=self._is_forwarded,

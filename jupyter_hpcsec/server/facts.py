@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class SessionFacts:
     endpoints: list[str]
     ca_pin: str
     protections: Mapping[str, Fact]
+    recording: Mapping[str, str] = field(default_factory=dict)
+    """What the gateway records of this session: ``level``, and ``text`` in sentences for the user."""
 
     def for_browser(self) -> dict[str, Any]:
         """For JSON: what its user is shown. How the node reaches the gateway is not among it."""
@@ -67,4 +69,6 @@ def parse_facts(content: bytes) -> SessionFacts:
         isinstance(value, str | int | None) for value in facts.protections.values()
     ):
         raise Malformed("The session's protections are not a flat table.")
+    if not isinstance(facts.recording, dict) or not all(isinstance(value, str) for value in facts.recording.values()):
+        raise Malformed("The session's recording is not a table of words.")
     return facts

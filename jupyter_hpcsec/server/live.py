@@ -19,10 +19,9 @@ SIZE_LIMIT = 16 * 1024
 RECORDED = (
     "When your sessions start and end, on which node, when connections come and go, and what was refused: by the "
     "gateway, in a record that nobody can change unseen.",
-    "What you type, run, read or write is not in it.",
     "Each reading of the record with hpcsec audit is recorded, too.",
 )
-"""What is recorded about the user, in plain words; ``docs/users/index.md`` says the same."""
+"""What is recorded about every user, in plain words; ``docs/users/index.md`` says the same."""
 
 
 class _Certificate(msgspec.Struct, frozen=True):
@@ -53,7 +52,7 @@ def for_browser(facts: SessionFacts, environment: Mapping[str, str]) -> dict[str
         "ends_at": certificate.ends_at if certificate and certificate.ends_at else facts.ends_at,
         "certificate_ends_at": certificate.not_after if certificate else None,
         "stale": read_stale(environment),
-        "recorded": list(RECORDED),
+        "recorded": [*RECORDED, *filter(None, [facts.recording.get("text")])],
     }
 
 

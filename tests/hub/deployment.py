@@ -13,9 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from jupyter_hpcsec.access.values import Code
+from jupyter_hpcsec.audit.tap.recording import Level, Recording
 from jupyter_hpcsec.config import GatewaySettings, Limits
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.policies import Policies, UnsafeNoPolicy
+from jupyter_hpcsec.hub.recordings import Recordings
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.identity import authority
 from jupyter_hpcsec.identity.attestation import Attestor, UnsafeNoAttestor
@@ -75,6 +77,7 @@ class Deployment:
         self.log = logging.getLogger("test.gateway")
         self.port = 0
         self.policies: Policies = UnsafeNoPolicy()
+        self.recordings = Recordings(Recording(), {"watched": Level.OUTPUTS})
         self.grace_s = 600
         self.observer: Observer = UNOBSERVED
         self.tap: Callable[[Session], Tap] | None = None
@@ -115,6 +118,7 @@ class Deployment:
             enroller=enroller,
             store=self.store,
             policies=self.policies,
+            recordings=self.recordings,
             issuer=ISSUER,
             token_lifetime_s=settings.token_lifetime_s,
             certificate_lifetime_s=settings.certificate_lifetime_s,

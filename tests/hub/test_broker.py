@@ -120,6 +120,7 @@ async def test_the_groups_of_both_sides_count_and_the_rules_go_with_the_launch(d
     subject = enrolled.launch["access"]["subject"]
     assert tuple(subject["groups"]) == ("hub-group", "node-group")
     assert (subject["project"], subject["gid"], subject["uid"]) == ("p1", 7, 1001)
+    assert enrolled.launch["recording"]["level"] == "sources" and "the code" in enrolled.launch["recording"]["text"]
     assert enrolled.launch["argv"] == ["x"] and row(deployment, registration).access
 
 
@@ -212,6 +213,7 @@ async def test_the_gateways_own_certificate_follows_a_clock_that_was_set(deploym
         enroller=deployment.broker._enroller,
         store=deployment.store,
         policies=deployment.policies,
+        recordings=deployment.recordings,
         issuer="x",
         token_lifetime_s=60,
         certificate_lifetime_s=60,

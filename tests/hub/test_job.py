@@ -34,6 +34,7 @@ from tests.hub.standin import SESSION, STRANGER_TOKEN, USER_TOKEN, StandInTunnel
 
 pytestmark = pytest.mark.skipif(landlock.abi() < 4, reason="needs Landlock ABI 4, here: none or older")
 
+RECORDING = {"level": "sources", "text": "Told."}
 DEFENCE_OFF = {"access": access_of(Bind.UNSAFE_ALLOW)}
 
 
@@ -159,7 +160,7 @@ async def test_with_it_nothing_of_a_session_listens_and_everything_works(start: 
 
 
 async def test_the_extension_tells_the_owner_what_the_session_is(start: Any) -> None:
-    running = await start(singleuser())
+    running = await start(singleuser() | {"recording": RECORDING})
     await running.ready()
     socket_path = running.tunnel.directory.server_socket
     for other in ("", "nonsense", STRANGER_TOKEN):
@@ -167,8 +168,10 @@ async def test_the_extension_tells_the_owner_what_the_session_is(start: Any) -> 
     assert (await running.client.request("POST", "/hpcsec/api/session", {}))[0] == 405
     status, facts = await running.client.request("GET", "/hpcsec/api/session")
     assert status == 200
+    assert RECORDING["text"] in facts["recorded"]
     assert facts | {
         "user": "alice", "server": "", "session": SESSION, "job": "17", "node": "node1", "ends_at": 1_900_000_000,
+        "recording": RECORDING,
     } == facts  # fmt: skip
     assert facts["protections"]["canary.tcp-bind"] == "refused"
     assert facts["protections"] == running.tunnel.reports[-1][2], "the gateway is told the same"

@@ -45,6 +45,8 @@ DIRECTORY = RuntimeDirectory(Path("/tmp/hpcsec-ab"))
         ({"access": None}, "access"), ({"access": {}}, "access"), ({"access": "all"}, "access"),
         ({"access": {**access_of(), "sudo": True}}, "access"),
         ({"access": {**access_of(), "entries": [{"path": "x"}]}}, "access"),
+        ({"recording": []}, "recording"), ({"recording": {"level": 1}}, "recording"),
+        ({"recording": {"level": "x" * 65}}, "recording"), ({"recording": {"more": "x"}}, "recording"),
         ({"sudo": True}, "unknown field 'sudo'"),
     ],
 )  # fmt: skip
@@ -56,6 +58,8 @@ def test_a_launch_of_another_form_is_refused(change: dict[str, Any], match: str)
 def test_a_launch_is_read() -> None:
     launch = parse_launch(GOOD)
     assert launch.argv == ("jupyterhub-singleuser", "--x")
+    assert parse_launch({**GOOD, "recording": {"level": "l", "text": "t"}}).recording == {"level": "l", "text": "t"}
+    assert launch.recording == {}
     assert launch.access.network.bind is Bind.NONE and launch.access.subject.user == "alice"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from jupyter_hpcsec.audit.events import Event, Trust, kind_of
 from jupyter_hpcsec.audit.tap.recording import Level, Recording
-from jupyter_hpcsec.config import RecordingSettings
+from jupyter_hpcsec.config_recording import RecordingSettings
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.hub.tapping import NOT_RECORDED, LaneTap, Taps
@@ -51,7 +51,6 @@ def taps(recorder: Recorder) -> Taps:
     return Taps(
         recorder,
         recordings=Recordings(Recording(), {}),
-        hub_base_url="/",
         trusted=(),
         is_forwarded=True,
         clock=time.monotonic,
@@ -154,7 +153,8 @@ async def test_requests_through_a_session(tapped: tuple[Deployment, Recorder]) -
         recorder.full = True
         refused = await fetch(registration.socket, closing)
         assert refused.startswith(b"HTTP/1.1 503") and b"has to be recorded" in refused and len(seen) == 1
-        assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 503"), "a page of nobody knows what"
+        unknown = request("GET /user/alice/ext/archive", "Connection: close")
+        assert (await fetch(registration.socket, unknown)).startswith(b"HTTP/1.1 503"), "it may carry data away"
         looking = request("GET /user/alice/api/status", "Connection: close")
         assert (await fetch(registration.socket, looking)).startswith(b"HTTP/1.1 204") and len(seen) == 2
         assert await fetch(registration.socket, b"GET / HTTP/1.1\nHost: x\n\n\r\n\r\n") == b""

@@ -26,8 +26,9 @@ FACTS = {
     "node": "n1",
     "ends_at": 1,
     "protections": {},
+    "recording": {"level": "metadata", "text": "Requests."},
 }
-SHOWN = {**FACTS, "certificate_ends_at": None, "stale": None, "recorded": list(live.RECORDED)}
+SHOWN = {**FACTS, "certificate_ends_at": None, "stale": None, "recorded": [*live.RECORDED, "Requests."]}
 FILE = {**FACTS, "endpoints": ["hub:8443"], "ca_pin": "0" * 64}  # fmt: skip
 GOOD_TOKEN = "the-owners"
 DENY = """

@@ -14,6 +14,7 @@ from jupyter_hpcsec.server.facts import SESSION_VARIABLE, parse_facts, read_fact
 GOOD: dict[str, Any] = {
     "user": "alice", "server": "", "session": "0" * 32, "job": "17", "node": "n1", "ends_at": 1,
     "endpoints": ["hub:8443"], "ca_pin": "0" * 64, "protections": {"landlock_abi": 7, "listeners": "none"},
+    "recording": {"level": "sources", "text": "Told."},
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_a_file_that_is_gone_is_said(tmp_path: Path) -> None:
         *(json.dumps({**GOOD, **change}).encode() for change in (
             {"more": 1}, {"user": 1}, {"ends_at": "1"}, {"ends_at": True}, {"protections": []},
             {"endpoints": "hub:1"}, {"endpoints": [1]}, {"ca_pin": 1},
-            {"protections": {"a": {}}},
+            {"protections": {"a": {}}}, {"recording": []}, {"recording": {"level": 1}},
         )),
         json.dumps({name: value for name, value in GOOD.items() if name != "node"}).encode(),
     ],

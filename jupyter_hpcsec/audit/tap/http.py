@@ -13,6 +13,7 @@ from jupyter_hpcsec.audit.tap.head import HEAD_LIMIT, Body, malformed
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,12}\r\n")
 _CHUNK_LINE_LIMIT = 14
 _HEAD_END = b"\r\n\r\n"
+_BARE = re.compile(rb"(?<!\r)\n|\r[^\n]")
 
 
 class Listener(Protocol):
@@ -112,6 +113,9 @@ class HttpFollower:
         before = len(self._held)
         self._held += view[: HEAD_LIMIT + 1 - before]
         end = self._held.find(_HEAD_END, max(0, before - 3))
+        # What is not whole is on its way to the server already, for which a bare line feed ends a head too.
+        if _BARE.search(self._held, max(0, before - 1), end if end >= 0 else len(self._held)):
+            raise malformed("a line of a head does not end with CR LF")
         if end < 0 or end + 4 > HEAD_LIMIT:
             if len(self._held) > HEAD_LIMIT:
                 raise malformed(f"a head has more than {HEAD_LIMIT} bytes")

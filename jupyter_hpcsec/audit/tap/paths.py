@@ -17,6 +17,8 @@ NAME_LIMIT = 255
 class Area(StrEnum):
     """Parts of a Jupyter server that the tap tells apart."""
 
+    OUTSIDE = "outside"
+    """Not below the path of the session's server, which has nothing there."""
     OTHER = "other"
     QUIET = "quiet"
     """Programs, styles and state of the interface: nothing that is anybody's data."""
@@ -75,9 +77,9 @@ _ROUTES: tuple[tuple[re.Pattern[str], Area], ...] = tuple(
 )
 
 
-def base_path(hub_base_url: str, user: str, server: str) -> tuple[str, ...]:
-    """The segments, decoded, below which a user's server answers."""
-    return (*filter(None, hub_base_url.split("/")), "user", user, *([server] if server else []))
+def base_path(user: str, server: str) -> tuple[str, ...]:
+    """The segments, decoded, below which a user's server answers, wherever the hub itself is."""
+    return ("user", user, *([server] if server else []))
 
 
 def canonical(path: str) -> bytes:
@@ -90,11 +92,12 @@ def place_of(target: str, base: tuple[str, ...]) -> Place:
     """Where a request's target leads in the server at ``base``; OTHER for what it does not know."""
     raw, _, query = target.partition("?")
     segments = raw.split("/")[1:]
-    within = segments[len(base) :]
-    decoded = tuple(unquote_to_bytes(each).decode("utf-8", errors="replace") for each in segments[: len(base)])
-    if decoded != base:
-        return Place(Area.OTHER, query=query)
-    rest = "/".join(within)
+    decoded = tuple(unquote_to_bytes(each).decode("utf-8", errors="replace") for each in segments)
+    starts = range(len(segments) - len(base) + 1)
+    start = next((at for at in starts if decoded[at : at + len(base)] == base), None)
+    if start is None:
+        return Place(Area.OUTSIDE, query=query)
+    rest = "/".join(segments[start + len(base) :])
     for pattern, area in _ROUTES:
         found = pattern.fullmatch(rest)
         if found:

@@ -34,14 +34,15 @@ def connect(where: Where) -> socket.socket:
     return connection
 
 
-def request(path: str, *, is_last: bool, method: str = "GET", size: int = 0) -> bytes:
+def request(path: str, *, is_last: bool, method: str = "GET", size: int = 0, upgrade: bool = False) -> bytes:
     """A request's head, about as long as a browser's."""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: bench.hpcsec.internal",
         f"User-Agent: {'x' * 110}",
         f"Cookie: {'y' * 160}",
-        f"Connection: {'close' if is_last else 'keep-alive'}",
+        f"Connection: {'close' if is_last else 'upgrade' if upgrade else 'keep-alive'}",
+        *(["Upgrade: websocket"] if upgrade else []),
         *([f"Content-Length: {size}"] if size else []),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -172,7 +173,7 @@ def keystrokes(where: Where, count: int, every_s: float, size: int) -> dict[str,
     """Small messages to the echo and back on one stream, one each ``every_s``: seconds of each."""
     totals, buffer, message = [], aligned(), b"k" * size
     with connect(where) as connection:
-        connection.sendall(request("/echo", is_last=False))
+        connection.sendall(request("/echo", is_last=False, upgrade=True))
         read_response(connection, buffer)
         due = time.perf_counter()
         for _ in range(count):

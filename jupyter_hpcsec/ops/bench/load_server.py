@@ -2,7 +2,7 @@
 
 It speaks as much HTTP/1.1 as the load needs, so that a request looks like a browser's: ``GET /bytes/N`` sends N
 bytes, ``PUT /`` swallows a body, ``GET /small`` sends a page of 512 bytes, and ``GET /echo`` turns the connection into
-an echo, as a websocket would be. It must cost little beside a tunnel; what it costs is measured. Not a server for
+an echo, as if it were a websocket. It must cost little beside a tunnel; what it costs is measured. Not a server for
 anything else.
 """
 
@@ -59,7 +59,7 @@ def answer(connection: socket.socket, lines: list[str], rest: bytes, buffer: mem
     """Answer one request; whether the connection may carry another."""
     method, path, _ = lines[0].split(" ")
     if path == "/echo":
-        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
         while size := connection.recv_into(buffer):
             connection.sendall(buffer[:size])
         return False

@@ -110,6 +110,16 @@ def test_no_more_of_a_head_is_held_than_tornado_would() -> None:
             follow(data, [10, 20_000, 65_536])
 
 
+@pytest.mark.parametrize(
+    "begun", [b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\r\nHost: x\n", b"\n", b"GET /\rx", b"GET / HTTP/1.1\r\nA\r\r"]
+)
+def test_a_bare_line_end_is_refused_before_the_head_is_whole(begun: bytes) -> None:
+    """The server may take the head for whole there, and it has the bytes already."""
+    for cuts in ([], list(range(len(begun)))):
+        with pytest.raises(Refused, match="CR LF"):
+            follow(begun, cuts)
+
+
 def test_what_follows_another_protocol_is_not_http() -> None:
     heard = Heard()
     follower = heard.leaves = HttpFollower(heard)

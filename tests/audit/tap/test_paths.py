@@ -26,9 +26,10 @@ BASE = ("user", "a b")
         ("/user/a%20b/", Area.QUIET, b"", ""),
         ("/user/a%20b/%61pi/contents/x", Area.OTHER, b"", ""),
         ("/user/a%20b//api/contents/x", Area.OTHER, b"", ""),
-        ("/user/b/api/contents/x", Area.OTHER, b"", ""),
-        ("/api/contents/x", Area.OTHER, b"", ""),
-        ("/", Area.OTHER, b"", ""),
+        ("/user/b/api/contents/x", Area.OUTSIDE, b"", ""),
+        ("/api/contents/x", Area.OUTSIDE, b"", ""),
+        ("/", Area.OUTSIDE, b"", ""),
+        ("/at/user/a%20b/api/contents/user/a%20b/y", Area.CONTENTS, b"user/a b/y", ""),
     ],
 )
 def test_places(target: str, area: Area, path: bytes, name: str) -> None:
@@ -37,8 +38,7 @@ def test_places(target: str, area: Area, path: bytes, name: str) -> None:
 
 
 def test_the_base_of_a_server() -> None:
-    assert base_path("/", "alice", "") == ("user", "alice")
-    assert base_path("/jupyter/hub/", "alice", "gpu") == ("jupyter", "hub", "user", "alice", "gpu")
+    assert base_path("alice", "") == ("user", "alice") and base_path("alice", "gpu") == ("user", "alice", "gpu")
 
 
 def test_the_query_is_read_and_not_shown() -> None:

@@ -156,6 +156,8 @@ def test_a_notebooks_kernel() -> None:
         "GET /user/alice/api/contents/a?content=0",
         "HEAD /user/alice/files/a",
         "OPTIONS /user/alice/files/a",
+        "GET /user/bob/files/a",
+        "GET /files/a",
     ],
 )
 def test_looking_needs_no_record(line: str) -> None:
@@ -163,7 +165,7 @@ def test_looking_needs_no_record(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["GET /user/bob/files/a", "GET /user/alice/ext/archive", "POST /user/alice/x", "GET /files/a"]
+    "line", ["GET /user/alice/ext/archive", "GET /hub-at/user/alice/files/a", "POST /user/alice/x", "PUT /files/a"]
 )
 def test_what_is_not_known_needs_one(line: str) -> None:
     assert len(Fed().browser(request(line)).required) == 1
