@@ -51,7 +51,7 @@ PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/ura
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset", "/dev/nvidia-caps",
                "/dev/nvidia-caps-imex-channels", "/dev/dri", "/dev/kfd")  # fmt: skip
 GPU_FACTS = ("/sys/devices", "/sys/bus/pci", "/sys/class/drm", "/sys/class/kfd", "/sys/module/nvidia",
-             "/sys/module/nvidia_uvm", "/sys/module/amdgpu", "/run/nvidia-persistenced")  # fmt: skip
+             "/sys/module/nvidia_uvm", "/sys/module/amdgpu", "/run/nvidia-persistenced", "/run/hpcsec/gpu")  # fmt: skip
 
 MADE_ANEW = ("/tmp", "/dev/shm")  # noqa: S108 - places that each session gets for itself
 INSIDE = "/.hpcsec"
