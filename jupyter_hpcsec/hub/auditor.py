@@ -13,6 +13,7 @@ import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Subject, Trust, kind_of
 from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, HubApiRefused, LaneRefused, SocketRefused
+from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.record import AuditExported, AuditRead, AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionBound, SessionEnrolled
 from jupyter_hpcsec.audit.log import Log
@@ -24,7 +25,7 @@ REFUSALS, REFUSALS_AT_ONCE = 2.0, 200
 """Refusals of one kind, rule and source that are events of their own: a second on the long run, and at once."""
 SESSIONS = 16_384
 """Sessions whose facts are remembered."""
-FLOODS = (ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused)
+FLOODS = (HubLoginRefused, ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused)
 UNLOGGED = "port."
 """Refusals by these rules are only counted by the front door; here the counts become events."""
 
@@ -52,7 +53,8 @@ class Auditor:
 
     async def keep(self, event: Event, trust: Trust = "gateway") -> None:
         """Record it; durable when this returns. ``Unavailable``."""
-        await asyncio.wrap_future(self._log.record(self._placed(event), trust))
+        # shielded: the record sets its receipts, and who waits may be cancelled while it does
+        await asyncio.shield(asyncio.wrap_future(self._log.record(self._placed(event), trust)))
 
     def require(self) -> None:
         """``Unavailable`` where nothing can be recorded."""

@@ -138,6 +138,10 @@ class _AuditRead(_Arguments, frozen=True, kw_only=True):
     name: Annotated[str, Meta(max_length=32)]
 
 
+class _HubEvent(_Arguments, frozen=True, kw_only=True):
+    event: dict[str, Any]
+
+
 class _Nothing(_Arguments, frozen=True, kw_only=True):
     pass
 
@@ -171,6 +175,7 @@ CALLS: Mapping[str, Call] = {
     "drop_tokens": Call(_Nothing, _as_is),
     "keys": Call(_Nothing, _as_is),
     "audit_read": Call(_AuditRead, _as_is),
+    "hub_event": Call(_HubEvent, _as_is),
 }
 
 
