@@ -1,10 +1,12 @@
 # Two commands: `make demo` to try it, `make test` to test it. Both set up what they need, in this directory only.
-# Needs: Python >= 3.11 with venv, Node.js >= 20 with npm, a C compiler. PYTHON=/path/to/python3 chooses another Python.
+# Needs: Python >= 3.11 with venv, Node.js >= 20.19 with npm, a C compiler. PYTHON=/path/to/python3 chooses another Python.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROXY := .tools/node_modules/.bin/configurable-http-proxy
+LABEXTENSION := $(wildcard labextension/*.json labextension/schema/* labextension/src/* labextension/style/*)
+PACKAGES := labextension/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade
 PYTEST := $(BIN)/python -m pytest
 PYTEST_OPTIONS ?=
@@ -26,11 +28,13 @@ test: $(VENV)/.test $(PROXY)
 cluster: $(VENV)/.demo
 	$(BIN)/hpcsec cluster up
 
-## make check    ruff, mypy and the documentation, warnings are errors
-check: $(VENV)/.test
+## make check    ruff, mypy, TypeScript's checks and the documentation, warnings are errors
+check: $(VENV)/.test $(PACKAGES)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	npm --prefix labextension run --silent check
+	npm --prefix labextension test --silent
 	@if [ -f docs/conf.py ]; then $(MAKE) --no-print-directory docs; fi
 
 ## make docs     the documentation, in docs/_build/html
@@ -39,6 +43,7 @@ docs: $(VENV)/.docs
 
 ## make clean    remove what the other targets made
 clean:
+	rm -rf labextension/lib labextension/node_modules jupyter_hpcsec/server/jupyter
 	rm -rf $(VENV) .tools build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -50,8 +55,14 @@ $(VENV)/pyvenv.cfg:
 	@echo 'Making the virtual environment $(VENV)'
 	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
+# What builds and checks the JupyterLab extension; setup.py installs it, too, where it has to build.
+$(PACKAGES): labextension/package-lock.json
+	@echo 'Installing what checks the JupyterLab extension'
+	@cd labextension && npm ci --prefer-offline --loglevel=error
+	@touch $@
+
 # A stamp is younger than what it was made from; .test and .docs hold all of .demo.
-$(VENV)/.demo $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/pyvenv.cfg pyproject.toml setup.py
+$(VENV)/.demo $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/pyvenv.cfg pyproject.toml setup.py $(LABEXTENSION)
 	@echo 'Installing the Python packages ($*); the first time this takes some minutes'
 	@$(PIP) --editable '.[$*]'
 	@touch $@

@@ -67,6 +67,9 @@ class GatewaySettings:
     """``None``: ``audit`` in the state directory."""
     audit_checkpoints: Path | None = None
     """``None``: ``audit-checkpoints`` in the state directory."""
+    audit_retention_days: int = 0
+    audit_values_days: int = 0
+    """0: kept for ever."""
 
     @property
     def record(self) -> tuple[Path, Path]:
@@ -218,6 +221,20 @@ class HpcsecGateway(Configurable):
         "host, with chattr +a. Default: audit-checkpoints in the state directory.",
     ).tag(config=True)
 
+    audit_retention_days = Integer(
+        0,
+        min=0,
+        help="Days after which events are removed from the audit record, in whole bundles of 256; their hashes stay. "
+        "0 keeps everything: how long logs of people's work must and may be kept is for the site's law to say.",
+    ).tag(config=True)
+
+    audit_values_days = Integer(
+        0,
+        min=0,
+        help="Days after which sealed values (what was typed and shown) are removed, where that is earlier. 0: with "
+        "their events.",
+    ).tag(config=True)
+
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
         names: list[str] = proposal["value"]
@@ -262,6 +279,11 @@ class HpcsecGateway(Configurable):
             )
         if self.idle_lanes > self.lanes_per_session:
             raise TraitError(f"idle_lanes = {self.idle_lanes} is above lanes_per_session = {self.lanes_per_session}")
+        if 0 < self.audit_retention_days < self.audit_values_days:
+            raise TraitError(
+                f"audit_values_days = {self.audit_values_days} is above audit_retention_days = "
+                f"{self.audit_retention_days}: values go with their events"
+            )
         limits = {name: getattr(self, name) for name in Limits.__dataclass_fields__ if self.has_trait(name)}
         return GatewaySettings(
             listen=tuple(self.listen),
@@ -285,6 +307,8 @@ class HpcsecGateway(Configurable):
             policy_grace_s=self.policy_grace_s,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
+            audit_retention_days=self.audit_retention_days,
+            audit_values_days=self.audit_values_days,
         )
 
 

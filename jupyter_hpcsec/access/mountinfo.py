@@ -1,8 +1,12 @@
-"""The node's mount table as values: proc_pid_mountinfo(5). It parses, and knows which file systems are shared."""
+"""The node's mount table as values: proc_pid_mountinfo(5). It reads, and knows which file systems are shared.
+
+The one place that does so for sessions; which paths lead to one place is for ``aliases``.
+"""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from jupyter_hpcsec.access.prefixes import is_below
 
@@ -21,7 +25,8 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 class Mount:
     """One mount. ``root`` is the part of the file system ``device`` that is seen at ``point``.
 
-    ``number`` is the kernel's for this mount: no other that is there at the same time has it.
+    ``number`` is the kernel's for this mount: no other that is there at the same time has it. ``source`` is what was
+    mounted, as its file system writes it, and ``options`` are those of the file system, not of the mount.
     """
 
     point: str
@@ -30,6 +35,13 @@ class Mount:
     kind: str
     read_only: bool
     number: int = field(default=0, compare=False)
+    source: str = field(default="", compare=False)
+    options: tuple[str, ...] = field(default=(), compare=False)
+
+
+def read(process: int | str = "self") -> str:
+    """The table of a process's mount namespace, as text that ``parse`` takes; names are bytes of any kind."""
+    return Path(f"/proc/{process}/mountinfo").read_bytes().decode("utf-8", "surrogateescape")
 
 
 def parse(mountinfo: str) -> tuple[Mount, ...]:
@@ -38,15 +50,17 @@ def parse(mountinfo: str) -> tuple[Mount, ...]:
     for line in filter(None, mountinfo.split("\n")):  # other line ends may stand in a name
         before, _, after = line.partition(" - ")
         fields, beyond = before.split(" "), after.split(" ")
-        options = {*fields[5].split(","), *beyond[2].split(",")}
+        options = tuple(beyond[2].split(","))
         mounts.append(
             Mount(
                 point=_unescaped(fields[4]),
                 device=fields[2],
                 root=_unescaped(fields[3]),
                 kind=beyond[0],
-                read_only="ro" in options,
+                read_only="ro" in (*fields[5].split(","), *options),
                 number=int(fields[0]),
+                source=_unescaped(beyond[1]),
+                options=options,
             )
         )
     return tuple(mounts)
@@ -66,21 +80,6 @@ def holder(path: str, mounts: Iterable[Mount]) -> Mount | None:
     return best
 
 
-def aliases(path: str, mounts: tuple[Mount, ...]) -> tuple[str, ...]:
-    """The other paths at which the very same place is seen, by other mounts of its file system."""
-    own = holder(path, mounts)
-    if own is None:
-        return ()
-    inside = _joined(own.root, path[len(own.point) :] if own.point != "/" else path)
-    found = []
-    for other in mounts:
-        if other.device != own.device or not is_below(inside, other.root):
-            continue
-        alias = _joined(other.point, inside[len(other.root) :] if other.root != "/" else inside)
-        if alias != path and holder(alias, mounts) is other:
-            found.append(alias)
-    return tuple(found)
-
-
-def _joined(base: str, rest: str) -> str:
+def joined(base: str, rest: str) -> str:
+    """A path below another one, in its one spelling."""
     return f"{base.rstrip('/')}/{rest.strip('/')}".rstrip("/") or "/"

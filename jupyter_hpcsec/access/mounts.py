@@ -19,8 +19,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from jupyter_hpcsec.access import mountinfo
 from jupyter_hpcsec.access import probe as probing
-from jupyter_hpcsec.access.mountinfo import parse
 from jupyter_hpcsec.access.places import nearest
 from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.syscalls import RESOLVE_IN_ROOT, call, open_place, system
@@ -108,7 +108,7 @@ class NewRoot:
         self._lent = {root.path for root in plan.roots if root.make is Make.PLACE and not root.source}
         self._parts = {root.path for root in plan.roots} | {masked.path for masked in plan.masks}
         self._pinned: set[str] = set()
-        table = parse(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
+        table = mountinfo.parse(mountinfo.read())
         self._on_demand = {mount.point for mount in table if mount.kind == "autofs"}
         self._top = -1
         self.made: list[str] = []

@@ -5,10 +5,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
-from jupyter_hpcsec.access.mountinfo import aliases, holder
+from jupyter_hpcsec.access.aliases import Aliases
+from jupyter_hpcsec.access.mountinfo import holder
 from jupyter_hpcsec.access.places import Kind, Place, State, nearest
 from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.system import System
@@ -38,10 +40,11 @@ def compile(resolved: Resolved, system: System) -> Plan:
 
     Nobody can work without a home: one that a rule names counts as required.
 
-    1. Denied paths, every other path at which the same place is seen, and snapshots that show it as it was.
-    2. Allowed paths that are here. 3. What software needs. Nothing of either at or below a denied path.
-    4. A root inside another counts only where it changes something.
-    5. A denied path inside a root is masked or, where that can't be, the root is given out around it.
+    1. Denied paths, every other path at which the same place or a part of it is seen, and snapshots that show it as it
+    was. 2. Allowed paths that are here. 3. What software needs. Nothing of either at or below a denied path.
+    4. What may only be read is not written by another of its paths. 5. A root inside another counts only where it
+    changes something. 6. A denied path inside a root is masked or, where that can't be, the root is given out
+    around it.
     """
     work = _Compilation(resolved, system)
     if resolved.network.bind is Bind.PRIVATE and not system.namespaces:
@@ -53,6 +56,7 @@ def compile(resolved: Resolved, system: System) -> Plan:
     work.deny()
     work.allow()
     work.need()
+    work.keep_read_only()
     work.nest()
     work.mask()
     return Plan(
@@ -99,6 +103,10 @@ class _Compilation:
     notes: list[str] = field(default_factory=list)
     ways: dict[str, str] = field(default_factory=dict)
     absent: dict[str, Entry] = field(default_factory=dict)
+    aliases: Aliases = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.aliases = Aliases(self.system.mounts)
 
     def deny(self) -> None:
         """Where the denied places are: the resolved path, its aliases, and the snapshots of directories above it."""
@@ -111,15 +119,19 @@ class _Compilation:
                     f"{_who(entry)} denies {entry.path}, which is reached by a symbolic link that others than root "
                     f"could exchange ({place.links[-1][0]}): replace the link by what it stands for, then start again."
                 )
-            for vital in self.system.vital:
-                if is_below(vital, place.real):
-                    raise Unavailable(
-                        f"{_who(entry)} denies {entry.path}, but no session starts without {vital}. "
-                        "The policy has to leave that to it."
-                    )
             for path in (place.real, *self.system.snapshots.get(place.real, ())):
-                for alias in (path, *aliases(path, self.system.mounts)):
+                for alias in (path, *self.aliases.of(path)):
+                    self._spare_the_vital(alias, entry, place)
                     self.denied.setdefault(alias, entry)
+
+    def _spare_the_vital(self, path: str, entry: Entry, place: Place) -> None:
+        also = "" if path == place.real else f", which is seen at {path}, too"
+        for vital in self.system.vital:
+            if is_below(vital, path):
+                raise Unavailable(
+                    f"{_who(entry)} denies {entry.path}{also}, but no session starts without {vital}. "
+                    "The policy has to leave that to it."
+                )
 
     def allow(self) -> None:
         """Where the allowed places are; longer paths and stronger rights win by ``nest``."""
@@ -140,8 +152,11 @@ class _Compilation:
                     )
                 self.notes.append(f"The file system of {entry.path} is read-only on this node ({_who(entry)}).")
             if (denial := self._denial(place.real)) is not None:
-                if entry.required:
-                    raise Unavailable(f"{_who(entry)} requires {entry.path}, which {_who(denial)} denies.")
+                by = f"{_who(denial)} denies{self._other_name(place.real, denial)}"
+                if entry.required or is_home:
+                    raise Unavailable(f"{_who(entry)} requires {entry.path}, which {by}.")
+                if self._other_name(place.real, denial):
+                    self.notes.append(f"{entry.path} is not given ({_who(entry)}): {by}.")
                 continue
             self.ways.update(place.links)
             root = Root(path=place.real, right=entry.right, origin=_who(entry), required=entry.required)
@@ -194,6 +209,11 @@ class _Compilation:
         denied = nearest(path, self.denied)
         return None if denied is None else self.denied[denied]
 
+    def _other_name(self, path: str, denial: Entry) -> str:
+        """Behind "denies": by which other path, where the rule does not name the place itself."""
+        real = self.system.places[denial.path].real
+        return "" if is_below(path, real) else f" by another of its paths, {denial.path}"
+
     def nest(self) -> None:
         """Drop a root inside a like one. One that may only be read inside one that may be written becomes a mask."""
         for path in sorted(self.roots, key=len, reverse=True):
@@ -221,6 +241,30 @@ class _Compilation:
                 )
             if self._denial(path) is None:
                 self.masks[path] = Masked(path=path, mask=Mask.READ_ONLY, origin=_who(entry))
+
+    def keep_read_only(self) -> None:
+        """What may only be read may not be written by another of its paths, inside what may be written.
+
+        Not where a rule that lets write speaks of that very place, or of one inside of it, by whichever path. Of what
+        is mounted below, only what no other rule speaks of. A rule about ``/`` is one about all that is not ruled.
+        """
+        places = self.system.places
+        reals = {e.path: places[e.path].real for e in self.resolved.entries if e.right is not Right.NONE}
+        written = {reals[e.path] for e in self.resolved.entries if e.right is Right.WRITE}
+        for entry in self.resolved.entries:
+            real = reals.get(entry.path, "/")
+            if entry.right is not Right.READ or real == "/" or places[entry.path].state is not State.THERE:
+                continue
+            others = self.aliases.of(real, partial(_is_ruled_by, real, frozenset(reals.values())))
+            for alias in others:
+                above, meant = nearest(alias, self.roots), nearest(alias, written)
+                if above is None or self.roots[above].right is Right.READ or not _is_place(self.roots[above]):
+                    continue
+                if meant is not None and any(is_below(meant, name) for name in (real, *others)):
+                    continue
+                if self._denial(alias) is None:
+                    root = Root(path=alias, right=Right.READ, origin=f"{_who(entry)}, for {entry.path}")
+                    self.roots.setdefault(alias, root)  # a mask, after ``nest``
 
     def mask(self) -> None:
         """Take denied places back from the roots that hold them."""
@@ -285,6 +329,10 @@ class _Compilation:
 def replace_path(root: Root, path: str) -> Root:
     """The same rights at another path."""
     return msgspec.structs.replace(root, path=path, required=False)
+
+
+def _is_ruled_by(path: str, ruled: frozenset[str], point: str) -> bool:
+    return nearest(point, ruled) == path
 
 
 def _is_place(root: Root) -> bool:

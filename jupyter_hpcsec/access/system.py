@@ -14,7 +14,8 @@ from pathlib import Path
 
 import jupyter_hpcsec
 from jupyter_hpcsec.access import mounts
-from jupyter_hpcsec.access.mountinfo import SHARED, Mount, holder, parse
+from jupyter_hpcsec.access.aliases import Aliases
+from jupyter_hpcsec.access.mountinfo import SHARED, Mount, holder, parse, read
 from jupyter_hpcsec.access.places import Finder, Kind, Place, State
 from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.values import Make, Resolved, Right, Root
@@ -78,7 +79,8 @@ class System:
     namespaces: bool = True
     """Whether this account can make a mount namespace."""
     children: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What lies in the directories above denied paths, symbolic links left out; too many entries: not given."""
+    """What lies in the root directory and in those above denied paths, by all their names, symbolic links left out; too
+    many entries: not given."""
     links: Mapping[str, str] = field(default_factory=lambda: dict(LINKS))
     snapshots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each denied place, the directories above it in which file systems show how it once was."""
@@ -102,20 +104,21 @@ def find(
     wanted = [entry.path for entry in resolved.entries]
     for path in wanted:
         wake(path)
-    table = parse(Path("/proc/self/mountinfo").read_text(errors="surrogateescape") if mountinfo is None else mountinfo)
+    table = parse(read() if mountinfo is None else mountinfo)
     places = {path: finder.find(path) for path in wanted}
     namespaces = not mounts.probe() if namespaces is None else namespaces
     needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home, ruled=wanted)
     if not namespaces and finder.find("/dev/ptmx").real == "/dev/ptmx":  # with them, it has terminals of its own
         needed += (Root(path="/dev/ptmx", right=Right.WRITE, origin="session: terminals", devices=True),)
     denied = [places[entry.path].real for entry in resolved.entries if entry.right is Right.NONE]
+    others = Aliases(table)
     return System(
         needed=needed,
         vital=vital(finder, runtime),
         places=places,
         mounts=table,
         namespaces=namespaces,
-        children=children([*denied, "/*"]),  # of the root directory always
+        children=children([*denied, *(alias for path in denied for alias in others.of(path)), "/*"]),
         links={**LINKS, **links},
         snapshots={path: snapshots(path) for path in denied},
     )

@@ -55,7 +55,7 @@ def make_bundle(
     recorded: bool,
 ) -> dict[str, bytes]:
     """The bundle's files by name. ``Malformed`` where an event is not the one that was signed."""
-    prover = Prover(layout, key)
+    prover, finder = Prover(layout, key), values.Finder(layout)
     events, proofs, kept = io.BytesIO(), io.BytesIO(), io.BytesIO()
     for proved in prover.prove(sorted(set(leaves))):
         events.write(proved.leaf + b"\n")
@@ -63,7 +63,7 @@ def make_bundle(
         proofs.write(json.dumps(shown, separators=(",", ":")).encode() + b"\n")
         if with_values and b'"sealed":{' in proved.leaf:
             with files.translated(layout.values):
-                kept.writelines(value.line() for value in values.find(layout, proved.index))
+                kept.writelines(value.line() for value in finder.find(proved.index))
     count = len(set(leaves))
     manifest = Manifest(1, key.name, prover.head.size, count, question, by, time, with_values, recorded)
     made = {

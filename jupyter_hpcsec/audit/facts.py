@@ -30,6 +30,16 @@ class _SetAside(msgspec.Struct):
     sha256: str
 
 
+class Pruned(msgspec.Struct):
+    """What ``audit.pruned`` says."""
+
+    what: str
+    end: int
+    root: str
+    time: str
+    leaf: int = 0
+
+
 _every = msgspec.json.Decoder(_Every)
 
 
@@ -48,6 +58,7 @@ class Facts:
     sealed: dict[tuple[int, str], str] = field(default_factory=dict)
     shredded: set[tuple[int, str]] = field(default_factory=set)
     aside: set[str] = field(default_factory=set)
+    pruned: list[Pruned] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.seq = self.first if self.seq < 0 else self.seq
@@ -73,6 +84,11 @@ class Facts:
         self.sealed |= later.sealed
         self.shredded |= later.shredded
         self.aside |= later.aside
+        self.pruned += later.pruned
+
+    def removed(self, what: str) -> int:
+        """The leaf before which ``what`` (events, values) was removed. With its event go an event's values."""
+        return max((each.end for each in self.pruned if each.what in (what, "events")), default=0)
 
     def _check_boot(self, index: int, boot: int) -> None:
         if self.boot >= 0 and boot not in (self.boot, self.boot + 1):
@@ -96,3 +112,7 @@ class Facts:
             self.shredded.add((told.leaf, told.name))
         elif event.kind == "audit.set-aside":
             self.aside.add(msgspec.json.decode(leaf, type=_SetAside).sha256)
+        elif event.kind == "audit.pruned":
+            pruned = msgspec.json.decode(leaf, type=Pruned)
+            pruned.leaf = index
+            self.pruned.append(pruned)

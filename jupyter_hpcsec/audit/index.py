@@ -195,6 +195,12 @@ class Index:
             row = self._db.execute("SELECT leaf FROM events WHERE id = ?", (event_id,)).fetchone()
         return int(row[0]) if row else None
 
+    def sessions(self, beginning: str) -> list[str]:
+        """Sessions whose ids begin so; two at most."""
+        query = "SELECT DISTINCT session FROM events WHERE session >= ? AND session < ? AND session != '' LIMIT 2"
+        with self._translated():
+            return [str(row[0]) for row in self._db.execute(query, (beginning, beginning + SUFFIX_END))]
+
     def differences(self) -> list[Finding]:
         """How it differs from one that is made anew from the record: what it hides, invents, or says wrongly."""
         try:

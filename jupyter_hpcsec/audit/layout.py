@@ -64,6 +64,11 @@ class Layout:
         """The SQLite index: no part of the record, made from it."""
         return self.directory / "index.sqlite"
 
+    @property
+    def removed(self) -> Path:
+        """How far retention has removed events and values; no file: nothing was."""
+        return self.directory / "removed"
+
     def next_segment(self, first: int) -> Path:
         """The path of a new journal segment that begins with this leaf: after all others that do."""
         found = (_JOURNAL.fullmatch(path.name) for path in self.journal.iterdir())

@@ -6,6 +6,7 @@ and the caller lets nothing new begin; what was only noted waits, in a bounded q
 is an event itself. One thread writes, one publishes; no caller waits for a disk but by awaiting its receipt.
 """
 
+import dataclasses
 import os
 import threading
 import time
@@ -16,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_hpcsec.audit import recovery, values
-from jupyter_hpcsec.audit.events import Event, Trust, kind_of
-from jupyter_hpcsec.audit.files import Lock, make_directory
+from jupyter_hpcsec.audit.events import Event, Subject, Trust, kind_of
+from jupyter_hpcsec.audit.files import Lock, make_directory, replace
 from jupyter_hpcsec.audit.journal import BATCH_LIMIT, SEGMENT_BYTES, Frame, Segment, sign_head
-from jupyter_hpcsec.audit.kinds.record import AuditClosed, AuditGap, AuditOpened, AuditShredded
+from jupyter_hpcsec.audit.kinds.record import AuditClosed, AuditGap, AuditOpened, AuditPruned, AuditShredded
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.notes import Checkpoint, Verifier
 from jupyter_hpcsec.audit.publisher import AT_ONCE, Publisher
+from jupyter_hpcsec.audit.retention import Removed, due, remove, root_at
 from jupyter_hpcsec.audit.secondplace import SecondPlace
 from jupyter_hpcsec.audit.stamps import Queued, Stamper
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
@@ -97,6 +99,7 @@ class Log:
             end = stretch.frames[-1].end if stretch.frames else 0
             self._publisher.retire(stretch.path, end, stretch.good)
         self._segment: Segment | None = None
+        self._rotate, self._retaining = False, threading.Lock()
         self._values_clean = False
         self._values_lock = threading.Lock()
         self._state = threading.Condition()
@@ -157,6 +160,36 @@ class Log:
         self.record(event, "gateway").result()
         with self._values_lock:
             return values.shred(self._layout, leaf, name)
+
+    def retain(self, events_before: str, values_before: str, who: Subject) -> Removed:
+        """Remove bundles of events, and sealed values, that are older than times (as in events; empty: remove none).
+
+        First the file that says how far, then the event, then what is removed; what a crash left of that is ended.
+        ``Unavailable``, ``OSError``: call again. Returns how far the record has been removed since its beginning.
+        """
+        with self._retaining:
+            was = Removed.read(self._layout)
+            size = self._publisher.size
+            now = due(self._layout, size, events_before, values_before)
+            if now == was and was.done:
+                return now
+            self.require()
+            replace(self._layout.removed, dataclasses.replace(now, done=False).line())
+            told = [
+                ("events", was.events, now.events, events_before),
+                ("values", was.values, now.values, values_before),
+            ]
+            for what, old, end, before in told:
+                if end and (end != old or not was.done):
+                    root = root_at(self._layout, size, end).hex()
+                    self._rotate = True  # the journal's segment has what is removed too, if it is young
+                    event = AuditPruned(what=what, end=end, before=before, root=root, subject=who)
+                    self.record(event, "gateway").result()
+            with self._values_lock:
+                remove(self._layout, now)
+            done = dataclasses.replace(now, done=True)
+            replace(self._layout.removed, done.line())
+            return done
 
     def close(self) -> None:
         """Write out what waits, publish it, and let the next writer in."""
@@ -284,8 +317,9 @@ class Log:
         return own
 
     def _append(self, data: bytes) -> None:
-        if self._segment is not None and self._segment.size > SEGMENT_BYTES:
+        if self._segment is not None and (self._rotate or self._segment.size > SEGMENT_BYTES):
             self._drop_segment()
+        self._rotate = False
         if self._segment is None:
             self._segment = Segment(self._layout.next_segment(self._frontier.size))
         try:

@@ -7,6 +7,7 @@ from jupyter_hpcsec.audit import files
 from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
 from jupyter_hpcsec.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from jupyter_hpcsec.audit.notes import NOTE_LIMIT, Checkpoint, Verifier, open_checkpoint
+from jupyter_hpcsec.audit.retention import Removed
 from jupyter_hpcsec.audit.tiles import Tiles
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
@@ -39,6 +40,8 @@ class Prover:
             if not 0 <= index < self.head.size:
                 raise Unavailable(f"event {index} is not under a checkpoint yet")
             with files.translated(self._layout.log):
+                if index < Removed.read(self._layout).events:
+                    raise Unavailable(f"event {index} was removed by retention; its hash is all that is left of it")
                 if index // TILE_WIDTH != bundle:
                     bundle = index // TILE_WIDTH
                     entries = self._tiles.entries(bundle)

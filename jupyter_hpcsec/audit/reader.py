@@ -11,6 +11,7 @@ from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
 from jupyter_hpcsec.audit.merkle import Frontier
 from jupyter_hpcsec.audit.notes import Checkpoint, Verifier
 from jupyter_hpcsec.audit.recovery import read_checkpoint
+from jupyter_hpcsec.audit.retention import Removed
 from jupyter_hpcsec.audit.tiles import Tiles
 from jupyter_hpcsec.errors import Refused
 
@@ -33,8 +34,9 @@ class Reader:
         return Tiles(self._layout, size)
 
     def published(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """(index, leaf) of leaves under a checkpoint of at least ``end``."""
+        """(index, leaf) of leaves under a checkpoint of at least ``end``, but for those that retention removed."""
         tiles = self.tiles(end)
+        start = max(start, Removed.read(self._layout).events)
         for bundle in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
             for offset, leaf in enumerate(tiles.entries(bundle)):
                 if bundle * TILE_WIDTH + offset >= start:

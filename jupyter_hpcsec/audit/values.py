@@ -126,6 +126,22 @@ def find(layout: Layout, leaf: int) -> list[Kept]:
     return [kept for kept in read_file(path) if kept.leaf == leaf] if path.exists() else []
 
 
+class Finder:
+    """``find`` for many leaves in their order: each file is read once."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._path: Path | None = None
+        self._kept: list[Kept] = []
+
+    def find(self, leaf: int) -> list[Kept]:
+        """The values that are kept beside a leaf. ``OSError`` but for a missing file."""
+        path = self._layout.value_file(leaf)
+        if path != self._path:
+            self._path, self._kept = path, read_file(path) if path.exists() else []
+        return [kept for kept in self._kept if kept.leaf == leaf]
+
+
 def shred(layout: Layout, leaf: int, name: str) -> bool:
     """Destroy a value and its salt; whether there was one. The old bytes are overwritten where they stood.
 

@@ -19,10 +19,11 @@ from jupyter_hpcsec.audit.merkle import Frontier, leaf_hash
 from jupyter_hpcsec.audit.notes import Checkpoint, Signer, Verifier
 from jupyter_hpcsec.audit.recovery import KEY_LIMIT, read_checkpoint, read_verifier
 from jupyter_hpcsec.audit.verify_read import Progress, read_all
-from jupyter_hpcsec.audit.verify_tree import Tree, check_files, judge
+from jupyter_hpcsec.audit.verify_removed import check_removed
+from jupyter_hpcsec.audit.verify_tree import Tree, check_files, judge, tell
 from jupyter_hpcsec.errors import HpcsecError
 
-KNOWN_FILES = {"signer.key", "verifier.key", "lock", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm"}
+KNOWN_FILES = {"signer.key", "verifier.key", "lock", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "removed"}
 KNOWN_DIRECTORIES = {"log", "journal", "values", "set-aside"}
 FIRST_CHECKPOINT = 50
 """Tenths of a second for which a writer's first checkpoint is waited for."""
@@ -38,6 +39,7 @@ class Report:
     in_journal: int = 0
     checkpoints: int = 0
     values: int = 0
+    removed: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -78,12 +80,16 @@ def verify(
     report.size, report.root = head.size, head.root.hex()
     read = read_all(layout, head.size, progress, processes)
     facts = read.facts
-    tree = Tree(head.size, read.hashed, read.events, findings=[*read.missing.values(), *read.findings])
+    tree = Tree(head.size, read.hashed, read.events, findings=read.findings)
     judge(tree, layout, head.root)
+    _check_journal(layout, tree, head, key, facts, report, live=live)
+    gone = check_removed(layout, facts, read.missing, tree.roots_at, live=live)
+    report.removed = gone.told
+    report.findings += gone.findings
+    tell(tree, layout, gone.bundles)
     check_files(tree, layout, live=live)
     report.findings += tree.findings
     _check_elsewhere(tree, head, [*elsewhere, *([(0, since)] if since else [])], report)
-    _check_journal(layout, tree, head, key, facts, report, live=live)
     report.findings += facts.findings
     _check_values(layout, facts, report, live=live)
     _check_aside(layout, facts, report)
@@ -245,15 +251,25 @@ def _check_values(layout: Layout, facts: Facts, report: Report, *, live: bool) -
                 report.findings.append(Finding("value.altered", where, f"{each.name} was changed", each.leaf))
             seen[place] = each.value is None
     report.values = len(seen)
+    _check_kept(facts, seen, report, live=live)
+
+
+def _check_kept(facts: Facts, seen: dict[tuple[int, str], bool], report: Report, *, live: bool) -> None:
+    """Every value that was sealed is there, unless an event says why not. ``seen``: those with a line, whether gone."""
+    removed = facts.removed("values")
     for place in facts.sealed:
-        leaf, name = place
         is_gone, is_told = seen.get(place, True), place in facts.shredded
-        if is_gone and not is_told:
-            report.findings.append(Finding("value.gone", "values", f"{name} is gone, no event says why", leaf))
+        if place[0] < removed:
+            said = "" if is_gone or live else "was to be removed by retention, but is there"
+        elif is_gone and not is_told:
+            said = "is gone, no event says why"
         elif is_told and not is_gone:
-            report.findings.append(Finding("value.kept", "values", f"{name} was to be shredded, but is there", leaf))
-        elif place not in seen:
-            report.findings.append(Finding("value.gone", "values", f"the line that tells of {name} is gone", leaf))
+            said = "was to be shredded, but is there"
+        else:
+            said = "" if place in seen else "is gone, with the line that tells of it"
+        if said:
+            what = "value.gone" if is_gone else "value.kept"
+            report.findings.append(Finding(what, "values", f"{place[1]} {said}", place[0]))
 
 
 def _check_aside(layout: Layout, facts: Facts, report: Report) -> None:

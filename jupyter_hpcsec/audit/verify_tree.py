@@ -5,7 +5,7 @@ root is right, the other one is named. Where neither does alone, the tiles above
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def _root(tiles: list[Tile], size: int) -> bytes | None:
 
 
 def judge(tree: Tree, layout: Layout, root: bytes) -> None:
-    """Find out what was signed, and what differs from it."""
+    """Find out what was signed."""
     # 1. One of the two witnesses leads to the signed root by itself.
     for candidate in (tree.hashed, tree.events):
         if _root(candidate, tree.size) == root:
@@ -92,10 +92,14 @@ def judge(tree: Tree, layout: Layout, root: bytes) -> None:
             tree.findings.append(
                 Finding("tree.root", "log", "events and tiles do not lead to the signed root", 0, tree.size - 1)
             )
+
+
+def tell(tree: Tree, layout: Layout, gone: Container[int]) -> None:
+    """Tell how events and tiles differ from what was signed; bundles ``gone`` were told of, or were to be removed."""
     known: Mapping[bytes, int] = {}
     for number, signed in enumerate(tree.signed):
         width = min(TILE_WIDTH, tree.size - number * TILE_WIDTH)
-        if tree.events[number] != signed:
+        if tree.events[number] != signed and number not in gone:
             known = known or _all_known(tree)
             where = str(layout.bundle(number, width).relative_to(layout.directory))
             found = tree.events[number].hashes

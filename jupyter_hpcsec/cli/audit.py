@@ -10,9 +10,12 @@ from pathlib import Path
 from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
-from jupyter_hpcsec.ops.audit import proving, reading, render
+from jupyter_hpcsec.config_forward import DEFAULT_STATE
+from jupyter_hpcsec.hub import forward_service
+from jupyter_hpcsec.ops.audit import proving, reading, render, sinks
 
 DEFAULT_DIRECTORY = "/var/lib/hpcsec/audit"
+DEFAULT_FORWARD_CONFIG = "/etc/hpcsec/hpcsec_forward_config.py"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,13 +51,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", parents=[*about, asked], help="a bundle that verifies by itself")
     export.add_argument("destination", type=Path, help="a new directory, or a new file that ends with .tar")
     export.add_argument("--with-values", action="store_true", help="sealed values too")
+    replay = actions.add_parser("replay", parents=about, help="a session as a notebook; its terminals as asciicasts")
+    replay.add_argument("session", help="the session's id, or how it begins")
+    replay.add_argument("--out", type=Path, metavar="FILE.ipynb", help="default: session-ID.ipynb in this directory")
     actions.add_parser("reindex", parents=[common], help="make the index anew from the record")
     shred = actions.add_parser("shred", parents=about, help="destroy a sealed value; the proofs still hold")
     shred.add_argument("event", help="the event's number in the log, or its id")
     shred.add_argument("name", help="the value's name")
     shred.add_argument("--reason", required=True, help="why; it is recorded")
+    forward = actions.add_parser("forward", help="send the events to the configured sinks, until it is stopped")
+    forward.add_argument("--config", type=Path, default=Path(DEFAULT_FORWARD_CONFIG), help="default: %(default)s")
+    behind = actions.add_parser("sinks", parents=[common], help="how far each sink is behind; 1 where one can't go on")
+    behind.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), help="the cursors (default: %(default)s)")
+    behind.add_argument("--json", action="store_true", help="print one JSON list")
+    retain = actions.add_parser(
+        "retain", parents=[access], help="remove what is older; what remains is proved as before"
+    )
+    retain.add_argument(
+        "--older-than", type=_days, default=0, metavar="DAYS", help="events, as 365d; their hashes stay"
+    )
+    retain.add_argument("--values-older-than", type=_days, default=0, metavar="DAYS", help="sealed values only, as 30d")
     kinds = actions.add_parser("schema", help="the JSON Schema of a kind of event, or of all")
     kinds.add_argument("kind", nargs="?", choices=sorted(KINDS), metavar="KIND")
+
+
+def _days(text: str) -> int:
+    number = text.removesuffix("d")
+    if not (number.isascii() and number.isdecimal() and 0 < int(number) <= 36_600):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, such as 365d")
+    return int(number)
 
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
@@ -85,21 +110,14 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 1 where something does not hold."""
-    if args.action == "schema":
-        made = schema(args.kind) if args.kind else {kind: schema(kind) for kind in sorted(KINDS)}
-        print(json.dumps(made, indent=1))
-        return 0
+    alone = {"schema": _schema, "verify": _verify, "forward": _forward, "sinks": _sinks}
+    if args.action in alone:
+        return alone[args.action](args)
     progress = proving.Bar(sys.stderr)
-    if args.action == "verify":
-        return _verify(args, progress)
+    if args.action in ("reindex", "shred", "retain"):
+        print(_change(args, progress))
+        return 0
     record = reading.Record(args.directory)
-    if args.action == "reindex":
-        print(f"{record.reindex(progress)} events are in the index.")
-        return 0
-    if args.action == "shred":
-        leaf = reading.shred(record, args.event, args.name, args.reason, args.socket, progress)
-        print(f"The value {args.name} of event {leaf} is destroyed.")
-        return 0
     teller = reading.Teller(args.socket, args.unrecorded, proving.say)
     if args.action == "show":
         shown = reading.show(record, args.event, teller, progress, with_values=args.with_values)
@@ -108,7 +126,32 @@ def run(args: argparse.Namespace) -> int:
     return _ask(args, record, teller, progress)
 
 
+def _schema(args: argparse.Namespace) -> int:
+    made = schema(args.kind) if args.kind else {kind: schema(kind) for kind in sorted(KINDS)}
+    print(json.dumps(made, indent=1))
+    return 0
+
+
+def _forward(args: argparse.Namespace) -> int:
+    return forward_service.run(args.config)
+
+
+def _change(args: argparse.Namespace, progress: proving.Bar) -> str:
+    """What changes something; a sentence of what was done."""
+    if args.action == "retain":
+        return reading.retain(args.socket, args.older_than, args.values_older_than)
+    record = reading.Record(args.directory)
+    if args.action == "reindex":
+        return f"{record.reindex(progress)} events are in the index."
+    leaf = reading.shred(record, args.event, args.name, args.reason, args.socket, progress)
+    return f"The value {args.name} of event {leaf} is destroyed."
+
+
 def _ask(args: argparse.Namespace, record: reading.Record, teller: reading.Teller, progress: proving.Bar) -> int:
+    if args.action == "replay":
+        for path in reading.replay(record, args.session, args.out, teller, progress):
+            print(path)
+        return 0
     question = _question(args)
     if args.action == "export":
         number = reading.export(record, question, args.destination, teller, progress, with_values=args.with_values)
@@ -134,7 +177,14 @@ def _question(args: argparse.Namespace) -> Question:
     )
 
 
-def _verify(args: argparse.Namespace, progress: proving.Bar) -> int:
+def _sinks(args: argparse.Namespace) -> int:
+    found = sinks.states(args.directory, args.state)
+    print(json.dumps(sinks.as_json(found), indent=1) if args.json else "\n".join(sinks.table(found)))
+    return 1 if any(each.error for each in found) else 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    progress = proving.Bar(sys.stderr)
     if args.event:
         print(proving.one(args.directory, args.event, args.key, progress))
         return 0

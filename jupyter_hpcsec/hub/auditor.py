@@ -5,6 +5,7 @@ the gateway lets nothing new begin.
 """
 
 import asyncio
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,12 +18,14 @@ from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.record import AuditExported, AuditRead, AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionBound, SessionEnrolled
 from jupyter_hpcsec.audit.log import Log
-from jupyter_hpcsec.errors import HpcsecError, Refused
+from jupyter_hpcsec.audit.stamps import timestamp
+from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.limits import RateLimit
 from jupyter_hpcsec.tunnel.session import Session
 
 REFUSALS, REFUSALS_AT_ONCE = 2.0, 200
 """Refusals of one kind, rule and source that are events of their own: a second on the long run, and at once."""
+DAY_NS = 86_400 * 10**9
 SESSIONS = 16_384
 """Sessions whose facts are remembered."""
 FLOODS = (HubLoginRefused, ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused)
@@ -74,6 +77,16 @@ class Auditor:
             await self.keep(AuditExported(subject=who, query=query, found=found, with_values=with_values))
         else:
             await self.keep(AuditRead(subject=who, action=action, query=query, found=found))
+
+    async def retaining(self, events_days: int, values_days: int, who: Subject) -> dict[str, int]:
+        """Remove events and sealed values older than so many days (0: none more); the first leaves that remain."""
+        now = time.time_ns()
+        events, values = (timestamp(now - days * DAY_NS) if days else "" for days in (events_days, values_days))
+        try:
+            removed = await asyncio.to_thread(self._log.retain, events, values, who)
+        except OSError as error:
+            raise Unavailable(f"What is old could not be removed: {error}. It is tried again.") from error
+        return {"events": removed.events, "values": removed.values}
 
     def status(self) -> dict[str, Any]:
         """Facts for ``hpcsec doctor``: how far the record is, and why it can't be written where it can't."""

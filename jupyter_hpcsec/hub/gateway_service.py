@@ -13,17 +13,17 @@ import time
 from pathlib import Path
 
 from traitlets import TraitError
-from traitlets.config import Config
-from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
+from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.identity.attestation import (
@@ -49,6 +49,8 @@ from jupyter_hpcsec.tunnel.store import Store
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted: all agents come back at once after a restart."""
 
+RETAIN_S = 3600.0
+"""Seconds between two looks for what is older than the site keeps."""
 FLUSH_S = 10.0
 """Seconds between two events that tell of refusals which were only counted."""
 
@@ -58,16 +60,7 @@ _SLURM_ENVIRONMENT = ("PATH", "SLURM_CONF", "LD_LIBRARY_PATH")
 def load_settings(path: Path) -> GatewaySettings:
     """The settings in a configuration file; ``Malformed`` names what is wrong with it."""
     try:
-        config: Config = PyFileConfigLoader(path.name, str(path.parent)).load_config()
-    except ConfigFileNotFound as exc:
-        raise Malformed(f"there is no configuration file {path}") from exc
-    except Exception as exc:  # the file is Python: whatever its lines raise, its admin needs the name of the file
-        raise Malformed(f"{path} can't be read: {type(exc).__name__}: {exc}") from exc
-    unknown = [name for name in config.get("HpcsecGateway", {}) if not HpcsecGateway().has_trait(name)]
-    if unknown:
-        raise Malformed(f"{path}: HpcsecGateway has no setting {', '.join(sorted(unknown))}; see the admin guide")
-    try:
-        return HpcsecGateway(config=config).settings()
+        return load(path, HpcsecGateway).settings()
     except TraitError as exc:
         raise Malformed(f"{path}: {exc}") from exc
 
@@ -132,10 +125,12 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         endpoints=lambda: gateway.endpoints,
         log=log,
         reading=auditor.reading,
+        retaining=auditor.retaining,
         record=auditor.status,
     )
     admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters, observer=auditor)
     flushing = asyncio.create_task(_flush(auditor, counters))
+    retaining = asyncio.create_task(_retain(auditor, settings, log))
 
     def make_front(**parts: object) -> FrontDoor:
         return FrontDoor(
@@ -170,6 +165,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         auditor.note(GatewayStopped())
     finally:
         flushing.cancel()
+        retaining.cancel()
         await admin.stop()
         gateway.close()
         store.close()
@@ -186,6 +182,17 @@ async def _flush(auditor: Auditor, counters: Counters) -> None:
     while True:
         await asyncio.sleep(FLUSH_S)
         auditor.flush(counters.snapshot())
+
+
+async def _retain(auditor: Auditor, settings: GatewaySettings, log: logging.Logger) -> None:
+    """Remove what is older than the site keeps, and end what a crash has left of a removal."""
+    while True:
+        try:
+            days = settings.audit_retention_days, settings.audit_values_days
+            await auditor.retaining(*days, Subject(login="retention"))
+        except HpcsecError as error:
+            log.warning("retention: %s", error)
+        await asyncio.sleep(RETAIN_S)
 
 
 def make_policies(settings: GatewaySettings, log: logging.Logger) -> Policies:

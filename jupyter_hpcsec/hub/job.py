@@ -30,7 +30,7 @@ from jupyter_hpcsec.hub.readiness import wait_until_ready
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory, candidates, runtime_directory
 from jupyter_hpcsec.hub.server_plan import parse_launch, program, server_arguments, server_environment
 from jupyter_hpcsec.hub.server_process import ServerProcess, start_server
-from jupyter_hpcsec.hub.session_files import write_access, write_facts, write_stale
+from jupyter_hpcsec.hub.session_files import certificate_writer, write_access, write_facts, write_stale
 from jupyter_hpcsec.hub.telling import Telling
 from jupyter_hpcsec.identity.authority import server_name
 from jupyter_hpcsec.identity.tokens import unverified_session
@@ -97,6 +97,7 @@ def dial_out(
         log=log,
         on_stale=lambda stale: write_stale(directory, stale, log),
         teller=teller,
+        on_certificate=certificate_writer(directory, log),
     )
 
 

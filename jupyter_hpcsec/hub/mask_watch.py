@@ -7,9 +7,8 @@ carries them along (mount_namespaces(7), *Restrictions on mount namespaces*). Wh
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from jupyter_hpcsec.access.mountinfo import parse
+from jupyter_hpcsec.access.mountinfo import parse, read
 from jupyter_hpcsec.access.values import Enforcement, Mask, Plan
 from jupyter_hpcsec.hub.server_process import ServerProcess
 
@@ -54,16 +53,11 @@ def uncovered(plan: Plan, path: str) -> str:
     )
 
 
-def mountinfo_of(pid: int) -> str:
-    """The mount table of a process's namespace, by paths below its root; ``OSError`` when it has ended."""
-    return Path(f"/proc/{pid}/mountinfo").read_bytes().decode("utf-8", "surrogateescape")
-
-
 async def watch(
     plan: Plan,
     server: ServerProcess,
     *,
-    read: Callable[[int], str] = mountinfo_of,
+    read: Callable[[int], str] = read,
     interval_s: float = INTERVAL_S,
 ) -> str:
     """Why the session must end; empty when the server ended by itself, or when it has no masks of its own."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_hpcsec.access.mountinfo import SHARED, parse
+from jupyter_hpcsec.access.mountinfo import SHARED, parse, read
 from jupyter_hpcsec.errors import Unavailable
 
 SOCKET_PATH_LIMIT = 107
@@ -71,6 +71,11 @@ class RuntimeDirectory:
         return self.path / "access.json"
 
     @property
+    def certificate_file(self) -> Path:
+        """Until when the certificate is good, and the session's end where the job was given more time."""
+        return self.path / "certificate.json"
+
+    @property
     def stale_file(self) -> Path:
         """Until when the session goes on under rules that have changed; absent while they have not."""
         return self.path / "stale.json"
@@ -122,7 +127,7 @@ def runtime_directory(environment: Mapping[str, str]) -> Iterator[RuntimeDirecto
     What agents of this user left that were killed is removed first. ``Unavailable`` when no place on this node will
     do, with the reason for each.
     """
-    mounts = mount_table(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
+    mounts = mount_table(read())
     reasons = []
     for base in candidates(environment):
         reason = why_not(base, mounts, uid=os.geteuid())

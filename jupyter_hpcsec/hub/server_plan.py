@@ -30,6 +30,9 @@ SESSION_VARIABLE = "JUPYTER_HPCSEC_SESSION"
 EXTENSION = Path(jupyter_hpcsec.__file__).parent / "server"
 """Holds the ``jupyter_server_config.d`` that enables the extension."""
 
+JUPYTER_DATA = EXTENSION / "jupyter"
+"""Holds the ``labextensions`` that JupyterLab finds ours in, as built; absent where it was left out."""
+
 DEFAULT_PORT = 8888
 """jupyter_server calls a socket and a port 'mutually exclusive' unless the port is this, its default."""
 
@@ -129,12 +132,15 @@ def server_environment(base: Mapping[str, str], launch: Launch, directory: Runti
         },
         "JUPYTER_RUNTIME_DIR": str(directory.jupyter),
         # First on the search path: the extension is on, also where the package's data files were not installed.
-        "JUPYTER_CONFIG_PATH": os.pathsep.join(
-            filter(None, [str(EXTENSION), {**env, **launch.env}.get("JUPYTER_CONFIG_PATH")])
-        ),
+        "JUPYTER_CONFIG_PATH": _first(EXTENSION, {**env, **launch.env}.get("JUPYTER_CONFIG_PATH")),
+        "JUPYTER_PATH": _first(JUPYTER_DATA, {**env, **launch.env}.get("JUPYTER_PATH")),
         SESSION_VARIABLE: str(directory.session_file),
         ACCESS_VARIABLE: str(directory.access_file),
     }
+
+
+def _first(place: Path, others: str | None) -> str:
+    return os.pathsep.join(filter(None, [str(place), others]))
 
 
 def _path(url: str) -> str:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,24 @@ def write_stale(directory: RuntimeDirectory, stale: Stale, log: logging.Logger) 
             directory.stale_file.unlink(missing_ok=True)
     except (OSError, Unavailable) as error:
         log.warning("the user can't be told that the rules have changed: %s", error)
+
+
+def certificate_writer(directory: RuntimeDirectory, log: logging.Logger) -> Callable[[int, int], None]:
+    """What is told of each certificate until when it is good, and when the session ends; both in Unix seconds.
+
+    The first end bounds the job's time limit from above. Only a later one says when the job ends; else 0 is written.
+    """
+    first = 0
+
+    def write(not_after: int, ends_at: int) -> None:
+        nonlocal first
+        first = first or ends_at
+        try:
+            _write(directory.certificate_file, {"not_after": not_after, "ends_at": ends_at if ends_at > first else 0})
+        except Unavailable as error:  # a full disk ends no session
+            log.warning("the user can't be told how long the certificate lives: %s", error)
+
+    return write
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from tornado import web
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.server.access_handlers import AccessHandler
 from jupyter_hpcsec.server.facts import read_facts
+from jupyter_hpcsec.server.live import for_browser
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerWebApplication
@@ -21,7 +22,8 @@ RESOURCE = "hpcsec"
 
 
 class SessionHandler(APIHandler):
-    """``GET /hpcsec/api/session``: user, server, session, job, node, ends_at, protections."""
+    """``GET /hpcsec/api/session``: user, server, session, job, node, ends_at, certificate_ends_at, stale, protections,
+    recorded: what JupyterLab asks for now and then (``live.for_browser``)."""
 
     auth_resource = RESOURCE
     _track_activity = False  # a panel that asks for the remaining time must not keep an idle server alive
@@ -32,11 +34,12 @@ class SessionHandler(APIHandler):
         """The facts of this session; 404 outside of one, 500 with the reason when they can't be read."""
         try:
             facts = read_facts(os.environ)
+            shown = for_browser(facts, os.environ) if facts else None
         except HpcsecError as error:
             raise web.HTTPError(500, reason="the facts of the session can't be read", log_message=str(error)) from error
-        if facts is None:
+        if shown is None:
             raise web.HTTPError(404, reason="not a session")
-        await self.finish(json.dumps(facts.for_browser()))
+        await self.finish(json.dumps(shown))
 
 
 def add_handlers(web_app: "ServerWebApplication") -> None:

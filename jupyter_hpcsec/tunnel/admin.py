@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 256
 """Admin connections at once; long polls of the spawn pages of many users are among them."""
 
+RETAIN_S = 3600.0
+"""Seconds for which a removal from the audit record is waited for."""
 RESPONSE_LIMIT = 64 << 20
 """Bytes that a client takes: the list of 10,000 sessions is about 6 MiB."""
 
@@ -291,17 +293,18 @@ class AdminClient:
     async def audit_read(
         self, *, action: str, query: str, found: int, with_values: bool = False, leaf: int = 0, name: str = ""
     ) -> None:
-        """Have it recorded that somebody reads the audit record; durable when this returns.
-
-        ``action`` is ``query``, ``tail``, ``show``, ``export`` or ``shred``; the last one destroys the sealed value
-        ``name`` of event ``leaf``.
-        """
+        """Have it recorded that somebody reads the record, before they do; ``shred`` destroys a value of ``leaf``."""
         asked = {"action": action, "query": query, "found": found, "with_values": with_values}
         await self._call("audit_read", asked | {"leaf": leaf, "name": name})
 
     async def hub_event(self, event: Event) -> None:
         """Have an event of the hub recorded; durable when this returns."""
         await self._call("hub_event", {"event": msgspec.to_builtins(event)})
+
+    async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
+        """Remove events and sealed values older than so many days (0: none); where what remains begins."""
+        days = {"events_days": events_days, "values_days": values_days}
+        return dict(await self._call("audit_retain", days, held_s=RETAIN_S))
 
     async def _call(self, name: str, arguments: Mapping[str, Any], *, held_s: float = 0) -> Any:
         request = HTTPRequest(

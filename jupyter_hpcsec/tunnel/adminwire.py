@@ -130,7 +130,7 @@ class _Rotate(_Arguments, frozen=True, kw_only=True):
 
 
 class _AuditRead(_Arguments, frozen=True, kw_only=True):
-    action: Literal["query", "tail", "show", "export", "shred"]
+    action: Literal["query", "tail", "show", "export", "replay", "shred"]
     query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
     found: Annotated[int, Meta(ge=0, le=2**53)]
     with_values: bool
@@ -140,6 +140,11 @@ class _AuditRead(_Arguments, frozen=True, kw_only=True):
 
 class _HubEvent(_Arguments, frozen=True, kw_only=True):
     event: dict[str, Any]
+
+
+class _AuditRetain(_Arguments, frozen=True, kw_only=True):
+    events_days: Annotated[int, Meta(ge=0, le=36_600)]
+    values_days: Annotated[int, Meta(ge=0, le=36_600)]
 
 
 class _Nothing(_Arguments, frozen=True, kw_only=True):
@@ -176,6 +181,7 @@ CALLS: Mapping[str, Call] = {
     "keys": Call(_Nothing, _as_is),
     "audit_read": Call(_AuditRead, _as_is),
     "hub_event": Call(_HubEvent, _as_is),
+    "audit_retain": Call(_AuditRetain, _as_is),
 }
 
 

@@ -47,8 +47,8 @@ class Agent:
 
     ``targets`` are the unix sockets that streams may reach, by target name. ``server_name`` gives the name to expect in
     the certificate of a gateway under an authority (DER). ``clock`` gives Unix seconds, ``jitter`` a number in 0 to 1.
-    ``on_stale`` is told when the user's rules have changed, and when they are as they were again. What ``teller`` is
-    told goes to the gateway's record.
+    ``on_stale`` is told when the user's rules have changed, and when they are as they were again; ``on_certificate``
+    until when each certificate is good, and when the session ends (Unix seconds). What ``teller`` is told is recorded.
     """
 
     def __init__(
@@ -65,20 +65,20 @@ class Agent:
         jitter: Callable[[], float] = random.random,
         on_stale: Callable[[m.Stale], None] = lambda stale: None,
         teller: Teller | None = None,
+        on_certificate: Callable[[int, int], None] = lambda not_after, ends_at: None,
     ) -> None:
         self._endpoints = [parse_endpoint(endpoint) for endpoint in endpoints]
         if not self._endpoints:
             raise Malformed("the job was given no gateway to dial")
         self._authority, self._credentials, self._targets = ca, credentials, dict(targets)
-        self._server_name, self._log, self._on_stale, self._teller = server_name, log, on_stale, teller
-        self._stale = m.Stale()
-        self._clock, self._jitter = clock, jitter
+        self._server_name, self._log, self._teller = server_name, log, teller
+        self._on_stale, self._on_certificate = on_stale, on_certificate
+        self._stale, self._clock, self._jitter = m.Stale(), clock, jitter
         self._loop = asyncio.get_running_loop()
         self._pool = BufferPool()
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._connected, self._lanes = asyncio.Event(), set[Lane]()
         self._control: MessageStream | None = None
-        self._connected = asyncio.Event()
-        self._lanes: set[Lane] = set()
         self._dialling = self._total = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[str] = self._loop.create_future()
@@ -119,8 +119,12 @@ class Agent:
             raise Malformed(f"the gateway answered an enrolment with {type(answer).__name__}")
         self._credentials.install(answer.certificate)
         self._note_time(answer.now)
-        self._renewal.issued(self._gateway_time(), not_after=answer.not_after, ends_at=answer.ends_at)
+        self._issued(answer)
         return answer
+
+    def _issued(self, answer: m.Enrolled | m.Renewed) -> None:
+        self._renewal.issued(self._gateway_time(), not_after=answer.not_after, ends_at=answer.ends_at)
+        self._on_certificate(answer.not_after, answer.ends_at)
 
     async def _ask_to_enrol(self, request: m.Enrol) -> m.FromGateway:
         stream = MessageStream(await self._dial_patiently(m.ENROL))
@@ -249,7 +253,7 @@ class Agent:
                 self.stop(reason)
             case m.Renewed():
                 self._credentials.install(message.certificate)
-                self._renewal.issued(self._gateway_time(), not_after=message.not_after, ends_at=message.ends_at)
+                self._issued(message)
                 if message.authorities:
                     self._authority = message.authorities[0]
                 self._contexts.clear()

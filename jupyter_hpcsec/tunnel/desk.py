@@ -22,6 +22,7 @@ from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER
+from jupyter_hpcsec.tunnel.peer import PeerCredentials
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 
@@ -35,6 +36,14 @@ Reading = Callable[[str, str, int, bool, int, str, Subject], Awaitable[None]]
 """``reading(action, query, found, with_values, leaf, name, who)``: see ``AdminClient.audit_read``."""
 
 
+Retaining = Callable[[int, int, Subject], Awaitable[dict[str, int]]]
+"""``retaining(events_days, values_days, who)``: see ``AdminClient.audit_retain``."""
+
+
+async def _no_retention(*_: object) -> dict[str, int]:
+    raise Unavailable("This gateway keeps no audit record.")
+
+
 async def _no_record(*_: object) -> None:
     raise Unavailable("This gateway keeps no audit record.")
 
@@ -43,6 +52,11 @@ def caller() -> Subject:
     """Who makes the admin call that is being answered: the system's account, by the kernel's word."""
     peer = CALLER.get()
     return Subject(account=peer.account) if peer else Subject()
+
+
+def _check_owner(peer: PeerCredentials | None, rule: str, what: str) -> None:
+    if peer is None or peer.uid not in (0, os.geteuid()):
+        raise Refused(rule, f"only root and the gateway's user may {what}")
 
 
 class Desk:
@@ -58,8 +72,10 @@ class Desk:
         endpoints: Callable[[], list[str]],
         log: logging.Logger,
         reading: "Reading | None" = None,
+        retaining: "Retaining | None" = None,
         record: Callable[[], dict[str, Any]] = dict,
     ) -> None:
+        self._retaining = retaining or _no_retention
         self._reading, self._record = reading or _no_record, record
         self._recording: set[asyncio.Future[None]] = set()
         self._registry, self._broker, self._settings = registry, broker, settings
@@ -185,8 +201,8 @@ class Desk:
         A value is shredded for root and the gateway's own user only: the hub may register sessions and destroy nothing.
         """
         peer = CALLER.get()
-        if action == "shred" and (peer is None or peer.uid not in (0, os.geteuid())):
-            raise Refused("audit.shred", "only root and the gateway's user may shred values")
+        if action == "shred":
+            _check_owner(peer, "audit.shred", "shred values")
         await self._reading(action, query, found, with_values, leaf, name, caller())
 
     async def hub_event(self, *, event: dict[str, Any]) -> None:
@@ -196,6 +212,11 @@ class Desk:
         except msgspec.ValidationError as exc:
             raise Malformed(f"not an event of the hub: {exc}") from exc
         await self._registry.observer.keep(told, "hub")
+
+    async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
+        """Remove what is older than so many days, for root and the gateway's own user."""
+        _check_owner(CALLER.get(), "audit.retain", "remove events")
+        return await self._retaining(events_days, values_days, caller())
 
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -54,16 +55,29 @@ def give(top: Path) -> None:
         subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(top)], check=True)
 
 
-def outside(program: str, *words: str, cwd: Path) -> str:
+def bound(binds: Sequence[tuple[Path, Path]]) -> list[str]:
+    """Put before a command: a node on which root mounted the first of each pair at the second, too."""
+    if not binds:
+        return []
+    script = " && ".join(["mount --make-rprivate /", *(shlex.join(["mount", "--bind", *map(str, b)]) for b in binds)])
+    return ["unshare", "-m", "sh", "-c", f'{script} && exec "$@"', "sh"]
+
+
+def outside(program: str, *words: str, cwd: Path, binds: Sequence[tuple[Path, Path]] = ()) -> str:
     """What a Python program prints without a sandbox."""
-    argv = [*prefix(), sys.executable, "-c", textwrap.dedent(program), *words]
+    argv = [*bound(binds), *prefix(), sys.executable, "-c", textwrap.dedent(program), *words]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=110, check=False, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def inside(
-    program: str | Sequence[str], *words: str, rules: Sequence[tuple[Path, str]], cwd: Path, **settings: Any
+    program: str | Sequence[str],
+    *words: str,
+    rules: Sequence[tuple[Path, str]],
+    cwd: Path,
+    binds: Sequence[tuple[Path, Path]] = (),
+    **settings: Any,
 ) -> Done:
     """The same in a sandbox. ``rules``: paths and rights; a ``!`` behind a right: the path is required.
 
@@ -72,7 +86,7 @@ def inside(
     argv = [sys.executable, "-c", textwrap.dedent(program)] if isinstance(program, str) else list(program)
     wish = {"argv": [*argv, *words], "rules": [(str(path), right) for path, right in rules], **settings}
     done = subprocess.run(
-        [*prefix(), sys.executable, "-m", "tests.access.inside", json.dumps(wish), str(cwd)],
+        [*bound(binds), *prefix(), sys.executable, "-m", "tests.access.inside", json.dumps(wish), str(cwd)],
         capture_output=True, text=True, timeout=110, check=False, cwd=ROOT,
     )  # fmt: skip
     *printed, last = done.stdout.split("\n")[:-1] or [""]

@@ -166,6 +166,84 @@ def test_a_denied_place_is_denied_at_each_path_at_which_it_is_seen() -> None:
     assert masked(made) == {"/home/alice/.ssh": Mask.HIDDEN, "/export/h/alice/.ssh": Mask.HIDDEN}
 
 
+class TestPlacesThatAreSeenTwice:
+    EXPORT = Mount("/export", "0:4", "/", "nfs", read_only=False, source="server:/")
+    HOME = Mount("/home", "0:5", "/", "nfs4", read_only=False, source="server:/h")
+    DATA = Mount("/data", "0:6", "/", "lustre", read_only=False, source="mgs:/data")
+    PART = Mount("/home/alice/d", "0:6", "/secret/inner", "lustre", read_only=False, source="mgs:/data")
+    WHOLE = Mount("/home/alice/d", "0:6", "/", "lustre", read_only=False, source="mgs:/data")
+
+    @staticmethod
+    def made(mounts: tuple[Mount, ...], *wishes: tuple[str, Right], **how: object) -> Plan:
+        resolved = rules(*wishes)
+        return plan.compile(resolved, node(resolved, mounts=(LOCAL, *mounts), **how))  # type: ignore[arg-type]
+
+    def test_a_part_of_a_denied_place_that_is_mounted_where_one_may_write_is_hidden(self) -> None:
+        made = self.made((self.DATA, self.PART), ("/home/alice", WRITE), ("/data", READ), ("/data/secret", NONE))
+        assert masked(made) == {"/data/secret": Mask.HIDDEN, "/home/alice/d": Mask.HIDDEN}
+
+    def test_one_export_that_is_mounted_twice_is_one(self) -> None:
+        made = self.made((self.EXPORT, self.HOME), ("/export", READ), ("/home/alice/.ssh", NONE))
+        assert masked(made) == {"/export/h/alice/.ssh": Mask.HIDDEN}
+
+    def test_a_denial_that_takes_what_no_session_starts_without_by_another_path_is_refused(self) -> None:
+        usr = (Mount("/srv/usr", "1:1", "/usr", "ext4", read_only=False),)
+        with pytest.raises(
+            Unavailable, match=r"denies /srv, which is seen at /usr, too, but no session starts without"
+        ):
+            self.made(usr, ("/srv", NONE))
+
+    def test_a_home_that_a_denial_takes_is_refused_and_something_else_is_noted(self) -> None:
+        wishes = (("/home/alice", WRITE), ("/export/h", NONE), ("/home/bob", READ))
+        with pytest.raises(Unavailable, match=r"requires /home/alice, which rule 2 .* denies by .* paths, /export/h\."):
+            self.made((self.EXPORT, self.HOME), *wishes)
+        with pytest.raises(Unavailable, match=r"requires /home/alice, which rule 2 \(line 20, \*\) denies\."):
+            self.made((), ("/home/alice", WRITE), ("/home", NONE))
+        made = self.made((self.EXPORT, self.HOME), *wishes[1:])
+        assert made.notes == (
+            "/home/bob is not given (rule 2 (line 20, *)): rule 1 (line 10, *) denies by another of its paths, "
+            "/export/h.",
+        )
+
+    def test_what_may_only_be_read_is_not_written_by_another_of_its_paths(self) -> None:
+        made = self.made((self.DATA, self.WHOLE), ("/home/alice", WRITE), ("/data", READ))
+        assert masked(made) == {"/home/alice/d": Mask.READ_ONLY}
+        made = self.made((self.DATA, self.PART), ("/home/alice", WRITE), ("/data", READ))
+        assert masked(made) == {"/home/alice/d": Mask.READ_ONLY}
+        made = self.made((self.EXPORT, self.HOME), ("/export", WRITE), ("/home/alice/ro", READ))
+        assert masked(made) == {"/export/h/alice/ro": Mask.READ_ONLY}
+
+    def test_but_by_what_a_rule_lets_write_of_it(self) -> None:
+        made = self.made((self.DATA, self.WHOLE), ("/home/alice", WRITE), ("/data", READ), ("/home/alice/d/x", WRITE))
+        assert masked(made) == {"/home/alice/d": Mask.READ_ONLY}
+        assert granted(made)["/home/alice/d/x"] is WRITE
+        for mounts, read, write in (
+            ((self.DATA, self.WHOLE), "/data", "/home/alice/d"),
+            ((self.EXPORT, self.HOME), "/export", "/home/alice"),
+            ((self.EXPORT, self.HOME), "/export", "/home"),
+        ):
+            made = self.made(mounts, (read, READ), (write, WRITE))
+            assert granted(made) == {read: READ, write: WRITE}
+            assert masked(made) == {}
+
+    def test_a_rule_about_everything_else_takes_nothing_and_what_is_mounted_below_counts_for_the_nearest(self) -> None:
+        inside = Mount("/home/alice/s", "0:6", "/alice", "lustre", read_only=False, source="mgs:/data")
+        made = self.made((self.DATA, inside), ("/", READ), ("/home/alice", WRITE), children={"/": ("data", "home")})
+        assert masked(made) == {}
+        made = self.made((self.DATA, inside), ("/home", READ), ("/home/alice", WRITE), ("/data", WRITE))
+        assert masked(made) == {}
+        made = self.made((self.DATA, inside), ("/home", READ), ("/data", WRITE))
+        assert masked(made) == {"/data/alice": Mask.READ_ONLY}
+
+    def test_without_namespaces_it_needs_what_root_prepared(self) -> None:
+        wishes = (("/home/alice", WRITE), ("/data", READ))
+        with pytest.raises(Unavailable, match=r"/home/alice/d made read-only inside a place that may be written"):
+            self.made((self.DATA, self.WHOLE), *wishes, namespaces=False)
+        with pytest.raises(Unavailable, match=r"/home/alice/d hidden inside a place that may be written"):
+            self.made((self.DATA, self.PART), *wishes, ("/data/secret", NONE), namespaces=False,
+                      children={"/data": ("secret", "x")})  # fmt: skip
+
+
 class TestWhatIsNotThere:
     def test_a_required_path_that_is_missing_is_refused_another_is_noted(self) -> None:
         wishes = (("/data/new", READ), ("/home/alice", WRITE))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionEnded
@@ -136,6 +137,23 @@ def test_show_with_its_proof_and_its_value(capsys: pytest.CaptureFixture[str]) -
     assert main(["audit", "show", "999999"]) == 1
 
 
+def test_a_replay_is_on_record_and_replaces_nothing(
+    site: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert output(capsys, "replay", "eeee") == "session-eeeeeeee.ipynb\n"
+    made = nbformat.read(tmp_path / "session-eeeeeeee.ipynb", as_version=4)
+    assert "session ended" in made.cells[-1].source
+    assert (tmp_path / "session-eeeeeeee.ipynb").stat().st_mode & 0o777 == 0o600
+    site.published()
+    asked = [event for event in rows(capsys, "--kind", "audit.read") if event.get("action") == "replay"]
+    assert asked[0]["query"] == "session=" + "e" * 32
+    assert main(["audit", "replay", "eeee"]) == 1  # it is there
+    assert main(["audit", "replay", "ffff"]) == 1
+    assert main(["audit", "replay", "eeee", "--out", "x.txt"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["session-eeeeeeee.ipynb"]
+
+
 def test_tail_shows_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
     shown = output(capsys, "tail", "-n", "3").splitlines()
     assert len(shown) == 3
@@ -173,6 +191,17 @@ def test_a_value_is_shredded_by_the_gateway(site: Site, capsys: pytest.CaptureFi
     assert "EVERYTHING HOLDS" in output(capsys, "verify")
     site.published()
     assert rows(capsys, "--kind", "audit.shredded")[0]["reason"] == "asked for"
+
+
+def test_nothing_is_old_enough_to_be_removed(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "retain"]) == 1
+    assert "--older-than 365d" in capsys.readouterr().err
+    for wrong in ("0d", "-1", "year", "99999999d"):
+        with pytest.raises(SystemExit):
+            main(["audit", "retain", "--older-than", wrong])
+    capsys.readouterr()
+    shown = output(capsys, "retain", "--older-than", "365d", "--values-older-than", "30")
+    assert shown == "The record begins with event 0 now, sealed values with those of event 0.\n"
 
 
 def test_without_a_gateway_nothing_is_read_unless_it_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

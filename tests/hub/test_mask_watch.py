@@ -107,7 +107,8 @@ AGENT = """
     from pathlib import Path
     from jupyter_hpcsec.access import plan, system
     from jupyter_hpcsec.access.prctl import SET_DUMPABLE, prctl
-    from jupyter_hpcsec.hub.mask_watch import mask_mounts, missing, mountinfo_of, watch
+    from jupyter_hpcsec.access.mountinfo import read
+    from jupyter_hpcsec.hub.mask_watch import mask_mounts, missing, watch
     from jupyter_hpcsec.hub.server_process import start_server
     from tests.access.inside import resolved_of
     home, change = Path(sys.argv[1]), sys.argv[2]
@@ -120,7 +121,7 @@ AGENT = """
         resolved = resolved_of({"rules": rules}, str(home))
         made = plan.compile(resolved, system.find(resolved, environment, runtime=home / "run", namespaces=True))
         server = await start_server(["/bin/sh", "-c", READER], environment, plan=made, cwd=home)
-        before = mountinfo_of(server.pid)
+        before = read(server.pid)
         since = mask_mounts(made, before)
         watching = asyncio.create_task(watch(made, server, interval_s=0.05))
         await asyncio.sleep(0.3)
@@ -133,7 +134,7 @@ AGENT = """
                 while not (home / "read").exists():
                     await asyncio.sleep(0.02)
                 said["found"] = (home / "found").read_text()
-            said["missing"] = missing(made, mountinfo_of(server.pid), since)
+            said["missing"] = missing(made, read(server.pid), since)
             said["sentence"] = await watching
         await server.terminate(0)
         said["end"] = await watching

@@ -112,7 +112,11 @@ def test_a_hub_url_that_is_none_is_refused() -> None:
 
 
 def test_the_extension_is_found_first_and_told_where_its_facts_are() -> None:
-    found = server_environment({"JUPYTER_CONFIG_PATH": "/site/jupyter"}, parse_launch(GOOD), DIRECTORY)
+    sites = {"JUPYTER_CONFIG_PATH": "/site/jupyter", "JUPYTER_PATH": "/site/share"}
+    found = server_environment(sites, parse_launch(GOOD), DIRECTORY)
+    ours, site = found["JUPYTER_PATH"].split(":")
+    assert (Path(ours) / "labextensions" / "jupyter-hpcsec" / "package.json").is_file(), "not built: pip install -e ."
+    assert site == "/site/share"
     ours, site = found["JUPYTER_CONFIG_PATH"].split(":")
     assert (Path(ours) / "jupyter_server_config.d" / "jupyter_hpcsec.json").is_file()
     assert site == "/site/jupyter"

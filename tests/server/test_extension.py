@@ -13,6 +13,7 @@ import pytest
 import jupyter_hpcsec
 from jupyter_hpcsec import server
 from jupyter_hpcsec.hub.readiness import wait_until_ready
+from jupyter_hpcsec.server import live
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
 from tests.hub.standin import access_of
 
@@ -26,6 +27,7 @@ FACTS = {
     "ends_at": 1,
     "protections": {},
 }
+SHOWN = {**FACTS, "certificate_ends_at": None, "stale": None, "recorded": list(live.RECORDED)}
 FILE = {**FACTS, "endpoints": ["hub:8443"], "ca_pin": "0" * 64}  # fmt: skip
 GOOD_TOKEN = "the-owners"
 DENY = """
@@ -99,7 +101,7 @@ async def test_who_may_not_is_refused_and_who_may_is_told(jupyter: Server) -> No
     assert (await jupyter.get("wrong"))[0] == 403
     status, body = await jupyter.get()
     assert status == 200
-    assert json.loads(body) == FACTS
+    assert json.loads(body) == SHOWN
     assert "KernelManager.ip is not used" in (jupyter.directory / "log").read_text()
 
 

@@ -167,3 +167,21 @@ async def test_the_hub_destroys_no_value_of_the_audit_record() -> None:
     CALLER.set(PeerCredentials(pid=1, uid=os.geteuid() + 1000, gid=0))
     await desk.audit_read(**(shred | {"action": "query"}))
     assert asked == ["shred", "query"]
+
+
+async def test_the_hub_removes_nothing_of_the_audit_record() -> None:
+    asked: list[tuple[int, int]] = []
+
+    async def retaining(events_days: int, values_days: int, _: object) -> dict[str, int]:
+        asked.append((events_days, values_days))
+        return {}
+
+    desk = object.__new__(Desk)
+    desk._retaining = retaining
+    for peer in (None, PeerCredentials(pid=1, uid=os.geteuid() + 1000, gid=0)):
+        CALLER.set(peer)
+        with pytest.raises(Refused, match="only root"):
+            await desk.audit_retain(events_days=1, values_days=0)
+    CALLER.set(PeerCredentials(pid=1, uid=os.geteuid(), gid=0))
+    await desk.audit_retain(events_days=365, values_days=30)
+    assert asked == [(365, 30)]

@@ -1,6 +1,6 @@
 """Kinds about the record itself."""
 
-from jupyter_hpcsec.audit.events import Count, Event, Name, Path, Sentence
+from jupyter_hpcsec.audit.events import Count, Digest, Event, Name, Path, Sentence
 
 
 class AuditOpened(Event, frozen=True, kw_only=True, tag="audit.opened"):
@@ -52,6 +52,18 @@ class AuditShredded(Event, frozen=True, kw_only=True, tag="audit.shredded"):
 
     leaf: Count = 0
     name: Name = ""
+
+
+class AuditPruned(Event, frozen=True, kw_only=True, tag="audit.pruned"):
+    """Retention removes ``what`` (events, values) of all leaves before ``end``, which are older than ``before``.
+
+    ``root`` is that of the first ``end`` leaves: their hashes stay, and lead to it.
+    """
+
+    what: Name = ""
+    end: Count = 0
+    before: Name = ""
+    root: Digest = ""
 
 
 class ClockStepped(Event, frozen=True, kw_only=True, tag="clock.stepped"):

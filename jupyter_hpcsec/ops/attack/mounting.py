@@ -10,6 +10,10 @@ import signal
 import struct
 from pathlib import Path
 
+from jupyter_hpcsec.access.aliases import Aliases
+from jupyter_hpcsec.access.mountinfo import holder, parse, read
+from jupyter_hpcsec.access.mounts import NO_DIRECTORY, NO_FILE
+from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.ops.attack import native
 from jupyter_hpcsec.ops.attack.making import (
     DENIED,
@@ -28,6 +32,7 @@ from jupyter_hpcsec.ops.attack.values import Group, Stop, not_tried
 
 NAMESPACES = {Stop.USER_NAMESPACES: 0, Stop.LANDLOCK: 1}
 """None can be made; and a process under Landlock's file rights can't change the file tree (landlock(7))."""
+FS = {Stop.MOUNTS: 0, Stop.LANDLOCK: 1}
 POWER = {Stop.CAPABILITIES: 0, Stop.LANDLOCK: 1}
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_EXPIRE = 4
@@ -107,6 +112,44 @@ def remount_namespace(t: Targets) -> str:
     native.mount("none", str(t.scratch / "at"), "", MS_BIND | MS_REMOUNT)
     with descriptor(t.scratch / "at", os.O_WRONLY | os.O_TMPFILE):
         return "an unnamed file was made"
+
+
+SEEN_ONCE = "no other mount here shows {}, or a part of it"
+
+
+def _other_paths(path: Path, *, parts: bool) -> list[str]:
+    """Where else the mount table shows what lies at a path, or lay there before a mask did. Masks show nothing."""
+    table = parse(read())
+    masks = [mount for mount in table if mount.root in {f"/{NO_DIRECTORY}", f"/{NO_FILE}"}]
+    shown = tuple(mount for mount in table if mount not in masks)
+    own = holder(str(path), shown)
+    found = Aliases(shown).on(own, str(path), parts=parts) if own else ()
+    others = [alias for _, alias in found if not is_below(alias, str(path))]
+    return others or not_tried(SEEN_ONCE.format(path))
+
+
+@attempt(Group.MOUNTS, "second-mount", "Read a denied place where it is mounted again", FS)
+def second_mount(t: Targets) -> str:
+    """Open every other path at which the mount table shows the denied place, or a part of it."""
+    return _first_that_opens(_other_paths(need(t.denied_dir, DENIED_DIR), parts=True), os.O_RDONLY)
+
+
+@attempt(Group.MOUNTS, "second-mount-write", "Write to a read-only place where it is mounted again", FS)
+def second_mount_write(t: Targets) -> str:
+    """Make an unnamed file at every other path at which the mount table shows the read-only directory."""
+    paths = _other_paths(need(t.readonly_dir, READONLY_DIR), parts=False)
+    return _first_that_opens(paths, os.O_WRONLY | os.O_TMPFILE)
+
+
+def _first_that_opens(paths: list[str], flags: int) -> str:
+    refusal: OSError | None = None
+    for path in paths:
+        try:
+            with descriptor(path, flags | os.O_NONBLOCK):
+                return f"opened {path}"
+        except OSError as error:
+            refusal = error
+    raise refusal or AssertionError("BUG: nothing was tried")
 
 
 @attempt(Group.MOUNTS, "mount", "Mount something", POWER, privileged=True)

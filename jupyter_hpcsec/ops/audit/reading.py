@@ -24,11 +24,16 @@ from jupyter_hpcsec.audit.proofs import Prover
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
+from jupyter_hpcsec.ops.audit.asciicast import terminals
+from jupyter_hpcsec.ops.audit.replay import KINDS, as_text, notebook
+from jupyter_hpcsec.ops.audit.seen import Seen
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 POLL_S = 0.3
+REPLAY_LIMIT = 1_000_000
+"""Events of one session that are replayed at most."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _AGO = re.compile(r"([0-9]{1,6})(m|h|d)")
@@ -135,12 +140,20 @@ def show(record: Record, name: str, teller: Teller, progress: Progress, *, with_
 
 
 def _values(record: Record, leaf: int, sealed: dict[str, str]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    with files.translated(record.layout.values):
-        for kept in values.find(record.layout, leaf):
+    found = _sealed(values.Finder(record.layout), leaf, sealed).items()
+    return {name: None if data is None else data.decode("utf-8", errors="backslashreplace") for name, data in found}
+
+
+def _sealed(finder: values.Finder, leaf: int, sealed: dict[str, str]) -> dict[str, bytes | None]:
+    """The sealed values of an event, each the one that was committed to; None for one that is not there any more."""
+    found: dict[str, bytes | None] = dict.fromkeys(sealed)
+    if not sealed:
+        return found
+    with files.translated(Path("values")):
+        for kept in finder.find(leaf):
             if kept.value is not None and values.commitment(kept.salt, kept.name, kept.value) != sealed.get(kept.name):
                 raise Malformed(f"the value {kept.name} of event {leaf} is not the one that was recorded")
-            found[kept.name] = None if kept.value is None else kept.value.decode("utf-8", errors="backslashreplace")
+            found[kept.name] = kept.value
     return found
 
 
@@ -167,12 +180,49 @@ def export(
     return len(leaves)
 
 
+def replay(record: Record, name: str, destination: Path | None, teller: Teller, progress: Progress) -> list[Path]:
+    """Write a session's notebook, and beside it its terminals; the files. A session may be named by its beginning."""
+    with record.index(progress) as index:
+        found = index.sessions(name)
+        if len(found) != 1:
+            raise Unavailable(f"{'more than one' if found else 'no'} session in the record begins with {name!r}")
+        leaves = index.ask(Question(session=found[0], limit=REPLAY_LIMIT))
+    session, target = found[0], destination or Path(f"session-{found[0][:8]}.ipynb")
+    if target.suffix != ".ipynb":
+        raise Malformed(f"{target}: a notebook's file ends with .ipynb")
+    finder = values.Finder(record.layout)
+    teller.tell("replay", f"session={session}", len(leaves), with_values=True)
+    seen = [
+        Seen(shown.leaf, shown.event, _sealed(finder, shown.leaf, shown.event.get("sealed", {})))
+        for shown in record.events(leaves)
+        if shown.event["kind"].startswith(KINDS)
+    ]
+    made = {target: as_text(notebook(session, record.verifier.name, seen))}
+    for number, cast in enumerate(terminals(session, seen).values(), 1):
+        made[target.with_name(f"{target.stem}-terminal-{number}.cast")] = cast
+    for path in made:
+        if path.exists():
+            raise Refused("audit.exists", f"{path} exists; a replay replaces nothing")
+    for path, text in made.items():
+        with files.translated(path):
+            files.write_new(path, text.encode())
+    return list(made)
+
+
 def shred(record: Record, name: str, value: str, reason: str, socket: Path, progress: Progress) -> int:
     """Destroy a sealed value, by the gateway: it is the one writer. The leaf whose value it was."""
     leaf = record.leaf_of(name, progress)
     call = AdminClient(socket).audit_read(action="shred", query=reason, found=0, leaf=leaf, name=value)
     asyncio.run(call)
     return leaf
+
+
+def retain(socket: Path, events_days: int, values_days: int) -> str:
+    """Remove what is older, by the gateway: it is the one writer. A sentence of what remains."""
+    if not events_days and not values_days:
+        raise Malformed("say what is to be removed: --older-than 365d, --values-older-than 30d, or both")
+    left = asyncio.run(AdminClient(socket).audit_retain(events_days=events_days, values_days=values_days))
+    return f"The record begins with event {left['events']} now, sealed values with those of event {left['values']}."
 
 
 def tail(

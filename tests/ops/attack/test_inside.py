@@ -23,7 +23,7 @@ ROUNDS = 100_000
 @pytest.fixture(scope="module")
 def as_user(world: World) -> Report:
     with world.descriptors() as fds:
-        return world.attack(*GROUPS, f"--tries={ROUNDS}", bind="none", inherited=fds)
+        return world.attack(*GROUPS, f"--tries={ROUNDS}", bind="none", inherited=fds, prefix=world.mounted_twice)
 
 
 @pytest.fixture(scope="module")

@@ -94,6 +94,12 @@ SPECIAL: dict[str, Callable[[World], Results]] = {
     "mounts.open-tree": lambda world: (
         world.attack("--only=mounts.open-tree", user=False, prefix=masked(world)).attempts
     ),
+    "mounts.second-mount": lambda world: (
+        world.attack("--only=mounts.second-mount", prefix=world.mounted_twice).attempts
+    ),
+    "mounts.second-mount-write": lambda world: (
+        world.attack("--only=mounts.second-mount-write", prefix=world.mounted_twice).attempts
+    ),
     "sockets.ping": lambda world: world.attack("--only=sockets.ping", prefix=IN_NETWORK).attempts,
     "jupyter.no-token": without_token,
     "environment.python-start": with_careless_agent,

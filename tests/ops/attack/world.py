@@ -63,6 +63,14 @@ class World:
         return self.base / "readonly"
 
     @property
+    def mounted_twice(self) -> list[str]:
+        """Put before a command: root mounted the denied and the read-only directory inside the home, too."""
+        pairs = ((self.denied, self.work / "second"), (self.readonly, self.work / "second-ro"))
+        binds = [f"mkdir -p {at} && mount --bind {place} {at}" for place, at in pairs]
+        script = " && ".join(["mount --make-rprivate /", *binds, 'exec "$@"'])
+        return ["unshare", "--mount", "sh", "-c", script, "sh"]
+
+    @property
     def environment(self) -> dict[str, str]:
         """Of the suite, and of what else runs as the user."""
         return {
