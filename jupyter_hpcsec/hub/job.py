@@ -96,8 +96,8 @@ def dial_out(
         server_name=lambda authority: server_name(hashlib.sha256(authority).hexdigest()),
         log=log,
         on_stale=lambda stale: write_stale(directory, stale, log),
-        teller=teller,
         on_certificate=certificate_writer(directory, log),
+        teller=teller,
     )
 
 

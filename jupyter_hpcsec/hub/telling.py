@@ -23,8 +23,8 @@ from jupyter_hpcsec.audit.kinds.node import (
 )
 from jupyter_hpcsec.hub.server_process import ServerProcess
 from jupyter_hpcsec.hub.serverchannel import ServerChannel
+from jupyter_hpcsec.tunnel.silence import TOTALS_S
 from jupyter_hpcsec.tunnel.teller import Teller
-from jupyter_hpcsec.tunnel.watch import TOTALS_S
 
 REFUSALS_TOLD_S = 10.0
 """A process that tries to listen again and again is told so often."""

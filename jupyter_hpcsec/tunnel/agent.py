@@ -64,8 +64,8 @@ class Agent:
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         on_stale: Callable[[m.Stale], None] = lambda stale: None,
-        teller: Teller | None = None,
         on_certificate: Callable[[int, int], None] = lambda not_after, ends_at: None,
+        teller: Teller | None = None,
     ) -> None:
         self._endpoints = [parse_endpoint(endpoint) for endpoint in endpoints]
         if not self._endpoints:

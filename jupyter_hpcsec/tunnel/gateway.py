@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -57,6 +58,8 @@ class Gateway:
         self._renewals = RateLimit(RENEWALS, RENEWALS_AT_ONCE)
         self._ends = RateLimit(ENDS, ENDS_AT_ONCE)
         self._front: FrontDoor | None = None
+        self.enrolments: Counter[str] = Counter()
+        """Since the start: ``done`` and ``refused``."""
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self, make_front: Callable[..., FrontDoor]) -> None:
@@ -70,6 +73,11 @@ class Gateway:
     def endpoints(self) -> list[str]:
         """What the port listens on."""
         return self._front.endpoints if self._front else []
+
+    @property
+    def handshakes(self) -> Counter[str]:
+        """The port's handshakes since the start: ``done`` and ``failed``."""
+        return self._front.handshakes if self._front else Counter()
 
     def close(self) -> None:
         """Stop serving. Sessions stay: a gateway that starts again takes them back."""
@@ -132,6 +140,7 @@ class Gateway:
             self._admitted(enrolled, message, address)
             await self._told_of(enrolled, message, address)
             await stream.send(enrolled)
+            self.enrolments["done"] += 1
         except TimeoutError as exc:
             reason = "the enrolment message did not come in time"
             self._tell_refused(message, address, "enrol.timeout", reason)
@@ -163,6 +172,7 @@ class Gateway:
     def _tell_refused(
         self, message: m.FromAgent | None, address: str, rule: str, reason: str, *, session: str = ""
     ) -> None:
+        self.enrolments["refused"] += 1
         claimed = message if isinstance(message, m.Enrol) else None
         event = EnrolmentRefused(
             session=session,

@@ -6,8 +6,10 @@ here, in one place: first on disk, then at the sockets.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,11 +30,14 @@ from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
+from jupyter_hpcsec.tunnel.silence import Silence
 from jupyter_hpcsec.tunnel.store import Store
-from jupyter_hpcsec.tunnel.watch import Watch
+from jupyter_hpcsec.tunnel.tap import Tap
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
+TOTALS = ("streams", "bytes_from_node", "bytes_to_node")
+"""What is counted on when a session ends."""
 FRESH = Stale()
 """A session whose rules are the policy's; one value for all of them, for there are many."""
 
@@ -54,12 +59,13 @@ class Live:
         "port",
         "progress",
         "sequence",
+        "silence",
         "stale",
-        "watch",
+        "state",
     )
 
     def __init__(self, session: Session, port: SessionPort) -> None:
-        self.port = port
+        self.port, self.state = port, session.state
         self.owner, self.ends_at = (session.user, session.server), session.ends_at
         self.control: ControlConnection | None = None
         self.hub_api: HubApiProxy | None = None
@@ -69,7 +75,7 @@ class Live:
         self.not_after = 0
         self.stale = FRESH
         self.ear: Ear | None = None
-        self.watch: Watch | None = None
+        self.silence: Silence | None = None
 
 
 class Registry:
@@ -84,13 +90,15 @@ class Registry:
         log: logging.Logger,
         clock: Callable[[], float],
         observer: Observer = UNOBSERVED,
+        tap: Callable[[Session], Tap] | None = None,
     ) -> None:
-        self.observer = observer
+        self.observer, self._tap = observer, tap
         self._settings, self.store, self._counters, self._log, self._clock = settings, store, counters, log, clock
         self._hub = HubUpstream(settings.hub_api_url)
         self._pool = BufferPool()
         self._live: dict[str, Live] = {}
         self._unrecorded: dict[str, str] = {}
+        self._past: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -118,6 +126,7 @@ class Registry:
             self._open_port(session)
             if session.state not in (State.WAITING, State.AWAY):
                 self.store.set_state(session.id, State.AWAY)
+                self._live[session.id].state = State.AWAY
             if session.state is not State.WAITING:
                 self.watch(self._live[session.id])
             self._log.info("session %s of %s taken back", session.id, session.user)
@@ -148,6 +157,7 @@ class Registry:
             demand=lambda total: self._demand(session.id, total),
             log=self._log,
             observer=self.observer,
+            tap=functools.partial(self._tap, session) if self._tap else None,
         )
         self._live[session.id] = Live(session, port)
         port.listen(settings.socket_gid)
@@ -199,6 +209,7 @@ class Registry:
         live = self._live.get(session_id)
         if live is None:
             return
+        live.state = state
         live.sequence += 1
         live.progress.append(Progress(live.sequence, self.now(), state.value, message))
         del live.progress[:-MAX_PROGRESS]
@@ -209,7 +220,7 @@ class Registry:
 
     def watch(self, live: Live) -> None:
         """From now on the session's totals are on record now and then, and its node's silence."""
-        live.watch = live.watch or Watch(self._loop.time())
+        live.silence = live.silence or Silence(self._loop.time())
 
     def hear(self, session_id: str, control: ControlConnection, message: Events, source: str) -> None:
         """Take a batch of a node's events; it is answered on ``control`` once it is on record. ``Refused``."""
@@ -234,15 +245,15 @@ class Registry:
             raise TypeError("BUG: events that nobody hears")
         before = live.ear.seq
         answer = await live.ear.take(message, source)
-        if live.watch and live.ear.seq != before and (silence := live.watch.heard(self._loop.time())):
+        if live.silence and live.ear.seq != before and (silence := live.silence.heard(self._loop.time())):
             self.observer.note(SessionHeard(session=session_id, seconds=round(silence)))
         await control.send_or_close(answer)
 
     def _look_after(self, session_id: str, live: Live) -> None:
         """Totals, and silence, where it is time for them."""
-        if live.watch is None:
+        if live.silence is None:
             return
-        total, silence = live.watch.due(self._loop.time())
+        total, silence = live.silence.due(self._loop.time())
         if total:
             self.observer.note(self._totals(session_id, live))
         if silence:
@@ -288,6 +299,18 @@ class Registry:
         live = self._live.get(session_id)
         counts = live.port.facts() if live else {}
         return {**asdict(self._known(session_id)), "connected": bool(live and live.control), **counts}
+
+    def states(self) -> Counter[State]:
+        """How many sessions are in which state; ended ones are none."""
+        return Counter(live.state for live in self._live.values())
+
+    def totals(self) -> Counter[str]:
+        """What all ports count, together; streams and bytes since this gateway's start, those of ended sessions too."""
+        found = Counter(self._past)
+        for live in self._live.values():
+            found.update(live.port.facts())
+            found["connected"] += live.control is not None
+        return found
 
     def sweep(self) -> None:
         """Surplus lanes, silent streams, certificates that ran out, sessions whose time is over."""
@@ -359,6 +382,7 @@ class Registry:
         control, live.control = live.control, None
         live.port.close(reason)
         counts = live.port.facts()
+        self._past.update({name: counts[name] for name in TOTALS})
         event = SessionEnded(
             session=session_id,
             reason=reason,

@@ -1,33 +1,71 @@
-"""When a session's totals are due, and when its node has been silent for too long. Pure; the clock is passed in."""
+"""A lane's stream and its tap: bytes pass, wait for the tap's word, or end the stream."""
 
-TOTALS_S = 300.0
-"""Seconds between two totals of a session: the node tells its own, the gateway records what it saw itself."""
-SILENT_S = 2.5 * TOTALS_S
-"""A node that has told nothing for so long is silent: it would have told its totals twice."""
+import asyncio
+from typing import Protocol
+
+from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.tunnel.tap import Tap
+
+
+class Watched(Protocol):
+    """What a watch does to its lane."""
+
+    def go_on(self, data: bytes, *, is_end: bool) -> None:
+        """Pass on what waited; ``is_end``: nothing follows."""
+
+    def end_with(self, words: bytes) -> None:
+        """Say this to the browser; the stream is over."""
+
+    def close(self, reason: str) -> None:
+        """Cut the lane."""
 
 
 class Watch:
-    """One session, from ``now`` on; all times are monotonic seconds."""
+    """One stream's tap, and at most one chunk that waits for its word. Without a tap everything passes."""
 
-    __slots__ = ("_heard_at", "_is_silent", "_said_at")
+    __slots__ = ("_lane", "_tap", "_waiting", "is_waiting")
 
-    def __init__(self, now: float) -> None:
-        self._said_at = self._heard_at = now
-        self._is_silent = False
+    def __init__(self, lane: Watched, tap: Tap | None) -> None:
+        self._lane, self._tap = lane, tap
+        self._waiting: asyncio.Future[bytes | None] | None = None
+        self.is_waiting = False
 
-    def heard(self, now: float) -> float:
-        """The node told something; after a silence that was noticed its length in seconds, else 0."""
-        silence = now - self._heard_at if self._is_silent else 0.0
-        self._heard_at, self._is_silent = now, False
-        return silence
+    def holds(self, view: memoryview, *, is_end: bool) -> bool:
+        """Whether these bytes may not leave now: they wait, and will be passed on later, or never will."""
+        if self._tap is None or not view:
+            return False
+        try:
+            pending = self._tap.from_browser(view)
+        except Refused as refusal:
+            self._lane.close(refusal.reason)
+            return True
+        if pending is None:
+            return False
+        data, self._waiting, self.is_waiting = bytes(view), pending, True
+        pending.add_done_callback(lambda done: self._decide(done, data, is_end))
+        return True
 
-    def due(self, now: float) -> tuple[bool, float]:
-        """Whether the totals are due, and how long the node has been silent, told once; 0: it is not."""
-        total = now - self._said_at >= TOTALS_S
-        if total:
-            self._said_at = now
-        silence = now - self._heard_at
-        if self._is_silent or silence < SILENT_S:
-            return total, 0.0
-        self._is_silent = True
-        return total, silence
+    def _decide(self, done: "asyncio.Future[bytes | None]", data: bytes, is_end: bool) -> None:
+        if self._waiting is not done:
+            return  # the stream is over meanwhile
+        self._waiting, self.is_waiting = None, False
+        words = b"" if done.cancelled() or done.exception() else done.result()
+        if words is None:
+            self._lane.go_on(data, is_end=is_end)
+        else:
+            self._lane.end_with(words)
+
+    def saw(self, view: memoryview) -> None:
+        """Bytes that came back and were passed on."""
+        if self._tap is not None:
+            try:
+                self._tap.from_server(view)
+            except Refused as refusal:
+                self._lane.close(refusal.reason)
+
+    def over(self) -> None:
+        """The stream is over; what waits never leaves."""
+        self._waiting, self.is_waiting = None, False
+        if self._tap is not None:
+            tap, self._tap = self._tap, None
+            tap.closed()

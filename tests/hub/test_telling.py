@@ -14,10 +14,10 @@ from jupyter_hpcsec.audit.kinds.node import NodeTerminalOpened
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel import registry as registries
+from jupyter_hpcsec.tunnel.silence import SILENT_S, TOTALS_S
 from jupyter_hpcsec.tunnel.spool import Spool
 from jupyter_hpcsec.tunnel.teller import Teller
 from jupyter_hpcsec.tunnel.tls import MessageStream
-from jupyter_hpcsec.tunnel.watch import SILENT_S, TOTALS_S
 from tests.hub.deployment import Deployment
 from tests.hub.test_auditor import Record, record, until
 
@@ -120,8 +120,8 @@ async def test_totals_and_silence_are_on_record(deployment: Deployment, record: 
     async with deployment.running_agent(registration, teller=teller) as agent:
         await agent.connected()
         live = deployment.registry.get(registration.session)
-        assert live is not None and live.watch is not None
-        live.watch = registries.Watch(asyncio.get_running_loop().time() - SILENT_S)
+        assert live is not None and live.silence is not None
+        live.silence = registries.Silence(asyncio.get_running_loop().time() - SILENT_S)
         deployment.registry.sweep()
         await until(lambda: record.of("session.heartbeat") and record.of("session.silent"))
         teller.tell(NodeTerminalOpened(terminal="1"))
