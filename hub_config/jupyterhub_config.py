@@ -70,6 +70,10 @@ c.JupyterHub.authenticator_class = "pam"
 c.LocalAuthenticator.allowed_groups = {"jupyter"}  # the same Unix group as in sudoers
 c.Authenticator.admin_users = set()
 
+# Logins, logouts, tokens, shares and servers are recorded by the gateway; while it is down nobody can log in. Where a
+# load balancer stands in front of the proxy, its address, so that the record has people's own:
+# c.JupyterHub.trusted_downstream_ips = ["10.0.0.10"]
+
 # The page that people see while a node is away says so, instead of telling them to restart their server.
 c.JupyterHub.template_paths = [TEMPLATES]
 

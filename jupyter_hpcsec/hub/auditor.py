@@ -15,6 +15,7 @@ import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Subject, Trust, kind_of
 from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, HubApiRefused, LaneRefused, SocketRefused
+from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.record import AuditExported, AuditRead, AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionBound, SessionEnrolled
 from jupyter_hpcsec.audit.log import Log
@@ -28,7 +29,7 @@ REFUSALS, REFUSALS_AT_ONCE = 2.0, 200
 DAY_NS = 86_400 * 10**9
 SESSIONS = 16_384
 """Sessions whose facts are remembered."""
-FLOODS = (ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused)
+FLOODS = (HubLoginRefused, ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused)
 UNLOGGED = "port."
 """Refusals by these rules are only counted by the front door; here the counts become events."""
 
@@ -56,7 +57,8 @@ class Auditor:
 
     async def keep(self, event: Event, trust: Trust = "gateway") -> None:
         """Record it; durable when this returns. ``Unavailable``."""
-        await asyncio.wrap_future(self._log.record(self._placed(event), trust))
+        # shielded: the record sets its receipts, and who waits may be cancelled while it does
+        await asyncio.shield(asyncio.wrap_future(self._log.record(self._placed(event), trust)))
 
     def receipt(self, event: Event, sealed: Mapping[str, bytes]) -> "Future[int]":
         """Record it; the receipt is given once it is durable, and raises ``Unavailable`` where it can't be."""

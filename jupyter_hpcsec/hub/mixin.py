@@ -13,7 +13,9 @@ from typing import Any
 from jupyterhub.utils import wait_for_http_server
 from traitlets import Instance
 
-from jupyter_hpcsec.errors import HpcsecError, Malformed
+from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.kinds.hub import HubServer
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 from jupyter_hpcsec.gpu import launch as gpu_watch
 from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub import hubtoken
@@ -21,6 +23,7 @@ from jupyter_hpcsec.hub.batch import verify_hub
 from jupyter_hpcsec.hub.batchsystem import JOB_ID
 from jupyter_hpcsec.hub.follow import SpawnFailed, failed, until_ready
 from jupyter_hpcsec.hub.gatewaylink import GatewayLink
+from jupyter_hpcsec.hub.hubteller import teller_for
 from jupyter_hpcsec.hub.jobpart import JobPart
 from jupyter_hpcsec.hub.jobstate import Phase
 from jupyter_hpcsec.hub.profiles import Choice
@@ -69,6 +72,7 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
                 return await self._start()
         except BaseException as error:  # also when JupyterHub cancels the start
             told = self._told(error)
+            self._tell_failed(error, getattr(told, "jupyterhub_message", type(error).__name__))
             await self.clean_up(getattr(told, "jupyterhub_message", "the start was cancelled"))
             if told is error:
                 raise
@@ -76,6 +80,15 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         finally:
             self._starting = False
             self.feed.close()
+
+    def _tell_failed(self, error: BaseException, reason: str) -> None:
+        """Have it recorded, with the rule of what was refused."""
+        rule = error.rule if isinstance(error, Refused) else f"spawn.{type(error).__name__.lower()}"
+        event = HubServer(
+            action="failed", subject=Subject(user=self.user.name), server=self.name, session=self.session,
+            decision="refused", rule=rule, reason=reason,
+        )  # fmt: skip
+        teller_for(Path(self.admin_socket)).note(event)
 
     def _told(self, error: BaseException) -> BaseException:
         """What the user is told of a failed start; JupyterHub itself has no words for one that took too long."""

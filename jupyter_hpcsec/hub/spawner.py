@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from traitlets import Bool, Float, List, Unicode
 
 from jupyter_hpcsec.hub import account as accounts
-from jupyter_hpcsec.hub import logout
+from jupyter_hpcsec.hub import hubevents, logout
 from jupyter_hpcsec.hub.batch import batchspawner
 from jupyter_hpcsec.hub.jobstate import (
     JobView,
@@ -32,6 +32,7 @@ PBSSpawner: Any = batchspawner.PBSSpawner
 LsfSpawner: Any = batchspawner.LsfSpawner
 
 logout.install()
+hubevents.install()
 
 __all__ = [
     "HpcsecLocalSpawner",

@@ -10,8 +10,9 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import msgspec
 from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.httpserver import HTTPServer
@@ -20,9 +21,10 @@ from tornado.routing import Rule
 from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.web import Application, RequestHandler
 
-from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.events import Event, Subject
 from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
+from jupyter_hpcsec.tunnel.admincontrol import AdminControl
 from jupyter_hpcsec.tunnel.adminwire import (
     BODY_LIMIT,
     CALLS,
@@ -49,60 +51,6 @@ RETAIN_S = 3600.0
 """Seconds for which a removal from the audit record is waited for."""
 RESPONSE_LIMIT = 64 << 20
 """Bytes that a client takes: the list of 10,000 sessions is about 6 MiB."""
-
-
-class AdminControl(Protocol):
-    """What the server asks and the gateway does. Errors are ours; ``session.unknown`` refuses an unknown session."""
-
-    async def register(
-        self,
-        *,
-        user: str,
-        server: str,
-        uid: int,
-        lifetime_s: int,
-        launch: Mapping[str, Any],
-        home: str,
-        groups: Sequence[str] = (),
-        project: str = "",
-    ) -> Registration:
-        """Make a waiting session and its job token."""
-
-    async def bind_job(self, session: str, job_id: str) -> None:
-        """Bind a session to the batch system's job, once."""
-
-    async def show(self, session: str) -> dict[str, Any]:
-        """One session's fields and counters."""
-
-    async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
-        """Steps with ``seq > after``, as soon as there are any; [] after ``timeout_s`` seconds."""
-
-    async def end(self, session: str, reason: str) -> None:
-        """End, revoke, cut; ending an ended session changes nothing."""
-
-    async def cut(self, session: str, reason: str) -> None:
-        """Cut what is open; the session goes on."""
-
-    async def sessions(self) -> list[dict[str, Any]]:
-        """All sessions that have not ended."""
-
-    async def status(self) -> dict[str, Any]:
-        """The gateway's own facts and counters."""
-
-    async def rotate(self, kind: str) -> list[dict[str, Any]]:
-        """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); all keys after that."""
-
-    async def drop_tokens(self) -> list[dict[str, Any]]:
-        """Make a new token key, drop all others and end the sessions that wait with their tokens; those sessions."""
-
-    async def keys(self) -> list[dict[str, Any]]:
-        """All keys, without what is secret of them."""
-
-    async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
-        """Record that the audit record is read, or taken out, before it is; or shred a value of it."""
-
-    async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
-        """Remove what is older than so many days from the audit record; where what remains begins."""
 
 
 # -- server ---------------------------------------------------------------------------------------------------------
@@ -351,6 +299,10 @@ class AdminClient:
         """Have it recorded that somebody reads the record, before they do; ``shred`` destroys a value of ``leaf``."""
         asked = {"action": action, "query": query, "found": found, "with_values": with_values}
         await self._call("audit_read", asked | {"leaf": leaf, "name": name})
+
+    async def hub_event(self, event: Event) -> None:
+        """Have an event of the hub recorded; durable when this returns."""
+        await self._call("hub_event", {"event": msgspec.to_builtins(event)})
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove events and sealed values older than so many days (0: none); where what remains begins."""

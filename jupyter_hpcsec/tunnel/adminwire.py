@@ -138,6 +138,10 @@ class _AuditRead(_Arguments, frozen=True, kw_only=True):
     name: Annotated[str, Meta(max_length=32)]
 
 
+class _HubEvent(_Arguments, frozen=True, kw_only=True):
+    event: dict[str, Any]
+
+
 class _AuditRetain(_Arguments, frozen=True, kw_only=True):
     events_days: Annotated[int, Meta(ge=0, le=36_600)]
     values_days: Annotated[int, Meta(ge=0, le=36_600)]
@@ -176,6 +180,7 @@ CALLS: Mapping[str, Call] = {
     "drop_tokens": Call(_Nothing, _as_is),
     "keys": Call(_Nothing, _as_is),
     "audit_read": Call(_AuditRead, _as_is),
+    "hub_event": Call(_HubEvent, _as_is),
     "audit_retain": Call(_AuditRetain, _as_is),
 }
 

@@ -48,8 +48,7 @@ class Agent:
     ``targets`` are the unix sockets that streams may reach, by target name. ``server_name`` gives the name to expect in
     the certificate of a gateway under an authority (DER). ``clock`` gives Unix seconds, ``jitter`` a number in 0 to 1.
     ``on_stale`` is told when the user's rules have changed, and when they are as they were again; ``on_certificate``
-    until when each certificate is good, and when the session ends (Unix seconds). What ``teller`` is told goes to the
-    gateway's record.
+    until when each certificate is good, and when the session ends (Unix seconds). What ``teller`` is told is recorded.
     """
 
     def __init__(
@@ -74,14 +73,12 @@ class Agent:
         self._authority, self._credentials, self._targets = ca, credentials, dict(targets)
         self._server_name, self._log, self._teller = server_name, log, teller
         self._on_stale, self._on_certificate = on_stale, on_certificate
-        self._stale = m.Stale()
-        self._clock, self._jitter = clock, jitter
+        self._stale, self._clock, self._jitter = m.Stale(), clock, jitter
         self._loop = asyncio.get_running_loop()
         self._pool = BufferPool()
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._connected, self._lanes = asyncio.Event(), set[Lane]()
         self._control: MessageStream | None = None
-        self._connected = asyncio.Event()
-        self._lanes: set[Lane] = set()
         self._dialling = self._total = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[str] = self._loop.create_future()

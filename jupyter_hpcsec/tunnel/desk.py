@@ -1,19 +1,23 @@
 """What hub and admins may ask of the gateway: the calls behind the admin socket (``admin.AdminControl``)."""
 
+import asyncio
 import contextlib
 import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Union
+
+import msgspec
 
 from jupyter_hpcsec import __version__
-from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.events import Event, Subject
+from jupyter_hpcsec.audit.kinds import FROM_HUB
 from jupyter_hpcsec.audit.kinds.gateway import AdminCalled, KeysRotated
-from jupyter_hpcsec.audit.kinds.sessions import SessionBound, SessionRegistered
+from jupyter_hpcsec.audit.kinds.sessions import SessionBound, SessionRefused, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
-from jupyter_hpcsec.errors import Refused, Unavailable
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
@@ -24,6 +28,9 @@ from jupyter_hpcsec.tunnel.session import Progress, Session, State
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
+
+RECORD_S = 0.4
+"""How long an end waits for its record: lanes and websockets are cut within a second of the order."""
 
 Reading = Callable[[str, str, int, bool, int, str, Subject], Awaitable[None]]
 """``reading(action, query, found, with_values, leaf, name, who)``: see ``AdminClient.audit_read``."""
@@ -70,6 +77,7 @@ class Desk:
     ) -> None:
         self._retaining = retaining or _no_retention
         self._reading, self._record = reading or _no_record, record
+        self._recording: set[asyncio.Future[None]] = set()
         self._registry, self._broker, self._settings = registry, broker, settings
         self._counters, self._endpoints, self._log = counters, endpoints, log
 
@@ -104,7 +112,11 @@ class Desk:
             project=project,
             home=home,
         )
-        await self._broker.admit(session)
+        try:
+            await self._broker.admit(session)
+        except HpcsecError as error:
+            self._tell_refused(session, error)
+            raise
         self._registry.add(session, launch)
         try:
             token, ca = self._broker.token(session, self._registry.now()), self._broker.authority()
@@ -127,6 +139,18 @@ class Desk:
             socket=self._registry.socket_path(session.id),
         )
 
+    def _tell_refused(self, session: Session, error: HpcsecError) -> None:
+        policy = self._broker.status(self._registry.now()).get("policy", {})
+        event = SessionRefused(
+            subject=Subject(user=session.user, account=f"uid {session.uid}"),
+            server=session.server,
+            decision="refused",
+            rule=error.rule if isinstance(error, Refused) else "session.unavailable",
+            policy=str(policy.get("digest", "")),
+            reason=error.reason,
+        )
+        self._registry.observer.note(event)
+
     async def bind_job(self, session: str, job_id: str) -> None:
         """Say which job was submitted for a session: only that one may enrol."""
         self._registry.store.bind_job(session, job_id)
@@ -142,18 +166,34 @@ class Desk:
         return await self._registry.wait(session, after, timeout_s)
 
     async def end(self, session: str, reason: str) -> None:
-        """End a session now, for whatever reason; ending it twice is no error."""
-        self._called("end", session, reason)
+        """End a session now, for whatever reason; ending it twice is no error.
+
+        Who ended it and why is on record before it takes effect; but a record that can't be written, or is slow, keeps
+        nobody in: ending is the safe direction. It is then recorded when it can be, and ``session.ended`` after it.
+        """
+        await self._called_first("end", session, reason)
         self._registry.finish(session, reason)
 
     async def cut(self, session: str, reason: str) -> None:
-        """Cut a session's open connections: its websockets end now, its job goes on."""
-        self._called("cut", session, reason)
+        """Cut a session's open connections: its websockets end now, its job goes on. Recorded as an end is."""
+        await self._called_first("cut", session, reason)
         self._registry.cut(session, reason)
 
-    def _called(self, call: str, session: str, reason: str) -> None:
+    async def _called_first(self, call: str, session: str, reason: str) -> None:
         """Who asked for it: the hub does so for its users, people do with ``hpcsec session``."""
-        self._registry.observer.note(AdminCalled(call=call, subject=caller(), session=session, reason=reason))
+        observer = self._registry.observer
+        event = AdminCalled(call=call, subject=caller(), session=session, reason=reason)
+
+        async def record() -> None:
+            try:
+                await observer.keep(event)
+            except Unavailable:
+                observer.note(event)
+
+        recording = asyncio.ensure_future(record())
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
+        await asyncio.wait({recording}, timeout=RECORD_S)
 
     async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
         """Somebody reads the audit record; it is theirs to read, and it is recorded before they do.
@@ -164,6 +204,14 @@ class Desk:
         if action == "shred":
             _check_owner(peer, "audit.shred", "shred values")
         await self._reading(action, query, found, with_values, leaf, name, caller())
+
+    async def hub_event(self, *, event: dict[str, Any]) -> None:
+        """What happened in the hub, as its word: durable when this returns. ``Malformed`` for what is not the hub's."""
+        try:
+            told: Event = msgspec.convert(event, Union[FROM_HUB])  # noqa: UP007 - computed
+        except msgspec.ValidationError as exc:
+            raise Malformed(f"not an event of the hub: {exc}") from exc
+        await self._registry.observer.keep(told, "hub")
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove what is older than so many days, for root and the gateway's own user."""

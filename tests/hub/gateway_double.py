@@ -45,6 +45,11 @@ class GatewayDouble:
         self.calls: list[str] = []
         self._servers: dict[str, HTTPServer] = {}
 
+    async def hub_event(self, *, event: dict[str, Any]) -> None:
+        """Keep it, for tests to read."""
+        with (self.directory / "hub-events.jsonl").open("a") as file:
+            file.write(json.dumps(event) + "\n")
+
     # what tests do
 
     @property

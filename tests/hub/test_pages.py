@@ -17,3 +17,8 @@ def test_the_page_of_a_session_that_is_away_tries_again_and_asks_no_other_host()
     assert '<meta http-equiv="refresh" content="5">' in html and "go on meanwhile" in html
     assert 'href="/hub/home"' in html and 'id="login"' not in html
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", html)
+    refused = page.render(
+        base_url="/hub/", static_url=lambda path, **_: path, login_url="/hub/login", message="can't <b>be</b> recorded"
+    )
+    assert "can&#39;t &lt;b&gt;be&lt;/b&gt; recorded" in refused
+    assert "refresh" not in refused

@@ -9,9 +9,20 @@ from typing import Any
 import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Stamp, Told, kind_of
-from jupyter_hpcsec.audit.kinds import connections, gateway, gpu, kernels, node, record, requests, sessions, terminals
+from jupyter_hpcsec.audit.kinds import (
+    connections,
+    gateway,
+    gpu,
+    hub,
+    kernels,
+    node,
+    record,
+    requests,
+    sessions,
+    terminals,
+)
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu)
+MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
@@ -23,6 +34,9 @@ KINDS: dict[str, type[Event]] = {
 
 TELLABLE: dict[str, type[Told]] = {kind: each for kind, each in KINDS.items() if issubclass(each, Told)}
 """What a node may tell."""
+
+FROM_HUB: tuple[type[Event], ...] = tuple(each for each in KINDS.values() if each.__module__ == hub.__name__)
+"""What the hub may have recorded as its word."""
 
 
 def schema(kind: str) -> dict[str, Any]:

@@ -9,6 +9,10 @@ class SessionRegistered(Event, frozen=True, kw_only=True, tag="session.registere
     lifetime_s: Count = 0
 
 
+class SessionRefused(Event, frozen=True, kw_only=True, tag="session.refused"):
+    """A session was refused at its registration: the policy has nothing for this user, or can't be used."""
+
+
 class SessionBound(Event, frozen=True, kw_only=True, tag="session.bound"):
     """The session's job was submitted: only that one may enrol."""
 

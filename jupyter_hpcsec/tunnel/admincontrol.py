@@ -1,0 +1,64 @@
+"""What the admin socket's server asks, and the gateway does: the calls of ``admin``, as an interface."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from jupyter_hpcsec.tunnel.adminwire import Registration
+from jupyter_hpcsec.tunnel.session import Progress
+
+
+class AdminControl(Protocol):
+    """What the server asks and the gateway does. Errors are ours; ``session.unknown`` refuses an unknown session."""
+
+    async def register(
+        self,
+        *,
+        user: str,
+        server: str,
+        uid: int,
+        lifetime_s: int,
+        launch: Mapping[str, Any],
+        home: str,
+        groups: Sequence[str] = (),
+        project: str = "",
+    ) -> Registration:
+        """Make a waiting session and its job token."""
+
+    async def bind_job(self, session: str, job_id: str) -> None:
+        """Bind a session to the batch system's job, once."""
+
+    async def show(self, session: str) -> dict[str, Any]:
+        """One session's fields and counters."""
+
+    async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
+        """Steps with ``seq > after``, as soon as there are any; [] after ``timeout_s`` seconds."""
+
+    async def end(self, session: str, reason: str) -> None:
+        """End, revoke, cut; ending an ended session changes nothing."""
+
+    async def cut(self, session: str, reason: str) -> None:
+        """Cut what is open; the session goes on."""
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """All sessions that have not ended."""
+
+    async def status(self) -> dict[str, Any]:
+        """The gateway's own facts and counters."""
+
+    async def rotate(self, kind: str) -> list[dict[str, Any]]:
+        """Make a new current key of ``kind`` (``token``, ``authority``, ``all``); all keys after that."""
+
+    async def drop_tokens(self) -> list[dict[str, Any]]:
+        """Make a new token key, drop all others and end the sessions that wait with their tokens; those sessions."""
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """All keys, without what is secret of them."""
+
+    async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
+        """Record that the audit record is read, or taken out, before it is; or shred a value of it."""
+
+    async def hub_event(self, *, event: dict[str, Any]) -> None:
+        """Record what happened in the hub, as the hub's word; durable when this returns."""
+
+    async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
+        """Remove what is older than so many days from the audit record; where what remains begins."""
