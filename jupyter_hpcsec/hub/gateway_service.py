@@ -5,6 +5,7 @@ SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), S
 """
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from traitlets import TraitError
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
@@ -27,7 +29,9 @@ from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
+from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
+from jupyter_hpcsec.hub.tapping import Taps
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
     MungeAttestor,
@@ -81,6 +85,27 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
+def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies) -> IdentityBroker:
+    """Who decides whose session a node's word is."""
+    enroller = Enroller(
+        keyring,
+        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
+        issuer=settings.issuer,
+        audience=AUDIENCE,
+        trust_domain=settings.trust_domain,
+    )
+    return IdentityBroker(
+        keyring=keyring,
+        enroller=enroller,
+        store=store,
+        policies=policies,
+        issuer=settings.issuer,
+        token_lifetime_s=settings.token_lifetime_s,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        code=Code(owners=settings.code_owners, unsafe_any=settings.unsafe_user_owned_code),
+    )
+
+
 async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asyncio.Event | None = None) -> None:
     """Run a gateway until it is cancelled or told to stop by a signal."""
     now = int(time.time())
@@ -95,27 +120,20 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     store = Store(settings.state_directory / "sessions.sqlite")
     policies = make_policies(settings, log)
-    enroller = Enroller(
-        keyring,
-        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
-        issuer=settings.issuer,
-        audience=AUDIENCE,
-        trust_domain=settings.trust_domain,
-    )
-    broker = IdentityBroker(
-        keyring=keyring,
-        enroller=enroller,
-        store=store,
-        policies=policies,
-        issuer=settings.issuer,
-        token_lifetime_s=settings.token_lifetime_s,
-        certificate_lifetime_s=settings.certificate_lifetime_s,
-    )
+    broker = make_broker(settings, keyring, store, policies)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings)
     auditor = Auditor(record, session=store.get, clock=time.monotonic)
-    registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time, observer=auditor)
+    registry = Registry(
+        settings,
+        store=store,
+        counters=counters,
+        log=log,
+        clock=time.time,
+        observer=auditor,
+        tap=make_taps(settings, auditor).tap,
+    )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
     )
@@ -175,6 +193,11 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
         if settings.policy_file is None:
             log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
+        if settings.unsafe_user_owned_code:
+            log.warning(
+                "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
+                "there can take the sandbox away. Not for production."
+            )
         if ready:
             ready.set()
         await _until_stopped(stop, revision)
@@ -195,6 +218,18 @@ def open_record(settings: GatewaySettings) -> Log:
     """The audit record; ``Refused`` where it was changed: the gateway does not start on top of it."""
     directory, checkpoints = settings.record
     return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
+
+
+def make_taps(settings: GatewaySettings, auditor: Auditor) -> Taps:
+    """What follows the sessions' streams, by the configuration."""
+    return Taps(
+        auditor,
+        recordings=recordings(settings.recording),
+        hub_base_url=settings.hub_base_url,
+        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
+        is_forwarded=settings.is_forwarded,
+        clock=time.monotonic,
+    )
 
 
 async def _flush(auditor: Auditor, counters: Counters) -> None:

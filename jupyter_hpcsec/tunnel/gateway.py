@@ -107,7 +107,7 @@ class Gateway:
             elif protocol == m.LANE:
                 self._identified(tls)[1].port.add_lane(tls)
             else:
-                await self._control(ControlConnection(tls), tls)
+                await self._control(ControlConnection(tls), tls, address)
         except BaseException:
             tls.close()
             raise
@@ -190,12 +190,13 @@ class Gateway:
         if live is None:
             raise Refused("enrol.session-over", "the session ended while its job enrolled")
         live.not_after, live.ends_at = enrolled.not_after, enrolled.ends_at
+        self._registry.watch(live)
         self._registry.note(enrolled.session, State.ENROLLED, f"The job runs on {message.node}; it has enrolled.")
         self._log.info("session %s enrolled from %s as job %s", enrolled.session, address, message.job_id)
 
     # Control connections
 
-    async def _control(self, control: ControlConnection, tls: TlsConnection) -> None:
+    async def _control(self, control: ControlConnection, tls: TlsConnection, address: str) -> None:
         try:
             peer, live = self._identified(tls)
         except Refused as refusal:
@@ -205,7 +206,7 @@ class Gateway:
             live.control.close()  # the agent dialled anew: the old connection is dead or will be
         live.control = control
         try:
-            await self._serve_control(control, peer, live)
+            await self._serve_control(control, peer, live, address)
         except Malformed as error:
             raise Refused("control.malformed", error.reason) from error
         finally:
@@ -214,7 +215,7 @@ class Gateway:
                 live.control = None
                 self._away(peer.session)
 
-    async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live) -> None:
+    async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live, address: str) -> None:
         hello = await control.hello(self._limits.handshake_s)
         await control.welcome(
             m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now(), stale=live.stale)
@@ -234,6 +235,8 @@ class Gateway:
                     renewed = await self._renewed(peer, live, message.request)
                     peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
                     await control.stream.send(renewed)
+                case m.Events():
+                    self._registry.hear(peer.session, control, message, address)
                 case _:
                     raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
 
