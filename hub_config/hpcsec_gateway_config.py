@@ -20,6 +20,9 @@ c.HpcsecGateway.run_directory = "/run/hpcsec"
 # better the less whoever owns this host can change it there (another host's file system, chattr +a). SITE
 # c.HpcsecGateway.audit_checkpoints = "/srv/audit/hpcsec-checkpoints"
 
+# Metrics for a Prometheus on this host; all its users can read them there, no name of a user is in them. SITE
+# c.HpcsecGateway.metrics_listen = "127.0.0.1:9464"
+
 # The hub's account may register and end sessions; the proxy's may connect to sessions' sockets and nothing else. And a
 # group that both are in: the kernel is asked who connects, so that the group alone opens nothing.
 c.HpcsecGateway.allowed_peers = ["jupyterhub"]

@@ -137,5 +137,7 @@ async def serve(settings: ForwardSettings, log: logging.Logger) -> None:
 def run(config: Path) -> int:
     """Load the configuration and serve; the exit status."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("httpx", "opensearch", "aiokafka"):  # a line for each request
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     asyncio.run(serve(load_settings(config), logging.getLogger("hpcsec.forward")))
     return 0

@@ -15,6 +15,8 @@ from jupyter_hpcsec.audit import ocsf
 from jupyter_hpcsec.audit.events import Event, Object, Stamp, Subject, leaf_value
 from jupyter_hpcsec.audit.kinds import KINDS
 
+NEWEST = "1.8.0"
+"""A reader of a newer version takes what is written as an older one."""
 STAMP = Stamp(
     v=1,
     id="0197c2a5-7f3e-7000-8000-000000000001",
@@ -71,6 +73,7 @@ def leaf(event: Event) -> dict[str, Any]:
 def test_every_kind_is_valid(kind: str, make: Any) -> None:
     made = ocsf.convert(leaf(make(KINDS[kind])))
     assert faults(made) == []
+    assert faults(made, NEWEST) == []
     assert made["metadata"]["event_code"] == kind
 
 

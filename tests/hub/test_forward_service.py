@@ -1,6 +1,9 @@
 """The forwarder as a process: it serves, stops in good order, and shows how far each sink is."""
 
+import asyncio
 import json
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -12,13 +15,19 @@ from traitlets.config.loader import PyFileConfigLoader
 
 from jupyter_hpcsec.audit import files
 from jupyter_hpcsec.audit.sinks import cursor as cursors
+from jupyter_hpcsec.audit.sinks.items import Source
 from jupyter_hpcsec.cli.main import main
-from jupyter_hpcsec.config_forward import HpcsecForward
+from jupyter_hpcsec.config_forward import HpcsecForward, SyslogSink
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.hub import forward_service
 from jupyter_hpcsec.hub.forward_service import load_settings
+from jupyter_hpcsec.hub.gateway_service import load_settings as load_gateway
+from jupyter_hpcsec.hub.gateway_service import serve
+from jupyter_hpcsec.tunnel.admin import AdminClient
 from tests.audit.records import Place
 from tests.audit.sinks.receiving import add, numbers
 from tests.e2e.site import wait_until
+from tests.hub.test_gateway_service import config_file as gateway_config
 
 FILES = Path(__file__).parents[2] / "hub_config"
 
@@ -124,3 +133,26 @@ def test_a_damaged_cursor_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     words = ["audit", "sinks", "--directory", str(place.layout.directory), "--state", str(state)]
     assert main(words) == 1
     assert "siem.cursor" in capsys.readouterr().err
+
+
+async def test_a_gateway_records_where_events_go(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_gateway(gateway_config(tmp_path_factory.mktemp("g")))
+    log, ready = logging.getLogger("test.forward"), asyncio.Event()
+    admin = AdminClient(settings.admin_socket)
+    sink = SyslogSink(host="collector.example", unsafe_sealed_values=True)
+    monkeypatch.setattr(forward_service, "TELL_S", 0.05)
+    telling = asyncio.create_task(forward_service.tell("siem", sink, admin, log))  # no gateway runs yet
+    serving = asyncio.create_task(serve(settings, log, ready=ready))
+    try:
+        await asyncio.wait_for(ready.wait(), 60)
+        await asyncio.wait_for(telling, 60)
+        source = Source(settings.record[0])
+        told = [item.event for item in source.take(0, 1000) if item.event["kind"] == "audit.exported"]
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(serving, 60)
+    assert [event["query"] for event in told] == ["forward to the sink siem: syslog collector.example:6514"]
+    assert told[0]["with_values"] is True
+    assert told[0]["subject"]["account"]

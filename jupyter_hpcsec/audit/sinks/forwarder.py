@@ -93,7 +93,7 @@ class Forwarder:
                 self._at = self._cursor.next
             items = await self._next()
             if items:
-                self._note_missing(items[0].leaf - self._at)
+                await self._note_missing(items[0].leaf - self._at)
                 self._since = self._since or self._clock()
                 self._set_aside(await self._target.send(items))
                 self._at = items[-1].leaf + 1
@@ -137,11 +137,15 @@ class Forwarder:
         self._save(replace(self._cursor, next=at, error="", since=0))
         self._since = 0.0
 
-    def _note_missing(self, number: int) -> None:
+    async def _note_missing(self, number: int) -> None:
         """The next event is not the one that was due: retention was faster than this sink."""
-        if number and self._cursor is not None:
-            self._log.error("sink %s: %d events were removed from the record before they were sent", self.name, number)
-            self._save(replace(self._cursor, next=self._at + number, missed=self._cursor.missed + number))
+        if not number or self._cursor is None:
+            return
+        if self._at > self._cursor.next:  # the cursor will be moved past what was removed, and past nothing else
+            await self._confirm()
+        self._log.error("sink %s: %d events were removed from the record before they were sent", self.name, number)
+        self._at += number
+        self._save(replace(self._cursor, next=self._at, missed=self._cursor.missed + number))
 
     def _set_aside(self, rejected: list[Rejected]) -> None:
         """What the receiver will never take is kept beside the cursor; the rest goes on."""

@@ -103,22 +103,26 @@ class Source:
     def take(self, start: int, count: int, *, with_values: bool = False) -> list[Item]:
         """Durable events from ``start`` on, at most ``count`` and about ``BATCH_BYTES``."""
         found: list[Item] = []
+        read: dict[Path, list[values.Kept]] = {}
         size = 0
         with files.translated(self.layout.directory):
             for leaf, data in itertools.islice(self._reader.durable(start), count):
-                found.append(Item(leaf, data, self._values(leaf, data) if with_values else None))
+                found.append(Item(leaf, data, self._values(leaf, data, read) if with_values else None))
                 size += len(data)
                 if size >= BATCH_BYTES:
                     break
         return found
 
-    def _values(self, leaf: int, data: bytes) -> dict[str, str | None]:
+    def _values(self, leaf: int, data: bytes, read: dict[Path, list[values.Kept]]) -> dict[str, str | None]:
         if b'"sealed"' not in data:
             return {}
-        kept = values.find(self.layout, leaf)
+        path = self.layout.value_file(leaf)
+        if path not in read:
+            read[path] = values.read_file(path) if path.exists() else []
         return {
             each.name: None if each.value is None else each.value.decode("utf-8", errors="backslashreplace")
-            for each in kept
+            for each in read[path]
+            if each.leaf == leaf
         }
 
     def first(self) -> int:

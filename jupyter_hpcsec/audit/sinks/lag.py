@@ -7,6 +7,8 @@ from pathlib import Path
 from jupyter_hpcsec.audit.sinks.cursor import all_of
 from jupyter_hpcsec.audit.sinks.items import Source
 
+ROLLED_BACK = "the record is shorter than what was sent: it was rolled back"
+
 
 @dataclass(frozen=True)
 class SinkState:
@@ -32,8 +34,9 @@ def states(record: Path, state: Path, now: float | None = None) -> list[SinkStat
     for name, cursor in all_of(state).items():
         is_ours = cursor.log == str(source.verifier)
         at = cursor.next if is_ours else 0
-        waiting = source.take(at, 1)
-        lag = max(0, source.durable(at) - at) if waiting else 0
+        durable = source.durable()
+        waiting = source.take(at, 1) if at < durable else []
+        error = cursor.error or (ROLLED_BACK if at > durable else "")
         lag_s = max(0.0, moment - waiting[0].time_s) if waiting else 0.0
-        found.append(SinkState(name, at, lag, lag_s, cursor.rejected, cursor.missed, cursor.error))
+        found.append(SinkState(name, at, max(0, durable - at), lag_s, cursor.rejected, cursor.missed, error))
     return found

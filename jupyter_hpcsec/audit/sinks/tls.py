@@ -14,6 +14,9 @@ def context(settings: TlsSink) -> ssl.SSLContext:
     """A client's context, TLS 1.2 or newer. ``Unavailable`` with the file that can't be used."""
     made = ssl.create_default_context()
     made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.key_file:
+        with files.translated(Path(settings.key_file)):
+            files.check(Path(settings.key_file), Path(settings.key_file).stat(), "0600")
     try:
         if settings.ca_file:  # the site's own, and nobody else's
             made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -37,6 +37,7 @@ class Issuer:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
+        secret.chmod(0o600)
         return certificate, secret
 
     def _builder(

@@ -1,8 +1,10 @@
 """The forwarder: at least once, in order, from its cursor on, whatever the receiver does."""
 
+import asyncio
 import json
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.sinks import cursor as cursors
-from jupyter_hpcsec.audit.sinks.items import Source
+from jupyter_hpcsec.audit.sinks import lag
+from jupyter_hpcsec.audit.sinks.items import Item, Rejected, Source
 from jupyter_hpcsec.errors import Malformed, Refused
 from tests.audit.records import Place
 from tests.audit.sinks.receiving import MemoryTarget, add, cursor, forwarder, numbers, running, until
@@ -180,3 +183,44 @@ async def test_what_retention_removed_before_it_was_sent_is_counted(place: Place
         await until(lambda: cursor_is(state, 601), "what is left")
     assert got(new) == got(late)
     assert cursor(state).missed == 0  # a new sink begins with what there is
+
+
+async def test_what_was_sent_before_a_gap_is_confirmed_before_the_cursor_passes_it(
+    place: Place, log: Log, state: Path
+) -> None:
+    add(log, 600)
+    await until(lambda: log.health().published > 600, "a checkpoint")
+    source, target = Source(place.layout.directory), MemoryTarget(window=1 << 20, settle_s=3600.0)
+    serving = forwarder(target, source, state)
+    started, pruned, before = asyncio.Event(), asyncio.Event(), list[int]()
+    send = target.send
+
+    async def held(items: Sequence[Item]) -> list[Rejected]:
+        if items[0].leaf == 10:
+            started.set()
+            await pruned.wait()
+        if items[0].leaf >= 512:
+            before.append(target.confirmed)
+        return await send(items)
+
+    target.send = held  # type: ignore[method-assign]
+    async with running(serving):
+        await asyncio.wait_for(started.wait(), 60)
+        await asyncio.to_thread(log.retain, "9999", "9999", Subject(account="root"))
+        pruned.set()
+        await until(lambda: bool(before), "what comes after the gap")
+    assert before[0] == 20
+    assert cursor(state).missed == 492
+
+
+def test_a_record_that_was_rolled_back_is_seen_in_the_lag(place: Place, state: Path) -> None:
+    place.fill(3)
+    source = Source(place.layout.directory)
+    cursors.save(cursors.path_of(state, "test"), cursors.Cursor(log=str(source.verifier), next=99))
+    (found,) = lag.states(place.layout.directory, state)
+    assert "rolled back" in found.error
+    cursors.save(cursors.path_of(state, "test"), cursors.Cursor(log=str(source.verifier), next=2))
+    (found,) = lag.states(place.layout.directory, state, now=time.time() + 60)
+    assert (found.error, found.sent) == ("", 2)
+    assert found.lag == source.durable() - 2
+    assert found.lag_s > 30
