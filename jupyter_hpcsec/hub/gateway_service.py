@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from traitlets import TraitError
@@ -18,9 +19,12 @@ from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
+from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
+from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
+from jupyter_hpcsec.hub import record_facts
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
@@ -110,8 +114,9 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
-    record = open_record(settings)
-    auditor = Auditor(record, session=store.get, clock=time.monotonic)
+    record = open_record(settings, log)
+    facts = partial(record_facts.facts, settings, record.verifier)
+    auditor = Auditor(record, session=store.get, clock=time.monotonic, facts=facts)
     registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time, observer=auditor)
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
@@ -172,10 +177,18 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         await asyncio.to_thread(record.close)
 
 
-def open_record(settings: GatewaySettings) -> Log:
+def open_record(settings: GatewaySettings, log: logging.Logger) -> Log:
     """The audit record; ``Refused`` where it was changed: the gateway does not start on top of it."""
     directory, checkpoints = settings.record
-    return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
+    seen = []
+    try:
+        witnessed = record_facts.cosigned(settings, read_verifier(Layout(directory)))
+        seen = [witnessed.checkpoint] if witnessed else []
+    except HpcsecError as error:
+        if settings.audit_witness:
+            log.warning("the record is not compared with what its witness cosigned: %s", error)
+    origin = f"{settings.trust_domain}/audit"
+    return Log(directory, origin=origin, second_place=checkpoints, version=__version__, seen=seen)
 
 
 async def _flush(auditor: Auditor, counters: Counters) -> None:
