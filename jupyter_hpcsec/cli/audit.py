@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
+from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.config_forward import DEFAULT_STATE
 from jupyter_hpcsec.hub import forward_service
@@ -205,7 +206,7 @@ def _question(args: argparse.Namespace) -> Question:
 
 
 def _sinks(args: argparse.Namespace) -> int:
-    found = sinks.states(args.directory, args.state)
+    found = states(args.directory, args.state)
     print(json.dumps(sinks.as_json(found), indent=1) if args.json else "\n".join(sinks.table(found)))
     return 1 if any(each.error for each in found) else 0
 
