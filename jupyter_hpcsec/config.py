@@ -75,6 +75,8 @@ class GatewaySettings:
     audit_retention_days: int = 0
     audit_values_days: int = 0
     """0: kept for ever."""
+    audit_witness: str = ""
+    audit_cosigned: Path | None = None
     metrics_listen: str = ""
     forward_directory: Path | None = None
     """``None``: ``forward`` in the state directory."""
@@ -251,6 +253,17 @@ class HpcsecGateway(RecordingTraits, Configurable):
         "host, with chattr +a. Default: audit-checkpoints in the state directory.",
     ).tag(config=True)
 
+    audit_witness = Unicode(
+        "",
+        help="The public key of the audit record's witness, if there is one (hpcsec audit witness, on another host).",
+    ).tag(config=True)
+
+    audit_cosigned = Unicode(
+        "",
+        help="The file with what that witness cosigned last, as it gets here. The gateway does not start on a record "
+        "that is older than what is in it.",
+    ).tag(config=True)
+
     audit_retention_days = Integer(
         0,
         min=0,
@@ -340,6 +353,8 @@ class HpcsecGateway(RecordingTraits, Configurable):
                 f"audit_values_days = {self.audit_values_days} is above audit_retention_days = "
                 f"{self.audit_retention_days}: values go with their events"
             )
+        if bool(self.audit_witness) != bool(self.audit_cosigned):
+            raise TraitError("audit_witness (a public key) and audit_cosigned (a file) are set together, or neither is")
         limits = {name: getattr(self, name) for name in Limits.__dataclass_fields__ if self.has_trait(name)}
         return GatewaySettings(
             listen=tuple(self.listen),
@@ -366,6 +381,8 @@ class HpcsecGateway(RecordingTraits, Configurable):
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
             audit_retention_days=self.audit_retention_days,
+            audit_witness=self.audit_witness,
+            audit_cosigned=Path(self.audit_cosigned) if self.audit_cosigned else None,
             audit_values_days=self.audit_values_days,
             metrics_listen=self.metrics_listen,
             forward_directory=Path(self.forward_directory) if self.forward_directory else None,

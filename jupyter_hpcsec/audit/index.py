@@ -222,7 +222,16 @@ class Index:
                 Finding("index.lies", where, said, leaf) for said, leaf in _compare_words(self._db, anew)
             ]
         damage = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
+        damage += self._words_damage()
         return found[:100] + [Finding("index.damaged", where, said) for said in damage]
+
+    def _words_damage(self) -> list[str]:
+        """What is wrong with the words' own search tree: one that is read in order can be whole, and not be found."""
+        try:
+            self._db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+        except sqlite3.DatabaseError as error:
+            return [f"its words: {error}"]
+        return []
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

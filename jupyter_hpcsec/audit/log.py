@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +74,9 @@ class Log:
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         random: Callable[[int], bytes] = os.urandom,
         checkpoint_s: float = 0.8,
+        seen: Sequence[Checkpoint] = (),
     ) -> None:
-        """Open the record, or make it at the first start.
+        """Open the record, or make it at the first start. ``seen`` are checkpoints that others have seen of it.
 
         ``Refused("audit.…")`` where it was changed, rolled back, or is another process's; ``Unavailable``.
         """
@@ -88,7 +89,7 @@ class Log:
             signer = self._signer = recovery.open_signer(self._layout, origin)
             self._second = SecondPlace(second_place) if second_place else None
             elsewhere = _last(self._second, signer.verifier, second_place) if self._second else None
-            found = recovery.find(self._layout, signer.verifier, elsewhere)
+            found = recovery.find(self._layout, signer.verifier, [*seen, *([elsewhere] if elsewhere else [])])
         except BaseException:
             self._release()
             raise

@@ -4,6 +4,7 @@ Nothing is mended here. Whatever contradicts a signature is refused: new leaves 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jupyter_hpcsec.audit import files
@@ -77,7 +78,7 @@ def read_checkpoint(layout: Layout, verifier: Verifier) -> Checkpoint | None:
     return open_checkpoint(note, verifier, verifier.name)
 
 
-def find(layout: Layout, verifier: Verifier, elsewhere: Checkpoint | None) -> Found:
+def find(layout: Layout, verifier: Verifier, elsewhere: Sequence[Checkpoint]) -> Found:
     """Take up a record. Numbered, since the order is what makes it safe.
 
     ``Refused("audit.…")`` where something was changed, ``Unavailable`` where it can't be read.
@@ -92,9 +93,9 @@ def find(layout: Layout, verifier: Verifier, elsewhere: Checkpoint | None) -> Fo
             edge = Edge.of(tiles)
             if tiles.frontier().root() != checkpoint.root or edge.frontier().root() != checkpoint.root:
                 raise Refused("audit.tiles", f"the record's tiles are not those of its checkpoint; {ADVICE}")
-            # 2. The second place has seen nothing newer, and nothing else.
-            if elsewhere is not None:
-                _check_elsewhere(layout, checkpoint, elsewhere)
+            # 2. The second place and the witness have seen nothing newer, and nothing else.
+            for each in elsewhere:
+                _check_elsewhere(layout, checkpoint, each)
             # 3. The journal goes on from there, each batch signed.
             stretches = read_journal(layout)
             frontier = edge.frontier()
@@ -111,11 +112,13 @@ def _check_elsewhere(layout: Layout, checkpoint: Checkpoint, elsewhere: Checkpoi
     if elsewhere.size > checkpoint.size:
         raise Refused(
             "audit.rolled-back",
-            f"the record has {checkpoint.size} events under its checkpoint, the second place has seen {elsewhere.size}:"
-            f" it was rolled back; {ADVICE}",
+            f"the record has {checkpoint.size} events under its checkpoint, the second place or the witness has seen"
+            f" {elsewhere.size}: it was rolled back; {ADVICE}",
         )
     if Tiles(layout, elsewhere.size).frontier().root() != elsewhere.root:
-        raise Refused("audit.forked", f"the record is not the one that the second place has seen; {ADVICE}")
+        raise Refused(
+            "audit.forked", f"the record is not the one that the second place or the witness has seen; {ADVICE}"
+        )
 
 
 def _replay(stretches: list[Stretch], frontier: Frontier, verifier: Verifier) -> list[tuple[bytes, bytes]]:

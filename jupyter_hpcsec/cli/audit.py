@@ -86,7 +86,7 @@ def _days(text: str) -> int:
 
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("question", "a * at the end asks for what begins so")
+    group = parser.add_argument_group("question", "in path, kind and rule a * at the end asks for what begins so")
     for name in ("user", "session", "server", "job", "node", "source", "path", "kind", "rule"):
         group.add_argument(f"--{name}", default="")
     group.add_argument("--decision", choices=("allowed", "refused"), default="")

@@ -35,10 +35,17 @@ UNLOGGED = "port."
 
 
 class Auditor:
-    """``session(id)`` gives a session's row; ``clock`` gives monotonic seconds."""
+    """``session(id)`` gives a session's row; ``clock`` monotonic seconds; ``facts()`` what is around the record."""
 
-    def __init__(self, log: Log, *, session: Callable[[str], Session | None], clock: Callable[[], float]) -> None:
-        self._log, self._session, self._clock = log, session, clock
+    def __init__(
+        self,
+        log: Log,
+        *,
+        session: Callable[[str], Session | None],
+        clock: Callable[[], float],
+        facts: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self._log, self._session, self._clock, self._facts = log, session, clock, facts
         self._known: OrderedDict[str, Session] = OrderedDict()
         self._limit = RateLimit(REFUSALS, REFUSALS_AT_ONCE)
         self._damped: Counter[tuple[str, str]] = Counter()
@@ -102,6 +109,7 @@ class Auditor:
             "failing": health.why,
             "lost": health.lost,
             "key": str(self._log.verifier),
+            **self._facts(),
         }
 
     # Floods

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from traitlets import TraitError
@@ -20,10 +21,13 @@ from jupyter_hpcsec.access.policy import parse
 from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
+from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
+from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
+from jupyter_hpcsec.hub import record_facts
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
@@ -132,8 +136,13 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     broker = make_broker(settings, keyring, store, policies, recorded)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
-    record = open_record(settings)
-    auditor = Auditor(record, session=store.get, clock=time.monotonic)
+    record = open_record(settings, log)
+    auditor = Auditor(
+        record,
+        session=store.get,
+        clock=time.monotonic,
+        facts=partial(record_facts.facts, settings, record.verifier),
+    )
     registry = Registry(
         settings,
         store=store,
@@ -223,10 +232,18 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         await asyncio.to_thread(record.close)
 
 
-def open_record(settings: GatewaySettings) -> Log:
+def open_record(settings: GatewaySettings, log: logging.Logger) -> Log:
     """The audit record; ``Refused`` where it was changed: the gateway does not start on top of it."""
     directory, checkpoints = settings.record
-    return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
+    seen = []
+    try:
+        witnessed = record_facts.cosigned(settings, read_verifier(Layout(directory)))
+        seen = [witnessed.checkpoint] if witnessed else []
+    except HpcsecError as error:
+        if settings.audit_witness:
+            log.warning("the record is not compared with what its witness cosigned: %s", error)
+    origin = f"{settings.trust_domain}/audit"
+    return Log(directory, origin=origin, second_place=checkpoints, version=__version__, seen=seen)
 
 
 def make_taps(settings: GatewaySettings, auditor: Auditor, recorded: Recordings) -> Taps:

@@ -55,6 +55,7 @@ for number in range(kills):
             reader = Reader(place.layout, read_verifier(place.layout))
             size = max(reader.checkpoint().size, struct.unpack(">Q", first)[0])
             while reader.checkpoint().size <= size:
+                assert os.waitpid(writer, os.WNOHANG) == (0, 0), "the writer is gone"
                 time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.03))
         os.kill(writer, signal.SIGKILL)

@@ -51,6 +51,7 @@ class Measured:
     bare_p50: float
     bare_p99: float
     verify_s: float
+    verify_alone_s: float
     index_s: float
     ask_s: float
     bytes_per_event: float
@@ -80,6 +81,8 @@ class Measured:
         bare = f"{1000 * self.bare_p50:.1f} and {1000 * self.bare_p99:.1f}"
         lines.append(f"this disk's bare append and fdatasync, p50 and p99: {bare} ms")
         lines.append(f"the same beside {LOAD} events/s, p99    {1000 * self.loaded_p99:11,.1f}   ms")
+        alone = self.verify_alone_s * MILLION / self.events
+        lines.append(f"verify of 1,000,000 events by one process{alone:8,.1f}   s")
         lines.append(f"index made in                         {self.index_s:11,.1f}   s")
         return "\n".join(lines)
 
@@ -121,6 +124,9 @@ def _run(events: int, say: Callable[[str], None], place: Path) -> Measured:
     started = time.perf_counter()
     report = verify(layout, second_place=second)
     verify_s = time.perf_counter() - started
+    started = time.perf_counter()
+    verify(layout, second_place=second, processes=1)
+    verify_alone_s = time.perf_counter() - started
     if not report.holds:
         raise Unavailable(f"the record that was measured does not verify: {report.findings[0]}")
     say("index and questions")
@@ -140,6 +146,7 @@ def _run(events: int, say: Callable[[str], None], place: Path) -> Measured:
         bare_p50=percentile(bare, 50),
         bare_p99=percentile(bare, 99),
         verify_s=verify_s,
+        verify_alone_s=verify_alone_s,
         index_s=index_s,
         ask_s=percentile(asked, 50),
         bytes_per_event=size / report.size,

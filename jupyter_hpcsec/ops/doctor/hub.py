@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.errors import HpcsecError
-from jupyter_hpcsec.ops.doctor import clock, files, gateway, kernel, munge, scheduler, tls, versions, web
+from jupyter_hpcsec.ops.doctor import clock, files, gateway, kernel, munge, record, scheduler, tls, versions, web
 from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown
 from jupyter_hpcsec.ops.doctor.world import World
 
@@ -39,6 +39,7 @@ def examine(world: World, side: HubSide) -> list[Finding]:
         "tls": lambda: _tls(world, status),
         "descriptors": lambda: _descriptors(world, side, status),
         "permissions": lambda: _permissions(world, side, status),
+        "record": lambda: _record(world, side, status),
         "hub api": lambda: _hub_api(world, side.hub_api_url or status.get("hub_api_url")),
         "public url": lambda: web.examine(
             world, "public url", side.public_url, "start the proxy, or correct the address (--public-url)"
@@ -108,6 +109,12 @@ def _permissions(world: World, side: HubSide, status: Mapping[str, Any]) -> list
         *files.impassable(world, hop, side.admin_socket, [run, run / "s"]),
         *_session_sockets(world, run / "s", owner),
     ]
+
+
+def _record(world: World, side: HubSide, status: Mapping[str, Any]) -> list[Finding]:
+    if not status:
+        return [unknown("record", "the gateway's audit record is not known", "mend the gateway first")]
+    return record.examine(world, status.get("audit"), world.owner_of_socket(side.admin_socket).uid)
 
 
 def _session_sockets(world: World, directory: Path, owner: int) -> list[Finding]:

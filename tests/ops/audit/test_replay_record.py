@@ -8,29 +8,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from jupyter_hpcsec.audit.events import Event, Name, Object
+from jupyter_hpcsec.audit.events import Object
 from jupyter_hpcsec.audit.index import Question
+from jupyter_hpcsec.audit.kinds.kernels import CellExecuted, KernelReply
 from jupyter_hpcsec.audit.kinds.record import AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
+from jupyter_hpcsec.audit.kinds.terminals import TerminalInput
 from jupyter_hpcsec.errors import HpcsecError, Malformed
 from jupyter_hpcsec.ops.audit import reading
 from tests.audit.records import Place, edit
 
 SESSION = "ab" * 16
-
-
-class Ran(Event, frozen=True, kw_only=True, tag="cell.executed"):
-    kernel: Name = ""
-    message: Name = ""
-
-
-class Replied(Event, frozen=True, kw_only=True, tag="kernel.reply"):
-    kernel: Name = ""
-    message: Name = ""
-
-
-class Typed(Event, frozen=True, kw_only=True, tag="terminal.input"):
-    terminal: Name = ""
 
 
 OUTPUTS = json.dumps([{"output_type": "stream", "name": "stdout", "text": "42\n"}]).encode()
@@ -41,12 +29,12 @@ def place(tmp_path: Path) -> Place:
     place = Place(tmp_path / "p")
     log = place.open()
     receipts = [
-        log.record(Ran(session=SESSION, kernel="k", message="1"), "gateway", {"source": b"print(42)"}),
-        log.record(Replied(session=SESSION, kernel="k", message="1"), "gateway", {"outputs": OUTPUTS}),
-        log.record(Ran(session=SESSION, message="2"), "gateway", {"source": b"password = 'x'"}),
-        log.record(Ran(session=SESSION, object=Object(size=9, sha256="ab")), "gateway"),
-        log.record(Ran(session="ac" * 16), "gateway", {"source": b"of somebody else"}),
-        log.record(Typed(session=SESSION, terminal="1"), "gateway", {"input": b"ls\r"}),
+        log.record(CellExecuted(session=SESSION, kernel="k", message="1"), "gateway", {"source": b"print(42)"}),
+        log.record(KernelReply(session=SESSION, kernel="k", message="1"), "gateway", {"outputs": OUTPUTS}),
+        log.record(CellExecuted(session=SESSION, message="2"), "gateway", {"source": b"password = 'x'"}),
+        log.record(CellExecuted(session=SESSION, object=Object(size=9, sha256="ab")), "gateway"),
+        log.record(CellExecuted(session="ac" * 16), "gateway", {"source": b"of somebody else"}),
+        log.record(TerminalInput(session=SESSION, terminal="1"), "gateway", {"input": b"ls\r"}),
         log.record(SessionEnded(session=SESSION), "gateway"),
     ]
     leaves = [receipt.result(60) for receipt in receipts]
