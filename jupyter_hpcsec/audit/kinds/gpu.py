@@ -1,9 +1,9 @@
 """Kinds about GPUs, as the watch in a session sees them (``gpu``): its own word, like all that a node says."""
 
-from jupyter_hpcsec.audit.events import Count, Event, Name, Path, Sentence
+from jupyter_hpcsec.audit.events import Count, Name, Path, Sentence, Told
 
 
-class GpuAlert(Event, frozen=True, kw_only=True, tag="gpu.alert"):
+class GpuAlert(Told, frozen=True, kw_only=True, tag="gpu.alert"):
     """A rule of the watch (``rule``: R1 to R7) raised or cleared an alert (``state``); ``evidence`` is JSON.
 
     ``action`` is what the site's settings do about it.
@@ -20,27 +20,27 @@ class GpuAlert(Event, frozen=True, kw_only=True, tag="gpu.alert"):
     simulated: bool = False
 
 
-class GpuWatch(Event, frozen=True, kw_only=True, tag="gpu.watch"):
+class GpuWatch(Told, frozen=True, kw_only=True, tag="gpu.watch"):
     """The watch itself: ``state`` is started, stopped, hung or ended. ``blind``: what it could not judge, as JSON."""
 
     state: Name = ""
     blind: Path = ""
 
 
-class GpuKept(Event, frozen=True, kw_only=True, tag="gpu.kept"):
+class GpuKept(Told, frozen=True, kw_only=True, tag="gpu.kept"):
     """The user extended a kernel's idle limit by ``minutes``."""
 
     kernel: Name = ""
     minutes: Count = 0
 
 
-class GpuReleased(Event, frozen=True, kw_only=True, tag="gpu.released"):
+class GpuReleased(Told, frozen=True, kw_only=True, tag="gpu.released"):
     """A kernel was restarted or shut down to release its GPU memory: by the user, or by rule R3."""
 
     kernel: Name = ""
 
 
-class GpuUse(Event, frozen=True, kw_only=True, tag="gpu.use"):
+class GpuUse(Told, frozen=True, kw_only=True, tag="gpu.use"):
     """What a kernel did on GPUs in the ``span_s`` seconds before: device-seconds at work, held idle, not measurable.
 
     Devices are counted in parts where several processes share one. ``memory`` is the most that it held, in bytes.
