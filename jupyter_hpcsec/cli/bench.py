@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import audit, report, sandbox, start, tunnel
+from jupyter_hpcsec.ops.bench import audit, gpu, report, sandbox, start, tunnel
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -37,12 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
     subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
+    help_text = "a tick of the GPU watch: 8 simulated GPUs, 5,000 processes"
+    subject = subjects.add_parser("gpu", help=help_text, description=help_text)
+    subject.add_argument("--processes", type=int, default=5000, help="on the node (default: %(default)s)")
+    subject.add_argument("--per-gpu", type=int, default=1, help="processes on each GPU (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
-    runs = {"audit": _run_audit, "start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel}
+    runs = {"audit": _run_audit, "gpu": _run_gpu, "start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel}
     return runs[args.subject](args)
+
+
+def _run_gpu(args: argparse.Namespace) -> int:
+    print(gpu.as_text(gpu.measure(processes=max(8, args.processes), per_gpu=max(1, args.per_gpu))))
+    return 0
 
 
 def _run_audit(args: argparse.Namespace) -> int:

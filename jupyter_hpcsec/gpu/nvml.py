@@ -21,6 +21,8 @@ CONTEXTS_LIMIT = 4096
 """Of one device; there is no GPU that holds as many."""
 EVENTS_LIMIT = 64
 MIG_LIMIT = 7
+REFRESH = 6
+"""Readings after which what seldom changes is asked for again."""
 STAND_IN_MARK = "hpcsec_stand_in"
 
 STATES: dict[int, State] = {
@@ -76,6 +78,8 @@ class Nvml:
         self._seen_until: dict[str, int] = {}
         self._was_there = False
         self._up = False
+        self._slow: dict[str, tuple[int, Any]] = {}
+        self._readings = 0
         self.simulated = False
         self.path = ""
 
@@ -90,16 +94,25 @@ class Nvml:
             self.close()
             state = "lost" if self._was_there and state == "absent" else state
             return Reading(source="nvidia", state=state, detail=detail, simulated=self.simulated)
+        self._readings += 1
         self._collect_xids()
         devices = [device for index in range(count) for device in self._gpu(index)]
         self._was_there = self._was_there or bool(devices)
         return Reading(
             source="nvidia",
-            driver=_text(_value(pynvml.nvmlSystemGetDriverVersion)),
+            driver=self._seldom("driver", lambda: _text(_value(pynvml.nvmlSystemGetDriverVersion))),
             simulated=self.simulated,
-            posture=self._posture(count),
+            posture=self._seldom("posture", lambda: self._posture(count)),
             devices=tuple(devices),
         )
+
+    def _seldom(self, name: str, ask: Callable[[], T]) -> T:
+        """What seldom changes, asked again after ``REFRESH`` readings."""
+        known = self._slow.get(name)
+        if known is None or self._readings - known[0] >= REFRESH:
+            known = self._slow[name] = (self._readings, ask())
+        found: T = known[1]
+        return found
 
     def close(self) -> None:
         """See ``devices.Source``. The next reading begins anew: a restarted driver answers only new clients."""
@@ -107,6 +120,7 @@ class Nvml:
             _try(pynvml.nvmlShutdown)
         self._up, self._events = False, None
         self._watched.clear()
+        self._slow.clear()
 
     def _begin(self) -> tuple[State, str]:
         if not self.path:
@@ -149,17 +163,18 @@ class Nvml:
         if self._events is not None and uuid not in self._watched:
             _try(pynvml.nvmlDeviceRegisterEvents, handle, pynvml.nvmlEventTypeXidCriticalError, self._events)
             self._watched.add(uuid)
-        mode = _value(pynvml.nvmlDeviceGetMigMode, handle)
+        mode = self._seldom(f"{uuid} mode", lambda: _value(pynvml.nvmlDeviceGetMigMode, handle))
         split = bool(mode and mode[0])
         instances = [
-            self._device(instance, position, parent=uuid)
+            self._device(instance, position, _text(_value(pynvml.nvmlDeviceGetUUID, instance)), parent=uuid)
             for position in range(MIG_LIMIT if split else 0)
             if (instance := _value(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, position)) is not None
         ]
-        return [self._device(handle, index, split=split), *instances]
+        return [self._device(handle, index, uuid, split=split), *instances]
 
-    def _device(self, handle: Any, index: int, *, parent: str = "", split: bool = False) -> Device:
-        uuid, state, detail = _try(pynvml.nvmlDeviceGetUUID, handle)
+    def _device(self, handle: Any, index: int, uuid: str, *, parent: str = "", split: bool = False) -> Device:
+        state: State = "ok" if uuid else "error"
+        detail = ""
         memory, memory_state, memory_detail = _try(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
         reserved = int(memory.reserved) if memory is not None else None
         if memory is None and memory_state == "unsupported":  # drivers before 510 add their reserve to what is used
@@ -168,13 +183,14 @@ class Nvml:
             state, detail = memory_state, memory_detail
         whole = not parent
         use = _value(pynvml.nvmlDeviceGetUtilizationRates, handle) if whole and not split else None
-        contexts, contexts_state = self._contexts(handle, _text(uuid), whole=whole and not split)
-        ecc = [_value(pynvml.nvmlDeviceGetTotalEccErrors, handle, kind, 0) if whole else None for kind in (0, 1)]
+        contexts, contexts_state = self._contexts(handle, uuid, whole=whole and not split)
+        minor, name, limit = self._seldom(f"{uuid} facts", lambda: _facts(handle, whole=whole))
+        ecc = self._seldom(f"{uuid} errors", lambda: _errors(handle, whole=whole))
         return Device(
-            uuid=_text(uuid),
+            uuid=uuid,
             index=index,
-            minor=_value(pynvml.nvmlDeviceGetMinorNumber, handle) if whole else None,
-            name=_text(_value(pynvml.nvmlDeviceGetName, handle)),
+            minor=minor,
+            name=name,
             parent=parent,
             state=state,
             detail=detail,
@@ -183,11 +199,11 @@ class Nvml:
             memory_reserved=reserved,
             utilisation=_percent(use.gpu) if use is not None else None,
             power_mw=_value(pynvml.nvmlDeviceGetPowerUsage, handle) if whole else None,
-            power_limit_mw=_value(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle) if whole else None,
+            power_limit_mw=limit,
             clock_mhz=_value(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM) if whole else None,
             ecc_corrected=ecc[0],
             ecc_uncorrected=ecc[1],
-            xid=self._xids.get(_text(uuid)),
+            xid=self._xids.get(uuid),
             contexts=contexts,
             contexts_state=contexts_state,
             split=split,
@@ -250,6 +266,22 @@ class Nvml:
             library_trusted=len(ours) == 1 and library.is_system(ours[0]),
             preloaded=tuple(library.strangers(paths, library.python_places())),
         )
+
+
+def _facts(handle: Any, *, whole: bool) -> tuple[int | None, str, int | None]:
+    """(minor number, name, power limit) of a device."""
+    name = _text(_value(pynvml.nvmlDeviceGetName, handle))
+    if not whole:
+        return None, name, None
+    return _value(pynvml.nvmlDeviceGetMinorNumber, handle), name, _value(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+
+
+def _errors(handle: Any, *, whole: bool) -> tuple[int | None, int | None]:
+    """Corrected and uncorrected ECC errors since the driver was loaded."""
+    if not whole:
+        return None, None
+    corrected, uncorrected = (_value(pynvml.nvmlDeviceGetTotalEccErrors, handle, kind, 0) for kind in (0, 1))
+    return corrected, uncorrected
 
 
 def _percent(value: int) -> int | None:

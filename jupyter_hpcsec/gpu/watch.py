@@ -54,7 +54,7 @@ class Report:
     use: use.Use
 
 
-Told = Alert | WatchNote | Report
+Word = Alert | WatchNote | Report
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Watch:
     """One session's watch. ``kernels`` is asked at each sample; ``stand_in`` and ``state``: of simulated GPUs."""
 
     kernels: Callable[[], Awaitable[Iterable[KernelFact]]]
-    tell: Callable[[Told], None]
+    tell: Callable[[Word], None]
     act: Callable[[Finding], Awaitable[None]]
     settings: Settings = field(default_factory=Settings)
     limits: IdleLimits | None = None

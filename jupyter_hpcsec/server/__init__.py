@@ -49,7 +49,8 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
 async def _start_jupyter_server_extension(app: "ServerApp") -> None:
     """Called when the server's event loop runs: starts what runs beside it."""
     from jupyter_hpcsec.server import gpu_watch  # noqa: PLC0415 - only where the extension is used
+    from jupyter_hpcsec.server.events import tell  # noqa: PLC0415
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
-        await gpu_watch.start(app, gpu_watch.recorder())
+        await gpu_watch.start(app, tell)

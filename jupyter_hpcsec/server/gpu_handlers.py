@@ -8,7 +8,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado import iostream, web
 
-from jupyter_hpcsec.audit.events import Event
+from jupyter_hpcsec.audit.events import Told
 from jupyter_hpcsec.audit.kinds.gpu import GpuKept, GpuReleased
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.gpu.watch import Watch
@@ -108,7 +108,7 @@ class GpuKeepHandler(GpuHandler):
         self._record(GpuKept(kernel=kernel, minutes=minutes))
         await self.finish(json.dumps({"kernel": kernel, "kept_s": kept_s}))
 
-    def _record(self, event: Event) -> None:
+    def _record(self, event: Told) -> None:
         if self._tell is not None:
             self._tell(event)
 

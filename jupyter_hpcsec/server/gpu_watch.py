@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
-from traitlets.log import get_logger
 
-from jupyter_hpcsec.audit.events import Event
+from jupyter_hpcsec.audit.events import Told
 from jupyter_hpcsec.audit.kinds.gpu import GpuAlert, GpuReleased, GpuUse, GpuWatch
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.gpu import launch
@@ -17,7 +16,7 @@ from jupyter_hpcsec.gpu.alerts import TITLES, Alert, Finding
 from jupyter_hpcsec.gpu.devices import present
 from jupyter_hpcsec.gpu.processes import Processes
 from jupyter_hpcsec.gpu.samples import KernelFact
-from jupyter_hpcsec.gpu.watch import Report, Told, Watch, WatchNote
+from jupyter_hpcsec.gpu.watch import Report, Watch, WatchNote, Word
 from jupyter_hpcsec.server.facts import read_facts
 from jupyter_hpcsec.server.gpu_kernels import SWEEP_S, adopt_orphans, kernel_facts, reap
 
@@ -28,17 +27,7 @@ SETTING = "hpcsec_gpu_watch"
 """Of the web application: the running ``Watch``; not there where there is no GPU."""
 
 
-def log_only(event: Event) -> None:
-    """Where nobody records events of the server yet: its log has them."""
-    get_logger().info("hpcsec: %s", msgspec.json.encode(event).decode())
-
-
-def recorder() -> Callable[[Event], None]:
-    """What records an event of the server."""
-    return log_only
-
-
-def event_of(told: Told, *, project: str = "", simulated: bool = False) -> Event:
+def event_of(told: Word, *, project: str = "", simulated: bool = False) -> Told:
     """As the record keeps it."""
     if isinstance(told, Alert):
         finding = told.finding
@@ -73,7 +62,7 @@ def event_of(told: Told, *, project: str = "", simulated: bool = False) -> Event
 class Actions:
     """Does what the site's settings want done, in this server."""
 
-    def __init__(self, app: "ServerApp", tell: Callable[[Event], None]) -> None:
+    def __init__(self, app: "ServerApp", tell: Callable[[Told], None]) -> None:
         self._app, self._tell = app, tell
 
     async def __call__(self, finding: Finding) -> None:
@@ -88,7 +77,7 @@ class Actions:
             await self._app.kernel_manager.shutdown_kernel(finding.kernel)  # type: ignore[no-untyped-call]
 
 
-def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Event], None]) -> Watch | None:
+def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Told], None]) -> Watch | None:
     """The watch of this session; None where there is no GPU. ``HpcsecError`` for settings that can't be used."""
     given = launch.parse(environment.get(launch.VARIABLE, ""))
     if not given.stand_in and not present():
@@ -99,7 +88,7 @@ def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Event
     async def kernels() -> list[KernelFact]:
         return await kernel_facts(app, processes)
 
-    def say(told: Told) -> None:
+    def say(told: Word) -> None:
         if isinstance(told, WatchNote):
             app.log.info("hpcsec: GPU watch %s: %s", told.state, told.reason)
         tell(event_of(told, project=given.project, simulated=bool(given.stand_in)))
@@ -117,7 +106,7 @@ def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Event
     )
 
 
-async def start(app: "ServerApp", tell: Callable[[Event], None]) -> None:
+async def start(app: "ServerApp", tell: Callable[[Told], None]) -> None:
     """Start the watch beside the server, if there is something to watch. Never keeps the server from starting."""
     try:
         watch = make(app, os.environ, tell)

@@ -10,8 +10,8 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from jupyter_hpcsec.errors import HpcsecError
-from jupyter_hpcsec.server import gpu_watch
 from jupyter_hpcsec.server.access_handlers import AccessHandler
+from jupyter_hpcsec.server.events import tell
 from jupyter_hpcsec.server.facts import read_facts
 from jupyter_hpcsec.server.gpu_handlers import GpuHandler, GpuKeepHandler, GpuReleaseHandler, GpuStreamHandler
 from jupyter_hpcsec.server.live import for_browser
@@ -52,7 +52,7 @@ def add_handlers(web_app: "ServerWebApplication") -> None:
         (f"{api}/access", AccessHandler),
         (f"{api}/gpu", GpuHandler),
         (f"{api}/gpu/stream", GpuStreamHandler),
-        (f"{api}/gpu/keep", GpuKeepHandler, {"tell": gpu_watch.recorder()}),
-        (f"{api}/gpu/release", GpuReleaseHandler, {"tell": gpu_watch.recorder()}),
+        (f"{api}/gpu/keep", GpuKeepHandler, {"tell": tell}),
+        (f"{api}/gpu/release", GpuReleaseHandler, {"tell": tell}),
     ]
     web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

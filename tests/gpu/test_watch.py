@@ -18,7 +18,7 @@ from jupyter_hpcsec.gpu.processes import Processes
 from jupyter_hpcsec.gpu.samples import Context, Device, KernelFact, Reading, Scan
 from jupyter_hpcsec.gpu.settings import IdleLimits, Settings
 from jupyter_hpcsec.gpu.standin import GIB, Gpu, process
-from jupyter_hpcsec.gpu.watch import Report, Told, Watch, WatchNote
+from jupyter_hpcsec.gpu.watch import Report, Watch, WatchNote, Word
 from tests.gpu.conftest import Write
 
 LIMIT_S = 60
@@ -28,7 +28,7 @@ LIMIT_S = 60
 class Heard:
     """What the watch told, and what it wanted done."""
 
-    said: list[Told] = field(default_factory=list)
+    said: list[Word] = field(default_factory=list)
     done: list[Finding] = field(default_factory=list)
     kernels: list[KernelFact] = field(default_factory=list)
 

@@ -1,7 +1,10 @@
 """The GPU watch in a real server with real kernels in their sandboxes, on the stand-in."""
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from jupyter_hpcsec.gpu import launch, standin
 from jupyter_hpcsec.gpu.settings import IdleLimits, Settings
 from jupyter_hpcsec.gpu.standin import GIB, Gpu, process
 from tests.server.realserver import FACTS, RealServer
+from tests.server.test_events import Agent, until
 
 LIMIT_S = 60
 AS = """
@@ -32,6 +36,7 @@ SETTINGS = Settings(idle=IdleLimits(extend_by=10, extend_in_all=15))
 class Session:
     def __init__(self, server: RealServer, state: Path) -> None:
         self.server, self.state, self.get = server, state, server.client.request
+        self.agent = Agent(server.private / "events.sock")
 
     def show(self, *lines: str) -> None:
         standin.write_state(self.state, lines)
@@ -58,7 +63,9 @@ async def session(tmp_path: Path) -> AsyncIterator[Session]:
     config = AS.format(token=server.client.token, user=FACTS["user"])
     try:
         await server.start(None, config=config, **{launch.VARIABLE: msgspec.json.encode(given).decode()})
-        yield made
+        assert server.process is not None
+        async with made.agent.hearing(server.process.pid):
+            yield made
     finally:
         server.stop()
 
@@ -75,9 +82,12 @@ async def test_whose_kernel_holds_what_keeping_and_releasing(session: Session) -
     assert panel["simulated"] is True and panel["verified"] is False and panel["kernels"] == []
     # 3. A kernel's memory, and its child's, are its own; a double-forked child's, too.
     kernel = await client.start_kernel()
-    pids = "import os, subprocess; print(os.getpid(), subprocess.Popen(['sleep', '3600'], env={}).pid)"
+    pids = (
+        "import os, subprocess\n"
+        "print(os.getpid(), subprocess.Popen(['sleep', '600'], env={}, start_new_session=True).pid)"
+    )
     own, child = map(int, (await client.run(kernel, pids)).split())
-    fork = "print(subprocess.check_output(['sh', '-c', 'sleep 3600 >/dev/null 2>&1 & echo $!']).decode())"
+    fork = "print(subprocess.check_output(['sh', '-c', 'sleep 600 >/dev/null 2>&1 & echo $!']).decode())"
     orphan = int(await client.run(kernel, fork))
     session.show(
         Gpu(0, used=6 * GIB).line(), Gpu(1).line(), *(process(0, pid, 2 * GIB) for pid in (own, child, orphan))
@@ -106,7 +116,14 @@ async def test_whose_kernel_holds_what_keeping_and_releasing(session: Session) -
     assert (await session.get("POST", "/hpcsec/api/gpu/release", {"kernel": kernel, "confirm": kernel}))[0] == 200
     panel = await session.panel(lambda panel: any(each["leftover"] for each in panel["elsewhere"]))
     assert panel["kernels"][0]["memory"] == 0
-    assert "gpu.released" in session.server.log and "gpu.kept" in session.server.log
+    # 7. The agent was told of all of it, for the record.
+    agent = session.agent
+    await until(lambda: agent.of("gpu.kept") and agent.of("gpu.released") and agent.of("gpu.watch"))
+    assert agent.of("gpu.kept")[0].minutes == 10 and agent.of("gpu.released")[0].kernel == kernel
+    assert agent.malformed == 0
+    for pid in (child, orphan):  # the first one in a session of its own, so that no restart of a kernel ends it
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_session_without_a_gpu_starts_nothing(tmp_path: Path) -> None:
