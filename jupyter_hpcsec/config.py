@@ -5,6 +5,7 @@ here opens a file or a socket. Defaults are the secure choice; a name that weake
 """
 
 import grp
+import ipaddress
 import os
 import pwd
 import re
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
 DEFAULT_ADMIN_SOCKET = "/run/hpcsec/admin.sock"
@@ -34,6 +35,21 @@ class Limits:
     quiet_after_s: float = 60.0
     heartbeat_s: int = 15
     dead_after_s: int = 45
+
+
+@dataclass(frozen=True)
+class RecordingSettings:
+    """What of sessions' work is recorded. ``by_group`` pairs a group's name with its level.
+
+    ``patterns`` of what is taken out of recorded texts come on top of the known ones, unless ``knows_secrets`` is off.
+    """
+
+    level: str = "sources"
+    by_group: tuple[tuple[str, str], ...] = ()
+    output_limit: int = 65_536
+    hashes_files: bool = False
+    patterns: tuple[str, ...] = ()
+    knows_secrets: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,8 @@ class GatewaySettings:
     policy_file: Path | None = None
     """``None``: no access control at all, by ``unsafe_no_access_control``."""
     policy_grace_s: int = 600
+    code_owners: tuple[int, ...] = ()
+    unsafe_user_owned_code: bool = False
     audit_directory: Path | None = None
     """``None``: ``audit`` in the state directory."""
     audit_checkpoints: Path | None = None
@@ -70,6 +88,19 @@ class GatewaySettings:
     audit_retention_days: int = 0
     audit_values_days: int = 0
     """0: kept for ever."""
+    metrics_listen: str = ""
+    forward_directory: Path | None = None
+    """``None``: ``forward`` in the state directory."""
+    recording: RecordingSettings = RecordingSettings()
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies in front of the hub's, as text."""
+    is_forwarded: bool = True
+    """Whether the proxy writes ``X-Forwarded-For``."""
+
+    @property
+    def forward(self) -> Path:
+        """Where the forwarder keeps how far each sink is."""
+        return self.forward_directory or self.state_directory / "forward"
 
     @property
     def record(self) -> tuple[Path, Path]:
@@ -82,6 +113,7 @@ class GatewaySettings:
 
 _BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
 ATTESTORS = ("scheduler", "munge", "none")
+RECORDING_LEVELS = ("metadata", "sources", "sources+outputs")
 
 
 class HpcsecGateway(Configurable):
@@ -200,6 +232,18 @@ class HpcsecGateway(Configurable):
         "not read then.",
     ).tag(config=True)
 
+    code_owners = List(
+        Unicode(),
+        help="Users (names or numbers) beside root who may own the code that runs on the nodes: jupyter-hpcsec, its "
+        "Python and the directories above. A session does not start where its own user could change that code.",
+    ).tag(config=True)
+
+    unsafe_user_owned_code = Bool(
+        False,
+        help="True starts sessions although their user could change the code that closes them in: for a demonstration "
+        "or development in one's own files.",
+    ).tag(config=True)
+
     @validate("policy_file")
     def _check_policy_file(self, proposal: dict[str, Any]) -> str:
         path: str = proposal["value"]
@@ -234,6 +278,85 @@ class HpcsecGateway(Configurable):
         help="Days after which sealed values (what was typed and shown) are removed, where that is earlier. 0: with "
         "their events.",
     ).tag(config=True)
+
+    metrics_listen = Unicode(
+        "",
+        help="Address of this host's loopback, such as 127.0.0.1:9464, on which Prometheus finds the metrics. They "
+        "hold counts and no names; all users of this host can read them there. Empty: on the admin socket only.",
+    ).tag(config=True)
+
+    forward_directory = Unicode(
+        "", help="HpcsecForward.state_directory, for the sinks' lag. Default: forward in the state directory."
+    ).tag(config=True)
+
+    @validate("metrics_listen")
+    def _check_metrics_listen(self, proposal: dict[str, Any]) -> str:
+        listen: str = proposal["value"]
+        host, _, port = listen.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+            is_fit = address.is_loopback and 0 <= int(port) < 65536
+        except ValueError:
+            is_fit = False
+        if listen and not is_fit:
+            raise TraitError(
+                f"metrics_listen {listen!r} must be an address of the loopback with a port, such as 127.0.0.1:9464: "
+                "what is served there asks nobody who they are. For another host, put your own server before it."
+            )
+        return listen
+
+    recording = Enum(
+        RECORDING_LEVELS,
+        "sources",
+        help="What of the sessions is recorded. 'metadata': requests, files and their sizes, the use of kernels and "
+        "terminals. 'sources': also the code that is run and what is typed. 'sources+outputs': also what cells answer. "
+        "Users are told which it is.",
+    ).tag(config=True)
+
+    recording_by_group = Dict(
+        key_trait=Unicode(),
+        value_trait=Enum(RECORDING_LEVELS),
+        help="Another level for members of a group of JupyterHub's; the fullest, for members of several.",
+    ).tag(config=True)
+
+    recording_output_limit = Integer(
+        65_536, min=1024, max=1_000_000, help="Bytes of one cell's outputs that are recorded."
+    ).tag(config=True)
+
+    recording_hashes_files = Bool(
+        False, help="True records the SHA-256 of files that are read, saved and downloaded; it costs time by the byte."
+    ).tag(config=True)
+
+    redaction_patterns = List(
+        Unicode(),
+        help="Regular expressions of what is taken out of recorded texts, besides known forms of secrets.",
+    ).tag(config=True)
+
+    unsafe_record_secrets = Bool(
+        False, help="True records also what looks like a key, a token or a password; redaction_patterns still apply."
+    ).tag(config=True)
+
+    trusted_proxies = List(
+        Unicode(),
+        help="Addresses or networks of your own proxies in front of JupyterHub's (a load balancer, nginx): a request's "
+        "source is the last address in X-Forwarded-For that is none of them.",
+    ).tag(config=True)
+
+    proxy_adds_forwarded_for = Bool(
+        True,
+        help="Whether JupyterHub's proxy writes its peer's address into X-Forwarded-For, as CHP and "
+        "Traefik do. False records no source addresses; set it for a proxy that passes on what browsers write there.",
+    ).tag(config=True)
+
+    @validate("trusted_proxies")
+    def _check_trusted_proxies(self, proposal: dict[str, Any]) -> list[str]:
+        networks: list[str] = proposal["value"]
+        for network in networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as exc:
+                raise TraitError(f"trusted_proxies: {exc}; write an address, or a network such as 10.0.0.0/8") from exc
+        return networks
 
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
@@ -305,10 +428,24 @@ class HpcsecGateway(Configurable):
             limits=Limits(**limits),
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
+            code_owners=tuple(sorted(map(_peer_uid, self.code_owners))),
+            unsafe_user_owned_code=self.unsafe_user_owned_code,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
             audit_retention_days=self.audit_retention_days,
             audit_values_days=self.audit_values_days,
+            metrics_listen=self.metrics_listen,
+            forward_directory=Path(self.forward_directory) if self.forward_directory else None,
+            recording=RecordingSettings(
+                level=self.recording,
+                by_group=tuple(sorted(self.recording_by_group.items())),
+                output_limit=self.recording_output_limit,
+                hashes_files=self.recording_hashes_files,
+                patterns=tuple(self.redaction_patterns),
+                knows_secrets=not self.unsafe_record_secrets,
+            ),
+            trusted_proxies=tuple(self.trusted_proxies),
+            is_forwarded=self.proxy_adds_forwarded_for,
         )
 
 

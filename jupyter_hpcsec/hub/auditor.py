@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -44,18 +45,22 @@ class Auditor:
 
     # tunnel.observer.Observer
 
-    def note(self, event: Event, trust: Trust = "gateway") -> None:
-        """Record it in its turn; a refusal among too many like it is counted instead."""
+    def note(self, event: Event, trust: Trust = "gateway", sealed: Mapping[str, bytes] | None = None) -> None:
+        """Record it in its turn; a refusal among too many like it is counted instead. ``sealed`` is kept beside it."""
         if isinstance(event, FLOODS):
             key = f"{kind_of(event)} {event.rule} {event.source or event.session}"
             if not self._limit.allow(key, self._clock()):
                 self._damped[kind_of(event), event.rule] += 1
                 return
-        self._log.note(self._placed(event), trust)
+        self._log.note(self._placed(event), trust, sealed)
 
     async def keep(self, event: Event, trust: Trust = "gateway") -> None:
         """Record it; durable when this returns. ``Unavailable``."""
         await asyncio.wrap_future(self._log.record(self._placed(event), trust))
+
+    def receipt(self, event: Event, sealed: Mapping[str, bytes]) -> "Future[int]":
+        """Record it; the receipt is given once it is durable, and raises ``Unavailable`` where it can't be."""
+        return self._log.record(self._placed(event), "gateway", sealed)
 
     def require(self) -> None:
         """``Unavailable`` where nothing can be recorded."""

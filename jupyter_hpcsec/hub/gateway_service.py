@@ -5,6 +5,7 @@ SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), S
 """
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -16,16 +17,21 @@ from traitlets import TraitError
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
+from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
+from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
+from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
+from jupyter_hpcsec.hub.tapping import Taps
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
     MungeAttestor,
@@ -37,6 +43,7 @@ from jupyter_hpcsec.identity.attestation import (
 from jupyter_hpcsec.identity.enrolment import Enroller
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.slurm import SlurmScheduler
+from jupyter_hpcsec.tunnel import metricsport
 from jupyter_hpcsec.tunnel.admin import AdminServer
 from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
@@ -78,6 +85,27 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
+def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies) -> IdentityBroker:
+    """Who decides whose session a node's word is."""
+    enroller = Enroller(
+        keyring,
+        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
+        issuer=settings.issuer,
+        audience=AUDIENCE,
+        trust_domain=settings.trust_domain,
+    )
+    return IdentityBroker(
+        keyring=keyring,
+        enroller=enroller,
+        store=store,
+        policies=policies,
+        issuer=settings.issuer,
+        token_lifetime_s=settings.token_lifetime_s,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        code=Code(owners=settings.code_owners, unsafe_any=settings.unsafe_user_owned_code),
+    )
+
+
 async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asyncio.Event | None = None) -> None:
     """Run a gateway until it is cancelled or told to stop by a signal."""
     now = int(time.time())
@@ -92,27 +120,20 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     store = Store(settings.state_directory / "sessions.sqlite")
     policies = make_policies(settings, log)
-    enroller = Enroller(
-        keyring,
-        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
-        issuer=settings.issuer,
-        audience=AUDIENCE,
-        trust_domain=settings.trust_domain,
-    )
-    broker = IdentityBroker(
-        keyring=keyring,
-        enroller=enroller,
-        store=store,
-        policies=policies,
-        issuer=settings.issuer,
-        token_lifetime_s=settings.token_lifetime_s,
-        certificate_lifetime_s=settings.certificate_lifetime_s,
-    )
+    broker = make_broker(settings, keyring, store, policies)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings)
     auditor = Auditor(record, session=store.get, clock=time.monotonic)
-    registry = Registry(settings, store=store, counters=counters, log=log, clock=time.time, observer=auditor)
+    registry = Registry(
+        settings,
+        store=store,
+        counters=counters,
+        log=log,
+        clock=time.time,
+        observer=auditor,
+        tap=make_taps(settings, auditor).tap,
+    )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
     )
@@ -128,7 +149,21 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         retaining=auditor.retaining,
         record=auditor.status,
     )
-    admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters, observer=auditor)
+    metrics = Metrics(
+        registry,
+        gateway,
+        refusals=counters.snapshot,
+        health=record.health,
+        sinks=lambda: states(settings.record[0], settings.forward),
+    )
+    admin = AdminServer(
+        desk,
+        allowed_uids=settings.allowed_uids,
+        counters=counters,
+        observer=auditor,
+        routes=[metricsport.route(metrics.render)],
+    )
+    loopback = metricsport.MetricsServer(settings.metrics_listen, metrics.render) if settings.metrics_listen else None
     flushing = asyncio.create_task(_flush(auditor, counters))
     retaining = asyncio.create_task(_retain(auditor, settings, log))
 
@@ -158,6 +193,11 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
         if settings.policy_file is None:
             log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
+        if settings.unsafe_user_owned_code:
+            log.warning(
+                "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
+                "there can take the sandbox away. Not for production."
+            )
         if ready:
             ready.set()
         await _until_stopped(stop, revision)
@@ -167,6 +207,8 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         flushing.cancel()
         retaining.cancel()
         await admin.stop()
+        if loopback:
+            await loopback.stop()
         gateway.close()
         store.close()
         await asyncio.to_thread(record.close)
@@ -176,6 +218,18 @@ def open_record(settings: GatewaySettings) -> Log:
     """The audit record; ``Refused`` where it was changed: the gateway does not start on top of it."""
     directory, checkpoints = settings.record
     return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
+
+
+def make_taps(settings: GatewaySettings, auditor: Auditor) -> Taps:
+    """What follows the sessions' streams, by the configuration."""
+    return Taps(
+        auditor,
+        recordings=recordings(settings.recording),
+        hub_base_url=settings.hub_base_url,
+        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
+        is_forwarded=settings.is_forwarded,
+        clock=time.monotonic,
+    )
 
 
 async def _flush(auditor: Auditor, counters: Counters) -> None:

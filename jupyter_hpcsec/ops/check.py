@@ -21,6 +21,7 @@ from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.notebook import KernelSocket, Output, code_cells, find_example, judge
 from jupyter_hpcsec.ops.protections import as_facts, protections_here
 from jupyter_hpcsec.ops.quickstart import Demo, Settings, run_demo
+from jupyter_hpcsec.ops.recorded import look
 from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.stopping import Interrupted
 from jupyter_hpcsec.ops.transfer import CHUNK, compare, download, upload
@@ -31,7 +32,10 @@ TRANSFER_CHUNKS = 64
 KERNEL = "python3"
 STOP_PATIENCE_S = 40.0
 """JupyterHub answers after 10 s even if the stop takes longer."""
+RECORD_PATIENCE_S = 20.0
 TICK_S = 0.2
+HELD_GIB = 2
+GPU_PATIENCE_S = 60.0
 LEAST_PROCESSES = 4
 """Agent, server, kernel, terminal."""
 
@@ -43,8 +47,12 @@ class Report:
     finished: bool = False
     notebook: dict[str, Any] = field(default_factory=dict)
     transfer: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, int] = field(default_factory=dict)
+    """Events of the audit record, by kind, that the check has caused."""
     listeners: list[dict[str, Any]] | None = None
     """``None``: not looked at, which is no proof of anything."""
+    gpus: dict[str, Any] = field(default_factory=dict)
+    """With ``--fake-gpus``: what the watch said of a cell that pretends to hold memory."""
     timings: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     protections: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -83,6 +91,7 @@ class Check:
         self._look = look
         self._user = demo.plan.user
         self._base = f"/user/{quote(self._user)}/"
+        self._sources: list[str] = []
 
     @asynccontextmanager
     async def _timed(self, step: str) -> AsyncIterator[None]:
@@ -107,6 +116,8 @@ class Check:
         await self._transfer()
         async with self._timed("stop_server"):
             await self._stop_server()
+        async with self._timed("record"):
+            await self._look_at_record()
         self._report.finished = True
 
     async def _log_in(self) -> None:
@@ -132,11 +143,26 @@ class Check:
             runner = KernelSocket(connection, client, lambda: uuid.uuid4().hex)
             outputs: dict[str, Output] = {}
             for cell in code_cells(example.read_text(encoding="utf-8")):
+                self._sources.append(cell.source)
                 outputs[cell.id] = await runner.run(cell.source)
             self._report.notebook = {"name": example.name, "cells": len(outputs), **judge(outputs)}
             await self._look_at_listeners()
+            if self._demo.settings.fake_gpus:
+                await runner.run(f"from jupyter_hpcsec.gpu.standin import hold; hold({HELD_GIB})")
+                await self._look_at_gpus(kernel["id"])
         finally:
             connection.close()
+
+    async def _look_at_gpus(self, kernel: str) -> None:
+        """Until the watch has seen what the cell holds."""
+        async with asyncio.timeout(GPU_PATIENCE_S):
+            while True:
+                panel = (await self._browser.fetch("GET", f"{self._base}hpcsec/api/gpu")).json()
+                held = {each["id"]: each["memory"] for each in panel["kernels"]}.get(kernel, 0)
+                if held:
+                    break
+                await asyncio.sleep(TICK_S)
+        self._report.gpus = {"simulated": panel["simulated"], "devices": len(panel["devices"]), "held": held}
 
     async def _look_at_listeners(self) -> None:
         """Now: the kernel and the terminal run."""
@@ -157,6 +183,19 @@ class Check:
             received = await download(self._browser, self._base, name)
         self._report.transfer = compare((sent, TRANSFER_CHUNKS * CHUNK), received)
         await self._browser.fetch("DELETE", f"{self._base}api/contents/{name}")
+
+    async def _look_at_record(self) -> None:
+        """What was only noted becomes durable a moment later."""
+        end = time.monotonic() + RECORD_PATIENCE_S
+        while True:
+            try:
+                self._report.record = await asyncio.to_thread(look, self._demo.plan.record, self._sources)
+            except Refused:
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(TICK_S)
+            else:
+                return
 
     async def _stop_server(self) -> None:
         server = f"/hub/api/users/{quote(self._user)}/server"

@@ -69,6 +69,11 @@ class Plan:
         return self.state / "gateway" / "policy.yaml"
 
     @property
+    def record(self) -> Path:
+        """The audit record."""
+        return self.state / "gateway" / "audit"
+
+    @property
     def hub_socket(self) -> Path:
         """The hub listens here, not on a port: other users of this computer have nothing to connect to."""
         return self.state / "hub" / "hub.sock"
@@ -128,6 +133,7 @@ class Plan:
                 "attestors": list(self.attestors),
                 "unsafe_no_attestation": "none" in self.attestors,
                 "policy_file": str(self.policy_file),
+                "unsafe_user_owned_code": "none" in self.attestors,  # it is whoever's who tries it
             }
         }
 

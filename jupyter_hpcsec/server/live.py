@@ -17,10 +17,14 @@ CERTIFICATE_FILE, STALE_FILE = "certificate.json", "stale.json"
 SIZE_LIMIT = 16 * 1024
 
 RECORDED = (
-    "When your sessions start and end, on which node, when connections come and go, and what was refused: by the "
-    "gateway, in a record that nobody can change unseen.",
-    "What you type, run, read or write is not in it.",
-    "Each reading of the record with hpcsec audit is recorded, too.",
+    "When your sessions start and end, on which node, when connections come and go, and what was refused.",
+    "What your browser does here: requests, the names and sizes of files that you read, save, download or delete, the "
+    "use of kernels and terminals.",
+    "Unless your site chose otherwise, also the code of cells that you run, answers to input(), and what you type into "
+    "terminals; where it chose so, what cells print and show.",
+    "Files' contents are not recorded, nor is what your code does on the node.",
+    "What looks like a password or a key is taken out; that finds many, not all.",
+    "Only security staff can read the record, and each reading of it is recorded, too.",
 )
 """What is recorded about the user, in plain words; ``docs/users/index.md`` says the same."""
 

@@ -31,12 +31,13 @@ from jupyter_hpcsec.tunnel.frames import (
     open_frame,
     reset_frame,
 )
+from jupyter_hpcsec.tunnel.opening import Opening
 from jupyter_hpcsec.tunnel.owner import Edit, LaneOwner
 from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
+from jupyter_hpcsec.tunnel.tap import Tap, say_last
+from jupyter_hpcsec.tunnel.watch import Watch
 
-OPEN_DELAY_S = 0.002
-"""How long OPEN waits for the first bytes of the stream to travel with it, at most."""
 EVENTS = 128
 """Frames decoded at a time: a chunk of tiny frames, 40,000 of them, must not hold up the event loop."""
 
@@ -49,32 +50,11 @@ class Lane:
     """
 
     __slots__ = (
-        "_decoder",
-        "_edit",
-        "_events",
-        "_held_in",
-        "_is_blocked",
-        "_is_held",
-        "_is_scheduled",
-        "_loop",
-        "_opening",
-        "_opening_timer",
-        "_owner",
-        "_plain",
-        "_plain_interest",
-        "_poller",
-        "_pool",
-        "_state",
-        "_tls",
-        "_tls_interest",
-        "_undecoded",
-        "_was_filled",
-        "bytes_in",
-        "bytes_out",
-        "is_closed",
-        "is_faulty",
-        "last_active",
-    )
+        "_decoder", "_edit", "_events", "_held_in", "_is_blocked", "_is_held", "_is_scheduled", "_loop",
+        "_opening", "_owner", "_plain", "_plain_interest", "_poller", "_pool", "_state", "_tls",
+        "_tls_interest", "_undecoded", "_was_filled", "_watch", "bytes_in", "bytes_out", "is_closed",
+        "is_faulty", "last_active",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -94,8 +74,8 @@ class Lane:
         self._plain: socket.socket | None = None
         self._plain_interest: Interest | None = None
         self._edit: Edit | None = None
-        self._opening = b""
-        self._opening_timer: asyncio.TimerHandle | None = None
+        self._opening = Opening()
+        self._watch = Watch(self, None)
         self._poller = Poller.of(loop)
         self._tls_interest = Interest(self._poller, tls.fileno(), self._receive, self._on_tls_writable)
         self._tls_interest.read(True)
@@ -114,18 +94,18 @@ class Lane:
         self._state.send(Type.DONE)
         self._write(DONE_FRAME)
 
-    def open(self, target: str, plain: socket.socket, edit: Edit | None = None) -> None:
+    def open(self, target: str, plain: socket.socket, edit: Edit | None = None, tap: Tap | None = None) -> None:
         """Begin a stream to ``target`` for a connected non-blocking socket, which the lane owns from here on.
 
         ``edit(view, size)`` may change the stream's first bytes in place, before they leave; it returns their size.
+        ``tap`` sees what leaves, after that, and what comes back.
         """
         self._state.send(Type.OPEN)
-        self._edit = edit
-        self._opening = open_frame(target)
+        self._edit, self._watch = edit, Watch(self, tap)
+        self._opening.set(open_frame(target))
         self._adopt(plain)
         self._on_plain_readable()
-        if self._opening:
-            self._opening_timer = self._loop.call_later(OPEN_DELAY_S, self._send_open)
+        self._opening.wait(self._loop, self._send_open)
 
     def hold(self) -> None:
         """Take nothing more from the peer until ``attach`` or ``refuse``: what is opened is not there yet."""
@@ -152,8 +132,7 @@ class Lane:
             return
         self.is_closed = True
         self._tls_interest.none()
-        if self._opening:
-            self._take_opening()
+        self._opening.take()
         self._drop_plain()
         self._events.clear()
         self._held_in = self._undecoded = None
@@ -179,7 +158,7 @@ class Lane:
             self.close(f"the connection broke: {exc.strerror or exc}")
 
     def _on_plain_readable(self) -> None:
-        if self._plain is not None and not self._is_blocked and self._state.local is Side.OPEN:
+        if self._plain is not None and self._may_read:
             self._send_chunk(self._plain)
 
     def _on_plain_writable(self) -> None:
@@ -208,6 +187,28 @@ class Lane:
         if self._edit and size:
             size = self._edit(view[HEADROOM : HEADROOM + CHUNK], size)
             self._edit = None
+        if self._watch.holds(view[HEADROOM : HEADROOM + size], is_end=is_end):
+            self._read_plain()
+        else:
+            self._send_framed(view, size, is_end)
+
+    def go_on(self, data: bytes, *, is_end: bool) -> None:
+        """Watched: pass on what waited."""
+        buffer, size = self._pool.take(), len(data)
+        try:
+            buffer[HEADROOM : HEADROOM + size] = data
+            self._send_framed(buffer, size, is_end)
+        finally:
+            self._pool.give(buffer)
+        self._read_plain()
+
+    def end_with(self, words: bytes) -> None:
+        """Watched: answer in the peer's stead."""
+        if self._plain is not None:
+            say_last(self._plain, words)
+        self._reset("refused by the gateway")
+
+    def _send_framed(self, view: memoryview, size: int, is_end: bool) -> None:
         start, end = HEADROOM, HEADROOM + size
         if size:
             self.last_active = self._loop.time()
@@ -215,7 +216,7 @@ class Lane:
             self._state.send(Type.DATA)
             start = put_before(view, start, data_header(size))
         if self._opening:
-            start = put_before(view, start, self._take_opening())
+            start = put_before(view, start, self._opening.take())
         if is_end:
             self._state.send(Type.EOF)
             end = put_behind(view, end, EOF_FRAME)
@@ -231,14 +232,7 @@ class Lane:
     def _send_open(self) -> None:
         """The wait for the first bytes is over: the peer's side may have to speak first."""
         if self._opening:
-            self._write(self._take_opening())
-
-    def _take_opening(self) -> bytes:
-        frame, self._opening = self._opening, b""
-        if self._opening_timer:
-            self._opening_timer.cancel()
-            self._opening_timer = None
-        return frame
+            self._write(self._opening.take())
 
     def _write(self, data: memoryview | bytes) -> None:
         """Send, and read no more of the plain socket while the peer takes no more."""
@@ -252,8 +246,16 @@ class Lane:
             return
         self._is_blocked = is_blocked
         self._tls_interest.write(is_blocked)
+        self._read_plain()
+
+    @property
+    def _may_read(self) -> bool:
+        return not self._is_blocked and not self._watch.is_waiting and self._state.local is Side.OPEN
+
+    def _read_plain(self) -> None:
+        """Watch the plain socket for bytes, or do not while they could go nowhere."""
         if self._plain_interest and self._state.local is Side.OPEN:
-            self._plain_interest.read(not is_blocked)
+            self._plain_interest.read(self._may_read)
 
     # TLS -> plain
 
@@ -351,6 +353,7 @@ class Lane:
             self._reset("closed by the reader")
             return None
         self.bytes_in += sent
+        self._watch.saw(view[:sent])
         return view[sent:] if sent < len(view) else None
 
     def _end_plain(self) -> None:
@@ -373,14 +376,14 @@ class Lane:
         if self._plain is not None:
             self._plain.close()
             self._plain = None
+        self._watch.over()
         if self._events:
             self._loop.call_soon(self._on_plain_writable)  # what waited for the plain socket is now dropped
 
     def _reset(self, reason: str) -> None:
         """Give the stream up at this end; the peer is told unless its side is over."""
         self._drop_plain()
-        if self._opening:
-            self._write(self._take_opening())
+        self._send_open()
         if self._state.local is Side.OPEN or (self._state.local is Side.CLOSED and self._state.remote is Side.OPEN):
             self._state.send(Type.RESET)
             self._write(reset_frame(reason))

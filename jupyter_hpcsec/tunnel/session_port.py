@@ -23,6 +23,7 @@ from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.sorry import sorry
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
+from jupyter_hpcsec.tunnel.tap import Tap
 
 ACCEPTS_AT_ONCE = 32
 BACKLOG = 1024
@@ -39,7 +40,7 @@ class SessionPort:
     """One session's socket and lanes.
 
     ``serve_hub_api(sock)`` serves HTTP to the node on one end of a socket pair; ``demand(total)`` asks the agent to
-    hold so many lanes.
+    hold so many lanes; ``tap()`` makes the tap of one stream.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class SessionPort:
         demand: Callable[[int], None],
         log: logging.Logger,
         observer: Observer = UNOBSERVED,
+        tap: Callable[[], Tap] | None = None,
     ) -> None:
-        self._observer = observer
+        self._observer, self._tap = observer, tap
         self.session, self.path = session, path
         self._limits, self._pool, self._counters, self._allowed_uids = limits, pool, counters, allowed_uids
         self._serve_hub_api, self._demand, self._log = serve_hub_api, demand, log
@@ -120,13 +122,16 @@ class SessionPort:
         self._last_used = self._loop.time()
         self.streams += 1
         if self._idle:
-            self._idle.pop().open("server", plain, keep_connection)
+            self._open(self._idle.pop(), plain)
             self._ask()
         elif len(self._waiting) < self._limits.waiting_connections:
             self._waiting[plain] = self._loop.call_later(self._limits.wait_for_lane_s, self._give_up, plain)
             self._ask()
         else:
             self._turn_away(plain, "socket.too-many", "too many connections wait for this session; try again soon")
+
+    def _open(self, lane: Lane, plain: socket.socket) -> None:
+        lane.open("server", plain, keep_connection, self._tap() if self._tap else None)
 
     def _give_up(self, plain: socket.socket) -> None:
         """The connection has waited long enough."""
@@ -163,7 +168,7 @@ class SessionPort:
         elif self._waiting:
             plain = next(iter(self._waiting))  # the one that waited longest
             self._waiting.pop(plain).cancel()
-            lane.open("server", plain, keep_connection)
+            self._open(lane, plain)
         else:
             self._idle.append(lane)
 

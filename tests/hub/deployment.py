@@ -12,6 +12,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.config import GatewaySettings, Limits
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.policies import Policies, UnsafeNoPolicy
@@ -29,7 +30,9 @@ from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Account
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.registry import Registry
+from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.store import Store
+from jupyter_hpcsec.tunnel.tap import Tap
 
 ACCOUNT = Account(gid=1001, home="/home/alice", groups=["alice"])
 DOMAIN = "test.hpcsec.internal"
@@ -74,6 +77,7 @@ class Deployment:
         self.policies: Policies = UnsafeNoPolicy()
         self.grace_s = 600
         self.observer: Observer = UNOBSERVED
+        self.tap: Callable[[Session], Tap] | None = None
 
     def settings(self) -> GatewaySettings:
         listen = tuple(endpoint.replace(":0", f":{self.port}") for endpoint in self.listen)
@@ -114,6 +118,7 @@ class Deployment:
             issuer=ISSUER,
             token_lifetime_s=settings.token_lifetime_s,
             certificate_lifetime_s=settings.certificate_lifetime_s,
+            code=Code(unsafe_any=True),
             clock=self.clock,
         )
         self.registry = Registry(
@@ -123,6 +128,7 @@ class Deployment:
             log=self.log,
             clock=self.clock,
             observer=self.observer,
+            tap=self.tap,
         )
         self.gateway = Gateway(
             self.registry,

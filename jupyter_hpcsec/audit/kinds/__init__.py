@@ -8,18 +8,21 @@ from typing import Any
 
 import msgspec
 
-from jupyter_hpcsec.audit.events import Event, Stamp, kind_of
-from jupyter_hpcsec.audit.kinds import connections, gateway, record, sessions
+from jupyter_hpcsec.audit.events import Event, Stamp, Told, kind_of
+from jupyter_hpcsec.audit.kinds import connections, gateway, gpu, kernels, node, record, requests, sessions, terminals
 
-MODULES = (record, gateway, sessions, connections)
+MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
     kind_of(each): each
     for module in MODULES
-    for each in vars(module).values()
-    if isinstance(each, type) and issubclass(each, Event) and each.__module__ == module.__name__
+    for name, each in vars(module).items()
+    if isinstance(each, type) and issubclass(each, Event) and each.__module__ == module.__name__ and name[0] != "_"
 }
+
+TELLABLE: dict[str, type[Told]] = {kind: each for kind, each in KINDS.items() if issubclass(each, Told)}
+"""What a node may tell."""
 
 
 def schema(kind: str) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""What passes in a terminal's websocket (terminado: JSON lists in text messages). Pure.
+
+What is typed is told by the line, as it was typed: the byte that ends a line may only pass once the line is on record.
+Where the site records no sources, only sizes are told, at the end.
+"""
+
+import json
+
+from jupyter_hpcsec.audit.events import Object
+from jupyter_hpcsec.audit.kinds import terminals as t
+from jupyter_hpcsec.audit.tap.teller import Site, Told
+from jupyter_hpcsec.audit.tap.websocket import Agreed, WebSocketFollower
+from jupyter_hpcsec.errors import Refused
+
+LINE_LIMIT = 4096
+"""Characters of a line that are held; more of it is told in parts."""
+_ENDS = frozenset("\r\n\x03\x04\x0f")
+"""What makes a shell act: Enter, ^C, ^D, and ^O (operate-and-get-next)."""
+
+
+class TerminalSocket:
+    """One websocket to a terminal."""
+
+    def __init__(self, site: Site, told: Told, agreed: Agreed, *, terminal: str, source: str) -> None:
+        self._site, self._told, self._terminal, self._source = site, told, terminal, source
+        self._browser = WebSocketFollower(is_browser=True, deflate=agreed.browser)
+        self._line: list[str] = []
+        self._held = self._typed = self._shown = 0
+        told.note(t.TerminalOpened(session=site.session, terminal=terminal, source=source))
+
+    def from_browser(self, view: memoryview) -> None:
+        """Bytes on their way to the terminal. ``Refused``."""
+        for message in self._browser.feed(view):
+            text = _typed(message.data)
+            self._typed += len(text.encode("utf-8", errors="replace"))
+            if self._site.recording.keeps_sources and text:
+                self._line.append(text)
+                self._held += len(text)
+                if self._held > LINE_LIMIT or not _ENDS.isdisjoint(text):
+                    self._tell_line()
+
+    def from_server(self, view: memoryview) -> None:
+        """Bytes that the terminal showed, as they came in their frames."""
+        self._shown += len(view)
+
+    def closed(self) -> None:
+        """The websocket is over."""
+        if self._line:
+            self._tell_line()
+        self._told.note(
+            t.TerminalClosed(
+                session=self._site.session,
+                terminal=self._terminal,
+                source=self._source,
+                bytes_typed=self._typed,
+                bytes_shown=self._shown,
+            )
+        )
+
+    def _tell_line(self) -> None:
+        text = self._site.recording.sealed("input", "".join(self._line))
+        self._line, self._held = [], 0
+        event = t.TerminalInput(
+            session=self._site.session,
+            terminal=self._terminal,
+            source=self._source,
+            object=Object(size=text.size),
+            redacted=text.redacted,
+        )
+        self._told.require(event, text.values)
+
+
+def _typed(data: bytes) -> str:
+    """What a message types into the terminal; empty for one that sets its size. ``Refused``."""
+    try:
+        command = json.loads(data)
+        if command[0] != "stdin":
+            return ""
+        text = command[1]
+    except (ValueError, LookupError, TypeError, RecursionError) as exc:
+        raise Refused("tap.terminal-malformed", "a message to a terminal can't be read") from exc
+    if not isinstance(text, str):
+        raise Refused("tap.terminal-malformed", "what is typed into a terminal is no text")
+    return text

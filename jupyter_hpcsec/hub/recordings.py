@@ -1,0 +1,34 @@
+"""Which recording a session gets: the site's, or that of its user's groups. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from jupyter_hpcsec.audit.tap.recording import Level, Recording, secrets_pattern
+from jupyter_hpcsec.config import RecordingSettings
+
+_ORDER = tuple(Level)
+
+
+class Recordings:
+    """The site's choice, and the groups that have one of their own."""
+
+    def __init__(self, site: Recording, by_group: Mapping[str, Level]) -> None:
+        self._site = site
+        self._by_level = {level: replace(site, level=level) for level in Level}
+        self._by_group = dict(by_group)
+
+    def of(self, groups: Sequence[str]) -> Recording:
+        """The fullest among those of a user's groups; the site's, where no group has one."""
+        levels = [self._by_group[group] for group in groups if group in self._by_group]
+        return self._by_level[max(levels, key=_ORDER.index)] if levels else self._site
+
+
+def recordings(settings: RecordingSettings) -> Recordings:
+    """By the configuration; ``Malformed`` names a pattern that can't be used."""
+    site = Recording(
+        level=Level(settings.level),
+        output_limit=settings.output_limit,
+        hashes_files=settings.hashes_files,
+        secrets=secrets_pattern(settings.patterns, with_known=settings.knows_secrets),
+    )
+    return Recordings(site, {group: Level(level) for group, level in settings.by_group})

@@ -1,0 +1,36 @@
+"""What a lane asks of whoever watches its stream, and what it waits for. Values only: a lane knows no protocol."""
+
+import asyncio
+import contextlib
+import socket
+from typing import Protocol
+
+_DRAINED = 1 << 20
+"""Bytes that are read, and dropped, before the last words: a socket closed with bytes unread takes them back."""
+
+
+class Tap(Protocol):
+    """Watches one stream from its first byte on. Calls come from the event loop and must not block."""
+
+    def from_browser(self, view: memoryview) -> "asyncio.Future[bytes | None] | None":
+        """Bytes that are about to be passed on, as the peer will get them; the view is valid during the call only.
+
+        None lets them pass. A future lets them, and all that follows, wait: they pass when it gives None; bytes are the
+        last words to the browser, and the stream is over. ``Refused`` when they must not pass: the lane is cut.
+        """
+
+    def from_server(self, view: memoryview) -> None:
+        """Bytes that are being passed to the browser. ``Refused``: the lane is cut."""
+
+    def closed(self) -> None:
+        """The stream is over. Called once, and nothing after it."""
+
+
+def say_last(plain: socket.socket, words: bytes) -> None:
+    """Answer in the peer's stead; who is gone misses nothing."""
+    with contextlib.suppress(OSError):
+        drained = 0
+        with contextlib.suppress(BlockingIOError):
+            while drained < _DRAINED and (count := len(plain.recv(65_536))):
+                drained += count
+        plain.send(words)
