@@ -17,9 +17,11 @@ CERTIFICATE_FILE, STALE_FILE = "certificate.json", "stale.json"
 SIZE_LIMIT = 16 * 1024
 
 RECORDED = (
-    "When your sessions start and end, on which node, when connections come and go, and what was refused: by the "
-    "gateway, in a record that nobody can change unseen.",
-    "Each reading of the record with hpcsec audit is recorded, too.",
+    "When your sessions start and end, on which node, when connections come and go, and what was refused.",
+    "What your browser does here: requests, the names and sizes of files that you read, save, download or delete, the "
+    "use of kernels and terminals.",
+    "Files' contents are not recorded, nor is what your code does on the node.",
+    "Only security staff can read the record, and each reading of it is recorded, too.",
 )
 """What is recorded about every user, in plain words; ``docs/users/index.md`` says the same."""
 
