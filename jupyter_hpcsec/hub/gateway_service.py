@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from traitlets import TraitError
@@ -47,7 +48,9 @@ from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.private import passable_directory, private_directory
 from jupyter_hpcsec.tunnel.registry import Registry
+from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.store import Store
+from jupyter_hpcsec.tunnel.tap import Tap
 
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted: all agents come back at once after a restart."""
@@ -81,7 +84,28 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
-async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asyncio.Event | None = None) -> None:
+MakeTap = Callable[[Session], Tap]
+
+
+def make_tap(settings: GatewaySettings, auditor: Auditor, recorded: Recordings) -> MakeTap | None:
+    """What follows the sessions' streams, by the configuration."""
+    taps = Taps(
+        auditor,
+        recordings=recorded,
+        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
+        is_forwarded=settings.is_forwarded,
+        clock=time.monotonic,
+    )
+    return taps.tap
+
+
+async def serve(
+    settings: GatewaySettings,
+    log: logging.Logger,
+    *,
+    ready: asyncio.Event | None = None,
+    make_tap: Callable[[GatewaySettings, Auditor, Recordings], MakeTap | None] = make_tap,
+) -> None:
     """Run a gateway until it is cancelled or told to stop by a signal."""
     now = int(time.time())
     counters = Counters()
@@ -124,7 +148,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         log=log,
         clock=time.time,
         observer=auditor,
-        tap=make_taps(settings, auditor, recorded).tap,
+        tap=make_tap(settings, auditor, recorded),
     )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
@@ -189,17 +213,6 @@ def open_record(settings: GatewaySettings) -> Log:
     """The audit record; ``Refused`` where it was changed: the gateway does not start on top of it."""
     directory, checkpoints = settings.record
     return Log(directory, origin=f"{settings.trust_domain}/audit", second_place=checkpoints, version=__version__)
-
-
-def make_taps(settings: GatewaySettings, auditor: Auditor, recorded: Recordings) -> Taps:
-    """What follows the sessions' streams, by the configuration."""
-    return Taps(
-        auditor,
-        recordings=recorded,
-        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
-        is_forwarded=settings.is_forwarded,
-        clock=time.monotonic,
-    )
 
 
 async def _flush(auditor: Auditor, counters: Counters) -> None:
