@@ -41,5 +41,9 @@ c.HpcsecGateway.token_lifetime_s = 3600
 # anew when it changes. `hpcsec access check` says whether it loads. SITE
 c.HpcsecGateway.policy_file = "/etc/hpcsec/policy.yaml"
 
+# What applies it on the nodes (jupyter-hpcsec, its Python, the directories above) has to be root's, or no session
+# starts. Where a software account owns it, name that account here. SITE
+c.HpcsecGateway.code_owners = []
+
 # A changed policy ends the sessions of those whose rules it changes, so many seconds after they were told.
 c.HpcsecGateway.policy_grace_s = 600

@@ -5,6 +5,7 @@ here opens a file or a socket. Defaults are the secure choice; a name that weake
 """
 
 import grp
+import ipaddress
 import os
 import pwd
 import re
@@ -65,18 +66,28 @@ class GatewaySettings:
     policy_file: Path | None = None
     """``None``: no access control at all, by ``unsafe_no_access_control``."""
     policy_grace_s: int = 600
+    code_owners: tuple[int, ...] = ()
+    unsafe_user_owned_code: bool = False
     audit_directory: Path | None = None
     """``None``: ``audit`` in the state directory."""
     audit_checkpoints: Path | None = None
     """``None``: ``audit-checkpoints`` in the state directory."""
+    audit_retention_days: int = 0
+    audit_values_days: int = 0
+    """0: kept for ever."""
+    metrics_listen: str = ""
+    forward_directory: Path | None = None
+    """``None``: ``forward`` in the state directory."""
     recording: RecordingSettings = field(default_factory=RecordingSettings)
     trusted_proxies: tuple[str, ...] = ()
     """Networks of proxies in front of the hub's, as text."""
     is_forwarded: bool = True
     """Whether the proxy writes ``X-Forwarded-For``."""
-    audit_retention_days: int = 0
-    audit_values_days: int = 0
-    """0: kept for ever."""
+
+    @property
+    def forward(self) -> Path:
+        """Where the forwarder keeps how far each sink is."""
+        return self.forward_directory or self.state_directory / "forward"
 
     @property
     def record(self) -> tuple[Path, Path]:
@@ -207,6 +218,18 @@ class HpcsecGateway(RecordingTraits, Configurable):
         "not read then.",
     ).tag(config=True)
 
+    code_owners = List(
+        Unicode(),
+        help="Users (names or numbers) beside root who may own the code that runs on the nodes: jupyter-hpcsec, its "
+        "Python and the directories above. A session does not start where its own user could change that code.",
+    ).tag(config=True)
+
+    unsafe_user_owned_code = Bool(
+        False,
+        help="True starts sessions although their user could change the code that closes them in: for a demonstration "
+        "or development in one's own files.",
+    ).tag(config=True)
+
     @validate("policy_file")
     def _check_policy_file(self, proposal: dict[str, Any]) -> str:
         path: str = proposal["value"]
@@ -241,6 +264,32 @@ class HpcsecGateway(RecordingTraits, Configurable):
         help="Days after which sealed values (what was typed and shown) are removed, where that is earlier. 0: with "
         "their events.",
     ).tag(config=True)
+
+    metrics_listen = Unicode(
+        "",
+        help="Address of this host's loopback, such as 127.0.0.1:9464, on which Prometheus finds the metrics. They "
+        "hold counts and no names; all users of this host can read them there. Empty: on the admin socket only.",
+    ).tag(config=True)
+
+    forward_directory = Unicode(
+        "", help="HpcsecForward.state_directory, for the sinks' lag. Default: forward in the state directory."
+    ).tag(config=True)
+
+    @validate("metrics_listen")
+    def _check_metrics_listen(self, proposal: dict[str, Any]) -> str:
+        listen: str = proposal["value"]
+        host, _, port = listen.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+            is_fit = address.is_loopback and 0 <= int(port) < 65536
+        except ValueError:
+            is_fit = False
+        if listen and not is_fit:
+            raise TraitError(
+                f"metrics_listen {listen!r} must be an address of the loopback with a port, such as 127.0.0.1:9464: "
+                "what is served there asks nobody who they are. For another host, put your own server before it."
+            )
+        return listen
 
     @validate("attestors")
     def _check_attestors(self, proposal: dict[str, Any]) -> list[str]:
@@ -312,13 +361,17 @@ class HpcsecGateway(RecordingTraits, Configurable):
             limits=Limits(**limits),
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
+            code_owners=tuple(sorted(map(_peer_uid, self.code_owners))),
+            unsafe_user_owned_code=self.unsafe_user_owned_code,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
+            audit_retention_days=self.audit_retention_days,
+            audit_values_days=self.audit_values_days,
+            metrics_listen=self.metrics_listen,
+            forward_directory=Path(self.forward_directory) if self.forward_directory else None,
             recording=self.recording_settings(),
             trusted_proxies=tuple(self.trusted_proxies),
             is_forwarded=self.proxy_adds_forwarded_for,
-            audit_retention_days=self.audit_retention_days,
-            audit_values_days=self.audit_values_days,
         )
 
 

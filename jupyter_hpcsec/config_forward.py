@@ -77,7 +77,45 @@ class SyslogSink(TlsSink, frozen=True, kw_only=True, tag="syslog"):
     settle_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
 
 
-SINKS = FileSink | SyslogSink
+class OpenSearchSink(TlsSink, frozen=True, kw_only=True, tag="opensearch"):
+    """The bulk call of OpenSearch, or of Elasticsearch.
+
+    ``index`` may have strftime's codes for the event's time (``hpcsec-audit-%Y.%m``). ``password_file`` is 0600.
+    """
+
+    urls: Annotated[list[_Text], Meta(min_length=1, max_length=32)]
+    index: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._%YmdjHGV-]{0,199}\Z")] = "hpcsec-audit"
+    username: str = ""
+    password_file: _File = ""
+    unsafe_no_tls: bool = False
+
+
+class SplunkSink(TlsSink, frozen=True, kw_only=True, tag="splunk"):
+    """Splunk's HTTP Event Collector. ``token_file`` is 0600. ``ack``: wait up to ``ack_s`` until events are indexed."""
+
+    url: _Text
+    token_file: _AbsolutePath
+    index: str = ""
+    source: _Text = "hpcsec"
+    sourcetype: _Text = "hpcsec:audit"
+    ack: bool = True
+    ack_s: Annotated[float, Meta(gt=0, le=3600)] = 120.0
+    unsafe_no_tls: bool = False
+
+
+class KafkaSink(TlsSink, frozen=True, kw_only=True, tag="kafka"):
+    """A topic of Kafka. ``servers`` are ``host:port``; ``message_bytes`` is the topic's largest message."""
+
+    servers: Annotated[list[Annotated[str, Meta(pattern=r"^[^\s,/]+:[0-9]{1,5}\Z")]], Meta(min_length=1, max_length=64)]
+    topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}\Z")]
+    username: str = ""
+    password_file: _File = ""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    message_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 1 << 20
+    unsafe_no_tls: bool = False
+
+
+SINKS = FileSink | SyslogSink | OpenSearchSink | SplunkSink | KafkaSink
 
 
 @dataclass(frozen=True)
@@ -100,10 +138,14 @@ def parse_sink(name: str, value: Any) -> SINKS:
         raise TraitError(f"sinks[{name!r}]: {exc}; see the admin guide, Forward the record") from exc
     if isinstance(sink, TlsSink) and bool(sink.certificate_file) != bool(sink.key_file):
         raise TraitError(f"sinks[{name!r}]: a client certificate needs both certificate_file and key_file")
+    if isinstance(sink, OpenSearchSink | KafkaSink) and bool(sink.username) != bool(sink.password_file):
+        raise TraitError(f"sinks[{name!r}]: a user needs both username and password_file")
+    if isinstance(sink, OpenSearchSink | SplunkSink):
+        _https_only(name, [sink.url] if isinstance(sink, SplunkSink) else sink.urls, unsafe=sink.unsafe_no_tls)
     return sink
 
 
-def https_only(name: str, urls: list[str], *, unsafe: bool) -> None:
+def _https_only(name: str, urls: list[str], *, unsafe: bool) -> None:
     """``TraitError`` for what is no URL of a server, or would send events in the clear without being told to."""
     for url in urls:
         parts = urllib.parse.urlsplit(url)

@@ -44,6 +44,11 @@ def gateway(**values: Any) -> HpcsecGateway:
         ({"policy_file": "policy.yaml"}, r"absolute path.*unsafe_no_access_control"),
         ({"policy_file": ""}, r"unsafe_no_access_control"),
         ({"policy_grace_s": -1}, r"policy_grace_s"),
+        ({"metrics_listen": "0.0.0.0:9464"}, r"address of the loopback"),
+        ({"metrics_listen": "10.0.0.5:9464"}, r"address of the loopback"),
+        ({"metrics_listen": "localhost:9464"}, r"address of the loopback"),
+        ({"metrics_listen": "127.0.0.1"}, r"address of the loopback"),
+        ({"metrics_listen": "127.0.0.1:99999"}, r"address of the loopback"),
     ],
 )
 def test_settings_that_are_refused(values: dict[str, Any], said: str) -> None:
@@ -65,7 +70,14 @@ def test_the_defaults_are_the_secure_choice() -> None:
     assert settings.limits == Limits()
     assert settings.policy_file == Path("/etc/hpcsec/policy.yaml") and settings.policy_grace_s == 600
     assert settings.admin_socket == Path("/run/hpcsec/admin.sock")
+    assert settings.metrics_listen == ""
+    assert settings.forward == Path("/var/lib/hpcsec/forward")
     assert any("[::]" in endpoint for endpoint in settings.listen)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9464", "127.8.0.1:0", "[::1]:9464"])
+def test_metrics_may_be_served_on_the_loopback(listen: str) -> None:
+    assert gateway(metrics_listen=listen).settings().metrics_listen == listen
 
 
 def test_every_limit_can_be_set_or_is_fixed() -> None:

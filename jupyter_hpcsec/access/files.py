@@ -37,6 +37,7 @@ class HpcsecFilesHandler(handlers.AuthenticatedFileHandler):
                 raise HTTPError(404)
             self._descriptor = manager.gate.open(absolute_path, os.O_RDONLY, shown=shown)
         except Refused as error:
+            manager.gate.on_refused(absolute_path, error)
             raise HTTPError(403, error.reason) from error
         except PermissionError as error:
             raise HTTPError(403, f"Permission denied: {shown}") from error

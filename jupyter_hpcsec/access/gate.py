@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Gate:
     closed: tuple[str, ...] = ()
     everywhere: Entry | None = None
     """The entry for ``/``, which only a session without access control has: ``Decisions`` knows places below it."""
+    on_refused: Callable[[str, Refused], None] = lambda path, error: None
+    """Told, by whoever asks the gate for a user, of what the user was refused."""
 
     @classmethod
     def of(cls, resolved: Resolved, *, scratch: tuple[str, ...] = (), closed: tuple[str, ...] = ()) -> "Gate":

@@ -42,6 +42,7 @@ class GuardedFiles(FileManagerMixin):
         try:
             yield
         except Refused as error:
+            self.gate.on_refused(os_path, error)
             raise HTTPError(403, error.reason) from error
         except OSError as error:
             if error.errno not in NOT_PERMITTED:

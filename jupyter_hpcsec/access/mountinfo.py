@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jupyter_hpcsec.access.prefixes import is_below
+from jupyter_hpcsec.errors import Malformed
 
 SHARED = frozenset(
     (
@@ -45,11 +46,13 @@ def read(process: int | str = "self") -> str:
 
 
 def parse(mountinfo: str) -> tuple[Mount, ...]:
-    """All mounts, in the kernel's order: of two at one point the later one is seen."""
+    """All mounts, in the kernel's order: of two at one point the later one is seen; ``Malformed`` for another text."""
     mounts = []
     for line in filter(None, mountinfo.split("\n")):  # other line ends may stand in a name
         before, _, after = line.partition(" - ")
         fields, beyond = before.split(" "), after.split(" ")
+        if len(fields) < 6 or len(beyond) < 3 or not (fields[0].isascii() and fields[0].isdigit()):
+            raise Malformed(f"a line of the mount table is not in proc(5)'s form: {line!r}")
         options = tuple(beyond[2].split(","))
         mounts.append(
             Mount(

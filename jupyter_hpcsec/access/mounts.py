@@ -224,9 +224,12 @@ class NewRoot:
             return self._open(path)
 
     def _pin_above(self, path: str) -> None:
-        """Directories between a writable root and something inside it become mounts: they can't be renamed away."""
+        """Directories between a root and something inside it become mounts: they can't be renamed away.
+
+        Also where the root may only be read: the same directory may be written by another of its paths.
+        """
         directory = os.path.dirname(path)  # noqa: PTH120 - a string, not a file
-        root = nearest(directory, self._writable)
+        root = nearest(directory, self._parts)
         if root is None:
             return
         at = root

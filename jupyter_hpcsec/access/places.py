@@ -87,6 +87,11 @@ class Finder:
         state = State.THERE if trusted else State.UNTRUSTED
         return Place(path, real or "/", state, self._kind(real or "/"), tuple(links))
 
+    def owner(self, path: str) -> int | None:
+        """Whose the thing at a path is, a link itself; None for what can't be looked at."""
+        found = self._look(path)
+        return None if isinstance(found, OSError) else found.st_uid
+
     def _look(self, path: str) -> os.stat_result | OSError:
         if path not in self._seen:
             try:

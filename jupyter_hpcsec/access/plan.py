@@ -68,6 +68,7 @@ def compile(resolved: Resolved, system: System) -> Plan:
         roots=tuple(work.roots[path] for path in sorted(work.roots)),
         masks=tuple(work.masks[path] for path in sorted(work.masks)),
         links=tuple(_links(work, system)),
+        code=resolved.code,
         namespaces=system.namespaces,
         temporary="" if system.namespaces else next((r.source for r in system.needed if r.path == "/tmp"), ""),  # noqa: S108
         notes=tuple(work.notes),

@@ -3,13 +3,8 @@
 It is made after everything was applied; the canary's outcomes are added by ``sandbox``.
 """
 
-import os
-import stat
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import jupyter_hpcsec
 from jupyter_hpcsec.access.landlock import Fs, Net, Ruleset, Scope
 from jupyter_hpcsec.access.values import Bind, Enforcement, Mask, Plan, digest
 
@@ -19,7 +14,7 @@ TEXT_LIMIT = 1000
 
 def make(plan: Plan, layer: Ruleset, version: int, made: Sequence[str], code: str) -> dict[str, str | int]:
     """The facts. ``layer`` is the Landlock layer that was applied, ``made`` the directories made for masks,
-    ``code`` what ``owner_of_code`` said before."""
+    ``code`` what ``code.check`` said before."""
     facts: dict[str, str | int] = {
         "enforcement": str(plan.enforcement),
         "policy": plan.policy,
@@ -81,22 +76,3 @@ def _scopes(layer: Ruleset) -> str:
     if signal and abstract:
         return "signals and abstract sockets end at the sandbox"
     return "absent: signals and abstract sockets reach the user's other processes on the node"
-
-
-def owner_of_code(look: Callable[[Path], os.stat_result] = Path.stat) -> str:
-    """Whether the user could have changed the code that applies all this; asked while users have their names.
-
-    Looked at are this package, Python, where it finds its modules, and the directories above all of them.
-    """
-    package = Path(jupyter_hpcsec.__file__).parent
-    tops = [package, Path(sys.executable).resolve(), *(Path(place) for place in sys.path if place)]
-    code = [Path(above, name) for above, inner, names in os.walk(package) for name in (*inner, *names)]
-    for place in dict.fromkeys([*code, *tops, *(above for top in tops for above in top.parents)]):
-        try:
-            found = look(place)
-        except FileNotFoundError:  # a name on Python's path that is not there
-            continue
-        by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
-        if found.st_uid != 0 or by_others:
-            return f"NOT root's alone to write: {place}"[:TEXT_LIMIT]
-    return "root's"

@@ -6,8 +6,9 @@ which the plan and the program's environment come (``channel``), and this proces
 ``{"guard": true}`` with the filter's descriptor; ``{"receipt": {…}}`` with what is enforced, each part tried after it
 was applied; end of file when the program runs; ``{"error": "…"}`` instead, when it does not. Nothing is ever skipped.
 
-1. Die with the parent; close what was inherited. 2. Namespaces and a root of the session's own (``mounts``).
-3. Give up every privilege. 4. Landlock. 5. seccomp. 6. The canary. 7. The receipt, and become the program.
+1. Die with the parent; close what was inherited; see whose the code is (``code``). 2. Namespaces and a root of the
+session's own (``mounts``). 3. Give up every privilege. 4. Landlock. 5. seccomp. 6. The canary. 7. The receipt, and
+become the program.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jupyter_hpcsec.access import canary, landlock, mounts, receipt, seccomp
+from jupyter_hpcsec.access import canary, code, landlock, mounts, receipt, seccomp
 from jupyter_hpcsec.access.channel import receive_plan, say
 from jupyter_hpcsec.access.landlock import Below, Fs, Net, Ports, Ruleset
 from jupyter_hpcsec.access.places import nearest
@@ -119,7 +120,7 @@ def apply(plan: Plan, channel: socket.socket) -> dict[str, str | int]:
     """Restrict this process for good and hand the filter's descriptor over; returns the receipt."""
     version = landlock.abi()
     requirements(plan)
-    code = receipt.owner_of_code()
+    whose = code.check(plan)
     files, made = _files(plan)
     drop_capabilities()
     prctl(
@@ -133,7 +134,7 @@ def apply(plan: Plan, channel: socket.socket) -> dict[str, str | int]:
     tried = {f"canary.{name}": outcome for name, outcome in canary.try_sockets(plan.network.bind).items()}
     if files is not None:
         tried |= files.check()
-    return receipt.make(plan, layer, version, made, code) | tried
+    return receipt.make(plan, layer, version, made, whose) | tried
 
 
 def _files(plan: Plan) -> tuple[canary.FileCanary | None, list[str]]:

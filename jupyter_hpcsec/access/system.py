@@ -19,6 +19,7 @@ from jupyter_hpcsec.access.mountinfo import SHARED, Mount, holder, parse, read
 from jupyter_hpcsec.access.places import Finder, Kind, Place, State
 from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.access.values import Make, Resolved, Right, Root
+from jupyter_hpcsec.errors import Unavailable
 
 CHILDREN_LIMIT = 512
 """Entries of a directory that is given out entry by entry, because one of them is denied."""
@@ -50,7 +51,7 @@ PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/ura
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset", "/dev/nvidia-caps",
                "/dev/nvidia-caps-imex-channels", "/dev/dri", "/dev/kfd")  # fmt: skip
 GPU_FACTS = ("/sys/devices", "/sys/bus/pci", "/sys/class/drm", "/sys/class/kfd", "/sys/module/nvidia",
-             "/sys/module/nvidia_uvm", "/sys/module/amdgpu", "/run/nvidia-persistenced")  # fmt: skip
+             "/sys/module/nvidia_uvm", "/sys/module/amdgpu", "/run/nvidia-persistenced", "/run/hpcsec/gpu")  # fmt: skip
 
 MADE_ANEW = ("/tmp", "/dev/shm")  # noqa: S108 - places that each session gets for itself
 INSIDE = "/.hpcsec"
@@ -64,6 +65,10 @@ SNAPSHOTS = (".snapshot", ".snapshots", ".zfs", ".snap")
 
 LINKS = {"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
          "/dev/stderr": "/proc/self/fd/2", "/dev/ptmx": "pts/ptmx"}  # fmt: skip
+
+
+PYTHON = "system: the Python environment"
+"""The origin of the roots that hold this Python, its environment and this package."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,9 @@ def find(
     table = parse(read() if mountinfo is None else mountinfo)
     places = {path: finder.find(path) for path in wanted}
     namespaces = not mounts.probe() if namespaces is None else namespaces
-    needed, links = software(finder, environment, table, runtime, uid=uid, home=resolved.subject.home, ruled=wanted)
+    own = own_temporary(environment, table, uid=uid, home=resolved.subject.home, ruled=wanted)
+    owners = frozenset({0, *resolved.code.owners, Path(jupyter_hpcsec.__file__).stat().st_uid})
+    needed, links = software(finder, runtime, owners=owners, temporary=own)
     if not namespaces and finder.find("/dev/ptmx").real == "/dev/ptmx":  # with them, it has terminals of its own
         needed += (Root(path="/dev/ptmx", right=Right.WRITE, origin="session: terminals", devices=True),)
     denied = [places[entry.path].real for entry in resolved.entries if entry.right is Right.NONE]
@@ -149,29 +156,25 @@ def wake(path: str) -> None:
 
 
 def software(
-    finder: Finder,
-    environment: Mapping[str, str],
-    table: tuple[Mount, ...],
-    runtime: Path | None,
-    *,
-    uid: int,
-    home: str,
-    ruled: Iterable[str],
+    finder: Finder, runtime: Path | None, *, owners: frozenset[int], temporary: str | None
 ) -> tuple[tuple[Root, ...], dict[str, str]]:
-    """The roots that software needs and that are here, and the links on the way to them."""
+    """The roots that software needs and that are here, and the links on the way to them.
+
+    A link is followed if it is one of ``owners``': root's, or of who owns this package. ``Unavailable`` where Python is
+    reached by another one; anything else is left out. ``temporary`` is the job's own ``TMPDIR``.
+    """
     gpus = [str(path) for path in Path("/dev").glob("nvidia[0-9]*")]
     gpus += [path for path in GPU_DEVICES if Path(path).exists()]
-    own = own_temporary(environment, table, uid=uid, home=home, ruled=ruled)
     wishes = [
         *(_Wish(path, "system: programs and libraries") for path in SOFTWARE),
-        *(_Wish(path, "system: the Python environment") for path in python_directories()),
+        *(_Wish(path, PYTHON) for path in python_directories()),
         *(_Wish(path, "system: configuration") for path in CONFIGURATION),
         *(_Wish(path, "system: names of users, fonts") for path in NAME_SERVICE),
         *(_Wish(path, "system: kernel") for path in KERNEL),
         *(_Wish(path, "system: devices", Right.WRITE, devices=True) for path in PLAIN_DEVICES),
         *(_Wish(path, "system: GPU", Right.WRITE, devices=True) for path in gpus),
         *(_Wish(path, "system: GPU") for path in (GPU_FACTS if gpus else ())),
-        *([_Wish(own, "session: TMPDIR", Right.WRITE)] if own else []),
+        *([_Wish(temporary, "session: TMPDIR", Right.WRITE)] if temporary else []),
     ]
     found: dict[str, Root] = {}
     links: dict[str, str] = {}
@@ -179,6 +182,14 @@ def software(
         place = finder.find(wish.path)
         if place.kind is Kind.NOTHING or place.state not in {State.THERE, State.UNTRUSTED}:
             continue
+        foreign = next((link for link, _ in place.links if finder.owner(link) not in owners), None)
+        if foreign is not None:
+            if wish.origin != PYTHON:
+                continue
+            raise Unavailable(
+                f"The Python of this session, {wish.path}, is reached by a symbolic link ({foreign}) of uid "
+                f"{finder.owner(foreign)}, who is neither root nor the owner of jupyter-hpcsec on this node."
+            )
         links.update(place.links)
         if place.real not in found or (found[place.real].right, wish.right) == (Right.READ, Right.WRITE):
             root = Root(path=place.real, right=wish.right, origin=wish.origin, devices=wish.devices)

@@ -98,6 +98,14 @@ class Network(_Value, frozen=True, kw_only=True):
     connect: tuple[Port, ...] = ()
 
 
+class Code(_Value, frozen=True, kw_only=True):
+    """Whose the code may be that applies all this (``code``): root's, and that of ``owners``, by their numbers."""
+
+    owners: tuple[Annotated[int, Meta(ge=0)], ...] = ()
+    unsafe_any: bool = False
+    """A session starts although its user could change that code: the gateway's ``unsafe_user_owned_code``."""
+
+
 class Entry(_Value, frozen=True, kw_only=True):
     """One path of one rule, traits filled in. ``rule`` counts from 1, ``line`` is the policy file's."""
 
@@ -122,6 +130,8 @@ class Resolved(_Value, frozen=True, kw_only=True):
     """Whom to ask for access: shown wherever something is refused."""
     hide_denied: bool = False
     """Leave denied names out of the file browser's listings."""
+    code: Code = Code()
+    """Not the policy's: the gateway's configuration."""
 
 
 class Root(_Value, frozen=True, kw_only=True):
@@ -164,6 +174,7 @@ class Plan(_Value, frozen=True, kw_only=True):
     roots: tuple[Root, ...]
     masks: tuple[Masked, ...] = ()
     links: tuple[Link, ...] = ()
+    code: Code = Code()
     namespaces: bool = True
     """The session gets a mount namespace of its own. Without: masks are those that the node's root prepared."""
     temporary: Annotated[str, Meta(max_length=4096, pattern=r"^(/|$)")] = ""

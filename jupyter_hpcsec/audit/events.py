@@ -109,6 +109,20 @@ class Event(Safe, frozen=True, kw_only=True, tag_field="kind"):
     reason: Sentence = ""
 
 
+class Told(Event, frozen=True, kw_only=True):
+    """Base of what a node tells. It is the node's word, and it can say nothing about whose word it is.
+
+    The gateway sets ``told_*`` and whose session it was: ``told_by`` is ``agent`` or ``server``; ``told_boot`` and
+    ``told_seq`` are the agent's start and its gapless number; ``told_at`` is the node's clock (RFC 3339), a claim
+    beside the gateway's own ``time``.
+    """
+
+    told_by: Name = ""
+    told_boot: Count = 0
+    told_seq: Count = 0
+    told_at: Name = ""
+
+
 class Stamp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the record adds to an event, never a caller.
 

@@ -228,7 +228,7 @@ class Index:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, OSError, ValueError) as exc:  # a damaged text is a ValueError
             raise Unavailable(f"The index {self._path} can't be used: {exc}. Try `hpcsec audit reindex`.") from exc
 
 

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -53,25 +54,26 @@ class Verifier:
 
     name: str
     public: bytes
+    kind: ClassVar[bytes] = ED25519
 
     @property
     def key_id(self) -> bytes:
-        """SHA-256(name || 0x0A || 0x01 || key)[:4]."""
-        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:4]
+        """SHA-256(name || 0x0A || kind || key)[:4]."""
+        return hashlib.sha256(self.name.encode() + b"\n" + self.kind + self.public).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(ED25519 + self.public).decode()}"
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self.kind + self.public).decode()}"
 
     @classmethod
-    def parse(cls, text: str) -> "Verifier":
+    def parse(cls, text: str) -> Self:
         """Read ``name+id+base64``; ``Malformed`` for any other form."""
         if len(text) > NOTE_LIMIT:
             raise Malformed("a verifier key is shorter than this")
         name, _, rest = text.partition("+")
         key_id, _, encoded = rest.partition("+")
         data = _base64(encoded)
-        if len(data) != 1 + HASH_SIZE or data[:1] != ED25519:
-            raise Malformed("a verifier key for another kind of signature than Ed25519")
+        if len(data) != 1 + HASH_SIZE or data[:1] != cls.kind:
+            raise Malformed("a verifier key for another kind of signature than is wanted here")
         verifier = cls(check_name(name), data[1:])
         if verifier.key_id.hex() != key_id:
             raise Malformed("a verifier key whose id is not that of its key")
@@ -89,24 +91,26 @@ class Verifier:
 class Signer:
     """A private key with its name."""
 
+    verified_by: ClassVar[type[Verifier]] = Verifier
+
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
         self._key = key
-        self.verifier = Verifier(check_name(name), key.public_key().public_bytes_raw())
+        self.verifier = self.verified_by(check_name(name), key.public_key().public_bytes_raw())
 
     @classmethod
-    def make(cls, name: str) -> "Signer":
+    def make(cls, name: str) -> Self:
         """A new key."""
         return cls(name, Ed25519PrivateKey.generate())
 
     @classmethod
-    def parse(cls, text: str) -> "Signer":
+    def parse(cls, text: str) -> Self:
         """Read what ``secret`` wrote; ``Malformed`` for any other form, without quoting it."""
         parts = text.split("+", 4)
         if len(text) > 1024 or len(parts) != 5 or "+".join(parts[:2]) != _PRIVATE:
             raise Malformed("this is no private key of a note's signer")
         data = _base64(parts[4])
-        if len(data) != 1 + HASH_SIZE or data[:1] != ED25519:
-            raise Malformed("a signer's key for another kind of signature than Ed25519")
+        if len(data) != 1 + HASH_SIZE or data[:1] != cls.verified_by.kind:
+            raise Malformed("a signer's key for another kind of signature than is wanted here")
         signer = cls(parts[2], Ed25519PrivateKey.from_private_bytes(data[1:]))
         if signer.verifier.key_id.hex() != parts[3]:
             raise Malformed("a signer's key whose id is not that of its key")
@@ -114,14 +118,17 @@ class Signer:
 
     def secret(self) -> str:
         """The private key as text: for its file and nothing else."""
-        encoded = base64.b64encode(ED25519 + self._key.private_bytes_raw()).decode()
+        encoded = base64.b64encode(self.verifier.kind + self._key.private_bytes_raw()).decode()
         return f"{_PRIVATE}+{self.verifier.name}+{self.verifier.key_id.hex()}+{encoded}"
 
     def sign(self, text: str) -> bytes:
         """A signed note over ``text``, which ends with a newline and has no other control character."""
         data = _checked_text(text)
-        signature = base64.b64encode(self.verifier.key_id + self._key.sign(data)).decode()
-        return data + f"\n— {self.verifier.name} {signature}\n".encode()
+        return data + b"\n" + self._line(self._key.sign(data))
+
+    def _line(self, signature: bytes) -> bytes:
+        encoded = base64.b64encode(self.verifier.key_id + signature).decode()
+        return f"— {self.verifier.name} {encoded}\n".encode()
 
 
 def _checked_text(text: str) -> bytes:

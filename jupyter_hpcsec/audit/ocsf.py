@@ -32,6 +32,7 @@ from jupyter_hpcsec.audit.ocsf_classes import (
 OCSF_VERSION = "1.3.0"
 INFORMATIONAL, LOW, MEDIUM, HIGH = 1, 2, 3, 4
 SUCCESS, FAILURE = 1, 2
+OTHER = 99
 
 _SEVERITIES = {INFORMATIONAL: "Informational", LOW: "Low", MEDIUM: "Medium", HIGH: "High"}
 _MAPPED = {"v", "id", "time", "kind", "seq", "producer", "session", "reason", "rule", "decision", "count"}
@@ -55,6 +56,7 @@ TABLE = (
     Row("audit.read", DATASTORE, 4, LOW),
     Row("audit.exported", DATASTORE, 1, LOW),
     Row("audit.shredded", DATASTORE, 7, MEDIUM),
+    Row("audit.pruned", DATASTORE, 7, LOW),
     Row("audit.gap", FINDING, 1, HIGH),
     Row("audit.*", FINDING, 1, MEDIUM),
     Row("clock.*", FINDING, 1, MEDIUM),
@@ -63,6 +65,12 @@ TABLE = (
     Row("keys.*", ENTITY, 3, LOW),
     Row("admin.*", API, 99),
     Row("hub-api.*", API, 99),
+    Row("hub.login*", AUTHENTICATION, 1),
+    Row("hub.logout", AUTHENTICATION, 2),
+    Row("hub.admin-access", AUTHENTICATION, 99, LOW),
+    Row("hub.server", LIFECYCLE, 99),
+    Row("hub.lost", FINDING, 1, MEDIUM),
+    Row("hub.*", API, 99),
     Row("session.enrolled", AUTHENTICATION, 1),
     Row("enrolment.*", AUTHENTICATION, 1),
     Row("certificate.*", AUTHENTICATION, 5),
@@ -71,12 +79,28 @@ TABLE = (
     Row("session.silent", FINDING, 1, MEDIUM),
     Row("session.ended", ENTITY, 4),
     Row("session.*", ENTITY, 3),
-    Row("*.opened", NETWORK, 1),
-    Row("*.closed", NETWORK, 2),
+    Row("lane.opened", NETWORK, 1),
+    Row("lane.closed", NETWORK, 2),
+    Row("lane.refused", NETWORK, 5),
     Row("connection.refused", NETWORK, 5),
     Row("socket.refused", NETWORK, 5),
-    Row("lane.refused", NETWORK, 5),
+    Row("tap.refused", NETWORK, 5, MEDIUM),
     Row("http.*", HTTP, 99),
+    Row("file.read", FILE, 2),
+    Row("file.downloaded", FILE, 2),
+    Row("file.written", FILE, 3),
+    Row("file.deleted", FILE, 4),
+    Row("file.renamed", FILE, 5),
+    Row("kernel.started", PROCESS, 1),
+    Row("kernel.restarted", PROCESS, 1),
+    Row("kernel.shutdown", PROCESS, 2),
+    Row("kernel.*", PROCESS, 99),
+    Row("cell.*", PROCESS, 99),
+    Row("terminal.opened", PROCESS, 1),
+    Row("terminal.closed", PROCESS, 2),
+    Row("terminal.*", PROCESS, 99),
+    Row("gpu.alert", FINDING, 1, MEDIUM),
+    Row("gpu.released", PROCESS, 2),
     Row("node.server-started", LIFECYCLE, 3),
     Row("node.server-ended", LIFECYCLE, 4),
     Row("node.kernel-started", PROCESS, 1),
@@ -86,8 +110,9 @@ TABLE = (
     Row("node.request-refused", API, 99),
     Row("node.listen-refused", NETWORK, 5),
     Row("node.alarm", FINDING, 1, HIGH),
-    Row("node.lost", FINDING, 1, MEDIUM),
     Row("node.gap", FINDING, 1, HIGH),
+    Row("node.lost", FINDING, 1, MEDIUM),
+    Row("node.refused", FINDING, 1, MEDIUM),
     Row("*", BASE, 99),
 )
 
@@ -103,10 +128,12 @@ def _milliseconds(time: str) -> int:
 
 
 def _activity(row: Row, leaf: Leaf) -> tuple[int, str]:
+    """Number and name; what OCSF has no activity for is 99, named by the event's kind."""
+    activity = row.activity
     if row.of is HTTP:
         method = str(leaf.get("method", "")).capitalize()
-        return next(((uid, name) for uid, name in METHODS.items() if name == method), (99, "Other"))
-    return row.activity, row.of.activities[row.activity]
+        activity = next((uid for uid, name in METHODS.items() if name == method), OTHER)
+    return activity, leaf["kind"] if activity == OTHER else row.of.activities[activity]
 
 
 def severity_of(leaf: Leaf) -> int:

@@ -34,6 +34,9 @@ class Class:
     profiles: tuple[str, ...] = ()
 
 
+METHODS = {1: "Connect", 2: "Delete", 3: "Get", 4: "Head", 5: "Options", 6: "Post", 7: "Put", 8: "Trace"}
+
+
 # -- parts ----------------------------------------------------------------------------------------------------------
 
 
@@ -105,13 +108,10 @@ def _build_file(leaf: Leaf) -> Built:
 
 
 def _build_process(leaf: Leaf) -> Built:
-    name = leaf.get("object", {}).get("name", "")
-    process: Built = {
-        "uid": str(leaf.get("kernel") or leaf.get("terminal") or name or leaf.get("session") or "unknown")
-    }
-    if name:
-        process["name"] = name
-    return {"actor": _actor(leaf), "device": _device(leaf), "process": process}
+    """A kernel or a terminal, by the name that Jupyter gives it; what is done in one is done by that process."""
+    uid = leaf.get("kernel") or leaf.get("terminal") or leaf.get("session") or "unknown"
+    name = "terminal" if "terminal" in leaf["kind"] else "kernel"
+    return {"actor": _actor(leaf), "device": _device(leaf), "process": {"uid": str(uid), "name": name}}
 
 
 def _build_finding(leaf: Leaf) -> Built:
@@ -151,10 +151,9 @@ def _build_network(leaf: Leaf) -> Built:
 
 
 def _build_http(leaf: Leaf) -> Built:
-    """``method``, ``status`` and the target are taken from where kinds about requests have them."""
-    target = str(leaf.get("target") or leaf.get("path") or leaf.get("object", {}).get("name") or "/")
-    request: Built = {"url": {"path": target}}
-    if str(leaf.get("method")).capitalize() in METHODS.values():  # PATCH is none of OCSF's
+    """The path is the event's object; a request that has no answer yet, or got none, has the status 0."""
+    request: Built = {"url": {"path": leaf.get("object", {}).get("name") or "/"}}
+    if str(leaf.get("method", "")).capitalize() in METHODS.values():  # OCSF has no other; it stays under ``unmapped``
         request["http_method"] = leaf["method"]
     status = leaf.get("status")
     response = {"code": status if isinstance(status, int) else 0}
@@ -223,8 +222,7 @@ NETWORK = Class(
     _build_network,
     _CONTROL,
 )
-METHODS = {1: "Connect", 2: "Delete", 3: "Get", 4: "Head", 5: "Options", 6: "Post", 7: "Put", 8: "Trace", 99: "Other"}
-HTTP = Class(4002, "HTTP Activity", 4, "Network Activity", METHODS, _build_http, _CONTROL)
+HTTP = Class(4002, "HTTP Activity", 4, "Network Activity", {**METHODS, 99: "Other"}, _build_http, _CONTROL)
 LIFECYCLE = Class(
     6002,
     "Application Lifecycle",

@@ -4,11 +4,11 @@ Reading checks form only; whether the hashes are those that were signed is asked
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jupyter_hpcsec.audit import files
-from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout
+from jupyter_hpcsec.audit.layout import TILE_WIDTH, Layout, tile_path
 from jupyter_hpcsec.audit.merkle import HASH_SIZE, Frontier, perfect_root
 from jupyter_hpcsec.errors import Malformed
 
@@ -60,8 +60,9 @@ def level_size(level: int, size: int) -> int:
 class Tiles:
     """Reads the tiles of a tree of ``size`` leaves. A partial tile may have been replaced by its full one."""
 
-    def __init__(self, layout: Layout, size: int) -> None:
-        self._layout, self.size = layout, size
+    def __init__(self, log: "Layout | Load", size: int) -> None:
+        self._load = _of_directory(log.log) if isinstance(log, Layout) else log
+        self.size = size
         self._cached: dict[tuple[int, int], list[bytes]] = {}
         self._subtrees: dict[tuple[int, int], bytes] = {}
 
@@ -71,7 +72,7 @@ class Tiles:
         if cached is not None:
             return cached
         width = min(TILE_WIDTH, level_size(level, self.size) - index * TILE_WIDTH)
-        data = _read_either(self._layout.tile(level, index, width), self._layout.tile(level, index), TILE_LIMIT)
+        data = self._read(str(level), index, width, TILE_LIMIT)
         found = split_hashes(data)
         if len(found) < width:
             raise Malformed(f"tile {level}/{index} has {len(found)} hashes, not {width}")
@@ -97,7 +98,7 @@ class Tiles:
     def entries(self, bundle: int) -> list[bytes]:
         """The entries of a bundle, as many as this tree has there."""
         width = min(TILE_WIDTH, self.size - bundle * TILE_WIDTH)
-        data = _read_either(self._layout.bundle(bundle, width), self._layout.bundle(bundle), BUNDLE_LIMIT)
+        data = self._read("entries", bundle, width, BUNDLE_LIMIT)
         found = decode_bundle(data)
         if len(found) < width:
             raise Malformed(f"entry bundle {bundle} has {len(found)} entries, not {width}")
@@ -107,14 +108,21 @@ class Tiles:
         """The frontier of the whole tree."""
         return Frontier.of(self.size, self.subtree)
 
+    def _read(self, level: str, index: int, width: int, limit: int) -> bytes:
+        try:
+            return self._load(tile_path(level, index, width), limit)
+        except FileNotFoundError:
+            if width == TILE_WIDTH:
+                raise
+            return self._load(tile_path(level, index), limit)
 
-def _read_either(partial: Path, full: Path, limit: int) -> bytes:
-    try:
-        return files.read(partial, limit)
-    except FileNotFoundError:
-        if partial == full:
-            raise
-        return files.read(full, limit)
+
+Load = Callable[[str, int], bytes]
+"""``load(path, limit)``: a file of a log by its path below ``log/``; ``FileNotFoundError`` where there is none."""
+
+
+def _of_directory(log: Path) -> Load:
+    return lambda path, limit: files.read(log / path, limit)
 
 
 class Edge:

@@ -7,17 +7,20 @@ there; without the second place it can't tell a record that was rolled back from
 import contextlib
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jupyter_hpcsec.audit import files, secondplace, values
+from jupyter_hpcsec.audit.cosign import WitnessKey, open_cosigned
 from jupyter_hpcsec.audit.facts import Facts
 from jupyter_hpcsec.audit.findings import Finding
 from jupyter_hpcsec.audit.journal import SEGMENT_LIMIT, Frame, parse_segment, rest_of
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.merkle import Frontier, leaf_hash
-from jupyter_hpcsec.audit.notes import Checkpoint, Signer, Verifier
+from jupyter_hpcsec.audit.notes import NOTE_LIMIT, Checkpoint, Signer, Verifier
 from jupyter_hpcsec.audit.recovery import KEY_LIMIT, read_checkpoint, read_verifier
+from jupyter_hpcsec.audit.stamps import timestamp
 from jupyter_hpcsec.audit.verify_read import Progress, read_all
 from jupyter_hpcsec.audit.verify_removed import check_removed
 from jupyter_hpcsec.audit.verify_tree import Tree, check_files, judge, tell
@@ -40,6 +43,7 @@ class Report:
     checkpoints: int = 0
     values: int = 0
     removed: list[str] = field(default_factory=list)
+    witnessed: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -54,11 +58,13 @@ def verify(
     verifier: Verifier | None = None,
     second_place: Path | None = None,
     since: Checkpoint | None = None,
+    cosigned: Sequence[tuple[WitnessKey, Path]] = (),
     progress: Progress = lambda done, of: None,
     processes: int = 0,
 ) -> Report:
     """Verify a whole record; ``since`` is a checkpoint that somebody kept, ``verifier`` a key that somebody kept.
 
+    ``cosigned`` are witnesses with the files of what they cosigned last.
     ``processes`` read it; 0 stands for as many as there are cores. What is found does not depend on it.
     """
     report = Report(verifier.name if verifier else "")
@@ -76,6 +82,9 @@ def verify(
     report.origin = key.name
     _check_signer(layout, key, report.findings)
     elsewhere = _read_elsewhere(second_place, key, report)
+    kept = [(f"second place, line {number}", checkpoint) for number, checkpoint in elsewhere]
+    kept += [("the checkpoint that was given", since)] if since else []
+    kept += _read_cosigned(cosigned, key, report)
     head = _read_head(layout, key, elsewhere, report.findings, live=live)
     report.size, report.root = head.size, head.root.hex()
     read = read_all(layout, head.size, progress, processes)
@@ -89,7 +98,7 @@ def verify(
     tell(tree, layout, gone.bundles)
     check_files(tree, layout, live=live)
     report.findings += tree.findings
-    _check_elsewhere(tree, head, [*elsewhere, *([(0, since)] if since else [])], report)
+    _check_elsewhere(tree, head, kept, report)
     report.findings += facts.findings
     _check_values(layout, facts, report, live=live)
     _check_aside(layout, facts, report)
@@ -131,6 +140,22 @@ def _read_elsewhere(path: Path | None, key: Verifier, report: Report) -> list[tu
     return good
 
 
+def _read_cosigned(
+    cosigned: Sequence[tuple[WitnessKey, Path]], key: Verifier, report: Report
+) -> list[tuple[str, Checkpoint]]:
+    found = []
+    for witness, path in cosigned:
+        try:
+            seen = open_cosigned(files.read(path, NOTE_LIMIT), key, witness)
+        except (OSError, HpcsecError) as error:
+            report.findings.append(Finding("witness.cosignature", str(path), f"{witness.name} cosigned none: {error}"))
+            continue
+        when = timestamp(seen.time * 10**9)
+        report.witnessed.append(f"{witness.name} cosigned {seen.checkpoint.size} events at {when}")
+        found.append((f"what {witness.name} cosigned", seen.checkpoint))
+    return found
+
+
 def _read_head(
     layout: Layout, key: Verifier, elsewhere: list[tuple[int, Checkpoint]], findings: list[Finding], *, live: bool
 ) -> Checkpoint:
@@ -151,12 +176,11 @@ def _read_head(
     return found or Checkpoint(key.name, 0, Frontier().root())
 
 
-def _check_elsewhere(tree: Tree, head: Checkpoint, kept: list[tuple[int, Checkpoint]], report: Report) -> None:
+def _check_elsewhere(tree: Tree, head: Checkpoint, kept: list[tuple[str, Checkpoint]], report: Report) -> None:
     """The log begins with every log that a checkpoint was kept of, and none is newer."""
     roots = tree.roots_at({checkpoint.size for _, checkpoint in kept})
     newest = 0
-    for number, checkpoint in kept:
-        where = f"second place, line {number}" if number else "the checkpoint that was given"
+    for where, checkpoint in kept:
         report.checkpoints += 1
         if checkpoint.size > head.size and checkpoint.size > newest:
             said = f"{checkpoint.size} events were under a checkpoint, now {head.size} are"

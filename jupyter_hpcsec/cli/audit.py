@@ -3,16 +3,18 @@
 import argparse
 import json
 import os
+import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
+from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.config_forward import DEFAULT_STATE
 from jupyter_hpcsec.hub import forward_service
-from jupyter_hpcsec.ops.audit import proving, reading, render, sinks
+from jupyter_hpcsec.ops.audit import proving, reading, render, sinks, witnessing
 
 DEFAULT_DIRECTORY = "/var/lib/hpcsec/audit"
 DEFAULT_FORWARD_CONFIG = "/etc/hpcsec/hpcsec_forward_config.py"
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("event", help="its number in the log, or its id")
     show.add_argument("--with-values", action="store_true", help="its sealed values too")
     _add_verify(actions.add_parser("verify", parents=[common], help="whether the record is what was recorded"))
+    _add_witness(actions.add_parser("witness", help="on another host: cosign the log as long as it is what it was"))
     export = actions.add_parser("export", parents=[*about, asked], help="a bundle that verifies by itself")
     export.add_argument("destination", type=Path, help="a new directory, or a new file that ends with .tar")
     export.add_argument("--with-values", action="store_true", help="sealed values too")
@@ -102,15 +105,29 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-checkpoints", action="store_true", help="without it: a roll-back can't be seen")
     parser.add_argument("--since", type=Path, help="a checkpoint that you kept: the log has to begin with that one's")
+    parser.add_argument("--witness", action="append", default=[], metavar="KEY", help="a witness's public key")
+    parser.add_argument("--cosigned", action="append", default=[], type=Path, metavar="FILE", help="what it cosigned")
     parser.add_argument("--event", default="", help="only this event: its number or its id")
     parser.add_argument("--no-index", action="store_true", help="leave the index out")
     parser.add_argument("--processes", type=int, default=0, help="read it by so many (default: as many as cores)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def _add_witness(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", type=Path, required=True, help="the witness's directory: its key, what it cosigned")
+    parser.add_argument("--log-key", required=True, metavar="KEY", help="the log's public key")
+    parser.add_argument("--from", dest="place", required=True, help="the record's log/, or the URL where it is served")
+    parser.add_argument(
+        "--name", default=f"{socket.gethostname()}/witness", help="of its key, where it is new (%(default)s)"
+    )
+    parser.add_argument(
+        "--every", type=float, default=0, metavar="SECONDS", help="look again and again (default: once)"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Do it; 1 where something does not hold."""
-    alone = {"schema": _schema, "verify": _verify, "forward": _forward, "sinks": _sinks}
+    alone = {"schema": _schema, "verify": _verify, "forward": _forward, "sinks": _sinks, "witness": _witness}
     if args.action in alone:
         return alone[args.action](args)
     progress = proving.Bar(sys.stderr)
@@ -130,6 +147,17 @@ def _schema(args: argparse.Namespace) -> int:
     made = schema(args.kind) if args.kind else {kind: schema(kind) for kind in sorted(KINDS)}
     print(json.dumps(made, indent=1))
     return 0
+
+
+def _witness(args: argparse.Namespace) -> int:
+    return witnessing.run(
+        directory=args.state,
+        name=args.name,
+        log_key=args.log_key,
+        place=args.place,
+        every_s=args.every,
+        say=lambda words: print(words, flush=True),
+    )
 
 
 def _forward(args: argparse.Namespace) -> int:
@@ -178,7 +206,7 @@ def _question(args: argparse.Namespace) -> Question:
 
 
 def _sinks(args: argparse.Namespace) -> int:
-    found = sinks.states(args.directory, args.state)
+    found = states(args.directory, args.state)
     print(json.dumps(sinks.as_json(found), indent=1) if args.json else "\n".join(sinks.table(found)))
     return 1 if any(each.error for each in found) else 0
 
@@ -196,6 +224,8 @@ def _verify(args: argparse.Namespace) -> int:
         with_index=not args.no_index,
         progress=progress,
         processes=args.processes,
+        witnesses=args.witness,
+        cosigned=args.cosigned,
     )
     print(json.dumps(render.report_json(made), indent=1) if args.json else render.report(made))
     return 0 if made.holds else 1

@@ -18,6 +18,7 @@ COMMANDS = {
     "session": "list, show and end sessions",
     "keys": "list and rotate the gateway's keys",
     "audit": "read, search, verify and export the audit record",
+    "metrics": "print the gateway's metrics, as Prometheus reads them",
     "access": "check, explain and compare access policies",
     "doctor": "say which hop is broken and how to mend it",
     "cluster": "the development cluster: a real Slurm on this computer (root)",

@@ -3,10 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
-
-from jupyter_hpcsec.errors import Malformed
 
 Action = Literal["notify", "shutdown kernel", "end session"]
 Rule = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7"]
@@ -14,8 +11,6 @@ Rule = Literal["R1", "R2", "R3", "R4", "R5", "R6", "R7"]
 DEFAULT_ACTIONS: Mapping[Rule, Action] = {"R3": "shutdown kernel"}
 """For all others: notify."""
 
-VARIABLE = "JUPYTER_HPCSEC_GPU"
-"""Brings the settings from the spawner to the server; taken from the launch alone, never from the job's environment."""
 SIZE_LIMIT = 16 * 1024
 MIB = 1 << 20
 
@@ -73,13 +68,3 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def action(self, rule: Rule) -> Action:
         """What the site wants done; ``notify`` where it says nothing."""
         return self.actions.get(rule, DEFAULT_ACTIONS.get(rule, "notify"))
-
-
-def parse(text: str) -> Settings:
-    """From JSON; empty text is the defaults. ``Malformed`` names what is wrong."""
-    if len(text) > SIZE_LIMIT:
-        raise Malformed(f"The GPU settings have more than {SIZE_LIMIT} characters.")
-    try:
-        return msgspec.json.decode(text or "{}", type=Settings)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"The GPU settings can't be used: {error}.") from error

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from jupyter_hpcsec.access.values import Subject
+from jupyter_hpcsec.access.values import Code, Subject
 from jupyter_hpcsec.errors import Malformed, Refused
 from jupyter_hpcsec.hub.policies import Policies, meaning
 from jupyter_hpcsec.hub.recordings import Recordings
@@ -30,6 +30,8 @@ from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tls import server_context
 
 AUDIENCE = "hpcsec-enrolment"
+ROOTS_ALONE = Code()
+"""Whose the nodes' code may be, unless the site says more."""
 BINDING_S = 15.0
 """How long an enrolment waits for the spawner to say which job it submitted: a job may start before sbatch returns."""
 CONTEXT_LIFE_S = 12 * 3600
@@ -50,10 +52,11 @@ class IdentityBroker:
         issuer: str,
         token_lifetime_s: int,
         certificate_lifetime_s: int,
+        code: Code = ROOTS_ALONE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keyring, self._enroller, self._store, self._issuer = keyring, enroller, store, issuer
-        self._policies, self._recordings = policies, recordings
+        self._policies, self._code, self._recordings = policies, code, recordings
         self._token_lifetime_s, self._certificate_lifetime_s = token_lifetime_s, certificate_lifetime_s
         self._clock = clock
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -196,7 +199,7 @@ class IdentityBroker:
             server=enrolled.server,
             launch={
                 **launch,
-                "access": msgspec.to_builtins(resolved),
+                "access": msgspec.to_builtins(msgspec.structs.replace(resolved, code=self._code)),
                 "recording": self._recordings.told(session.groups),
             },
             now=now,
@@ -269,4 +272,5 @@ class IdentityBroker:
             "keys": self.keys(now),
             "revocations": len(self._store.revocations()),
             "policy": self._policies.status(),
+            "code": msgspec.to_builtins(self._code),
         }

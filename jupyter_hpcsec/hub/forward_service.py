@@ -18,8 +18,20 @@ from jupyter_hpcsec.audit.files import make_directory
 from jupyter_hpcsec.audit.sinks.file import FileTarget
 from jupyter_hpcsec.audit.sinks.forwarder import Forwarder
 from jupyter_hpcsec.audit.sinks.items import Source, Target
+from jupyter_hpcsec.audit.sinks.kafka import KafkaTarget
+from jupyter_hpcsec.audit.sinks.opensearch import OpenSearchTarget
+from jupyter_hpcsec.audit.sinks.splunk import SplunkTarget
 from jupyter_hpcsec.audit.sinks.syslog import SyslogTarget
-from jupyter_hpcsec.config_forward import SINKS, FileSink, ForwardSettings, HpcsecForward, SyslogSink
+from jupyter_hpcsec.config_forward import (
+    SINKS,
+    FileSink,
+    ForwardSettings,
+    HpcsecForward,
+    KafkaSink,
+    OpenSearchSink,
+    SplunkSink,
+    SyslogSink,
+)
 from jupyter_hpcsec.errors import HpcsecError, Malformed
 from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.tunnel.admin import AdminClient
@@ -43,6 +55,12 @@ def make_target(settings: SINKS) -> Target:
             return FileTarget(settings, time.time)
         case SyslogSink():
             return SyslogTarget(settings)
+        case OpenSearchSink():
+            return OpenSearchTarget(settings)
+        case SplunkSink():
+            return SplunkTarget(settings)
+        case KafkaSink():
+            return KafkaTarget(settings)
 
 
 def where(settings: SINKS) -> str:
@@ -52,6 +70,12 @@ def where(settings: SINKS) -> str:
             return settings.path
         case SyslogSink():
             return f"{settings.host}:{settings.port}"
+        case OpenSearchSink():
+            return ", ".join(settings.urls)
+        case SplunkSink():
+            return settings.url
+        case KafkaSink():
+            return f"{settings.topic} at {', '.join(settings.servers)}"
 
 
 async def tell(name: str, settings: SINKS, admin: AdminClient, log: logging.Logger) -> None:

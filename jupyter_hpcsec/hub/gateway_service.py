@@ -5,7 +5,6 @@ SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), S
 """
 
 import asyncio
-import ipaddress
 import logging
 import os
 import signal
@@ -18,18 +17,21 @@ from traitlets import TraitError
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
+from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.log import Log
+from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
+from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
-from jupyter_hpcsec.hub.recordings import Recordings, recordings
+from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
-from jupyter_hpcsec.hub.tapping import Taps
+from jupyter_hpcsec.hub.tapping import MakeTap, make_tap
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
     MungeAttestor,
@@ -41,6 +43,7 @@ from jupyter_hpcsec.identity.attestation import (
 from jupyter_hpcsec.identity.enrolment import Enroller
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.slurm import SlurmScheduler
+from jupyter_hpcsec.tunnel import metricsport
 from jupyter_hpcsec.tunnel.admin import AdminServer
 from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
@@ -48,9 +51,7 @@ from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.private import passable_directory, private_directory
 from jupyter_hpcsec.tunnel.registry import Registry
-from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.store import Store
-from jupyter_hpcsec.tunnel.tap import Tap
 
 BACKLOG = 4096
 """Connections that the kernel holds until they are accepted: all agents come back at once after a restart."""
@@ -84,19 +85,26 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
-MakeTap = Callable[[Session], Tap]
-
-
-def make_tap(settings: GatewaySettings, auditor: Auditor, recorded: Recordings) -> MakeTap | None:
-    """What follows the sessions' streams, by the configuration."""
-    taps = Taps(
-        auditor,
-        recordings=recorded,
-        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
-        is_forwarded=settings.is_forwarded,
-        clock=time.monotonic,
+def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies) -> IdentityBroker:
+    """Who decides whose session a node's word is."""
+    enroller = Enroller(
+        keyring,
+        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
+        issuer=settings.issuer,
+        audience=AUDIENCE,
+        trust_domain=settings.trust_domain,
     )
-    return taps.tap
+    return IdentityBroker(
+        keyring=keyring,
+        enroller=enroller,
+        store=store,
+        policies=policies,
+        recordings=recordings(settings.recording),
+        issuer=settings.issuer,
+        token_lifetime_s=settings.token_lifetime_s,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        code=Code(owners=settings.code_owners, unsafe_any=settings.unsafe_user_owned_code),
+    )
 
 
 async def serve(
@@ -104,7 +112,7 @@ async def serve(
     log: logging.Logger,
     *,
     ready: asyncio.Event | None = None,
-    make_tap: Callable[[GatewaySettings, Auditor, Recordings], MakeTap | None] = make_tap,
+    make_tap: Callable[[GatewaySettings, Auditor], MakeTap | None] = make_tap,
 ) -> None:
     """Run a gateway until it is cancelled or told to stop by a signal."""
     now = int(time.time())
@@ -119,24 +127,7 @@ async def serve(
     )
     store = Store(settings.state_directory / "sessions.sqlite")
     policies = make_policies(settings, log)
-    enroller = Enroller(
-        keyring,
-        make_attestors(settings.attestors, compares_node_address=settings.compares_node_address),
-        issuer=settings.issuer,
-        audience=AUDIENCE,
-        trust_domain=settings.trust_domain,
-    )
-    recorded = recordings(settings.recording)
-    broker = IdentityBroker(
-        keyring=keyring,
-        enroller=enroller,
-        store=store,
-        policies=policies,
-        recordings=recorded,
-        issuer=settings.issuer,
-        token_lifetime_s=settings.token_lifetime_s,
-        certificate_lifetime_s=settings.certificate_lifetime_s,
-    )
+    broker = make_broker(settings, keyring, store, policies)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings)
@@ -148,7 +139,7 @@ async def serve(
         log=log,
         clock=time.time,
         observer=auditor,
-        tap=make_tap(settings, auditor, recorded),
+        tap=make_tap(settings, auditor),
     )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
@@ -165,7 +156,21 @@ async def serve(
         retaining=auditor.retaining,
         record=auditor.status,
     )
-    admin = AdminServer(desk, allowed_uids=settings.allowed_uids, counters=counters, observer=auditor)
+    metrics = Metrics(
+        registry,
+        gateway,
+        refusals=counters.snapshot,
+        health=record.health,
+        sinks=lambda: states(settings.record[0], settings.forward),
+    )
+    admin = AdminServer(
+        desk,
+        allowed_uids=settings.allowed_uids,
+        counters=counters,
+        observer=auditor,
+        routes=[metricsport.route(metrics.render)],
+    )
+    loopback = metricsport.MetricsServer(settings.metrics_listen, metrics.render) if settings.metrics_listen else None
     flushing = asyncio.create_task(_flush(auditor, counters))
     retaining = asyncio.create_task(_retain(auditor, settings, log))
 
@@ -195,6 +200,11 @@ async def serve(
             log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
         if settings.policy_file is None:
             log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
+        if settings.unsafe_user_owned_code:
+            log.warning(
+                "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
+                "there can take the sandbox away. Not for production."
+            )
         if ready:
             ready.set()
         await _until_stopped(stop, revision)
@@ -204,6 +214,8 @@ async def serve(
         flushing.cancel()
         retaining.cancel()
         await admin.stop()
+        if loopback:
+            await loopback.stop()
         gateway.close()
         store.close()
         await asyncio.to_thread(record.close)

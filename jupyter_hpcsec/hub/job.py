@@ -27,15 +27,18 @@ from jupyter_hpcsec.hub.mask_watch import watch
 from jupyter_hpcsec.hub.node_plan import plan_for, why_no_namespaces
 from jupyter_hpcsec.hub.processes import become_subreaper, kill_descendants, reap
 from jupyter_hpcsec.hub.readiness import wait_until_ready
-from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory, runtime_directory
+from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory, candidates, runtime_directory
 from jupyter_hpcsec.hub.server_plan import parse_launch, program, server_arguments, server_environment
 from jupyter_hpcsec.hub.server_process import ServerProcess, start_server
 from jupyter_hpcsec.hub.session_files import certificate_writer, write_access, write_facts, write_stale
+from jupyter_hpcsec.hub.telling import Telling
 from jupyter_hpcsec.identity.authority import server_name
 from jupyter_hpcsec.identity.tokens import unverified_session
 from jupyter_hpcsec.tunnel.agent import Agent
 from jupyter_hpcsec.tunnel.messages import Account, Enrolled
 from jupyter_hpcsec.tunnel.session import State
+from jupyter_hpcsec.tunnel.spool import open_spool
+from jupyter_hpcsec.tunnel.teller import Teller
 
 STOP_GRACE_S = 10.0
 """Seconds for the server to shut its kernels down. Slurm's own patience (KillWait) is 30 s by default."""
@@ -77,7 +80,11 @@ class Tunnel(Protocol):
 
 
 def dial_out(
-    job: JobEnvironment, credentials: JobCredentials, directory: RuntimeDirectory, log: logging.Logger
+    job: JobEnvironment,
+    credentials: JobCredentials,
+    directory: RuntimeDirectory,
+    log: logging.Logger,
+    teller: Teller,
 ) -> Agent:
     """The real tunnel. It reaches one thing on the node: the server's socket."""
     return Agent(
@@ -90,6 +97,7 @@ def dial_out(
         log=log,
         on_stale=lambda stale: write_stale(directory, stale, log),
         on_certificate=certificate_writer(directory, log),
+        teller=teller,
     )
 
 
@@ -101,7 +109,7 @@ class Job:
     environment: Mapping[str, str]
     umask: int
     log: logging.Logger
-    tunnel: Callable[[JobEnvironment, JobCredentials, RuntimeDirectory, logging.Logger], Tunnel] = dial_out
+    tunnel: Callable[[JobEnvironment, JobCredentials, RuntimeDirectory, logging.Logger, Teller], Tunnel] = dial_out
     grace_s: float = STOP_GRACE_S
     _over: "asyncio.Future[Outcome]" = field(init=False)
 
@@ -134,7 +142,9 @@ class Job:
     async def _work(self, directory: RuntimeDirectory) -> Outcome:
         """Enrol, start, serve. Cancelled from outside when the job is over for another reason."""
         credentials = JobCredentials()
-        tunnel = self.tunnel(self.job, credentials, directory, self.log)
+        teller = Teller(open_spool([directory.path, *candidates(self.environment)]))
+        telling = Telling(teller, self.log)
+        tunnel = self.tunnel(self.job, credentials, directory, self.log, teller)
         proof = evidence(unverified_session(self.job.token), credentials.fingerprint(), self.log)
         self.log.info("job %s on %s asks for its session", self.job.job_id, self.job.node)
         enrolled = await tunnel.enrol(
@@ -145,17 +155,19 @@ class Job:
             account=on_this_node(self.environment),
         )
         self.log.info("enrolled: session %s of %s", enrolled.session, enrolled.user)
-        async with self._held(tunnel):
+        async with self._held(tunnel, telling):
             try:
-                outcome = await self._serve(tunnel, enrolled, directory)
+                outcome = await self._serve(tunnel, enrolled, directory, telling)
             except HpcsecError as error:
+                await telling.ended(error.reason)
                 await last_word(tunnel, error.reason)
                 raise
+            await telling.ended(outcome.sentence)
             await last_word(tunnel, outcome.sentence)
             return outcome
 
     @contextlib.asynccontextmanager
-    async def _held(self, tunnel: Tunnel) -> AsyncIterator[None]:
+    async def _held(self, tunnel: Tunnel, telling: Telling) -> AsyncIterator[None]:
         """The tunnel, beside what happens in the block; when the gateway ends the session, the job is over."""
         running = asyncio.get_running_loop().create_task(tunnel.run())
 
@@ -175,6 +187,7 @@ class Job:
             yield
         except asyncio.CancelledError:
             if self._over.done() and not running.done():
+                await telling.ended(self._over.result().sentence)
                 await last_word(tunnel, self._over.result().sentence)
             raise
         finally:
@@ -182,7 +195,9 @@ class Job:
             tunnel.stop("the job is over")
             await asyncio.gather(running, return_exceptions=True)
 
-    async def _serve(self, tunnel: Tunnel, enrolled: Enrolled, directory: RuntimeDirectory) -> Outcome:
+    async def _serve(
+        self, tunnel: Tunnel, enrolled: Enrolled, directory: RuntimeDirectory, telling: Telling
+    ) -> Outcome:
         """Start the server, say when it is ready, and wait for its end; ended gently also when this is cancelled."""
         launch = parse_launch(enrolled.launch)
         environment = server_environment(self.environment, launch, directory)
@@ -190,27 +205,37 @@ class Job:
         await tunnel.report(State.STARTING, f"Starting the notebook server on {self.job.node}")
         write_access(directory, launch.access, {})  # before the server asks for it; again with the receipt
         argv = server_arguments(launch, directory, is_root=os.geteuid() == 0)
-        server = await start_server(
-            [program(argv[0], environment.get("PATH", os.defpath), Path(sys.executable).parent), *argv[1:]],
-            environment,
-            plan=plan,
-            umask=self.umask,
-            on_refused=lambda pid: self.log.warning("process %d was refused to listen on the network", pid),
-        )
-        try:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, lambda: reap(but=server.pid))
-            server.receipt |= {"rules": digest(launch.access)}
-            self.log.info("enforced: %s", json.dumps(server.receipt, sort_keys=True, separators=(",", ":")))
-            write_facts(directory, self.job, enrolled, server.receipt, launch.recording)
-            write_access(directory, launch.access, server.receipt)
-            return await self._while_covered(plan, server, self._served(tunnel, server, directory, launch.base_url))
-        finally:
-            # the order matters: the server shuts its kernels down while it can, then everything else goes
-            await server.terminate(self.grace_s)
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
-            server.close()
+        with telling.listening(directory.events_socket):
+            server = await start_server(
+                [program(argv[0], environment.get("PATH", os.defpath), Path(sys.executable).parent), *argv[1:]],
+                environment,
+                plan=plan,
+                umask=self.umask,
+                on_refused=lambda pid: self._refused_to_listen(pid, telling),
+            )
+            try:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, lambda: reap(but=server.pid))
+                server.receipt |= {"rules": digest(launch.access)}
+                self.log.info("enforced: %s", json.dumps(server.receipt, sort_keys=True, separators=(",", ":")))
+                telling.started(server.receipt)
+                write_facts(directory, self.job, enrolled, server.receipt, launch.recording)
+                write_access(directory, launch.access, server.receipt)
+                async with telling.over(server):
+                    serving = self._served(tunnel, server, directory, launch.base_url, telling)
+                    return await self._while_covered(plan, server, serving, telling)
+            finally:
+                # the order matters: the server shuts its kernels down while it can, then everything else goes
+                await server.terminate(self.grace_s)
+                asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+                server.close()
 
-    async def _while_covered(self, plan: Plan, server: ServerProcess, serving: Coroutine[Any, Any, Outcome]) -> Outcome:
+    def _refused_to_listen(self, pid: int, telling: Telling) -> None:
+        self.log.warning("process %d was refused to listen on the network", pid)
+        telling.refused_to_listen(pid)
+
+    async def _while_covered(
+        self, plan: Plan, server: ServerProcess, serving: Coroutine[Any, Any, Outcome], telling: Telling
+    ) -> Outcome:
         """How serving ended. When a mask of the plan is gone, all of the session is killed at once, nothing is saved.
 
         What it denies could be read while the server shuts its kernels down, or while the gateway is away.
@@ -220,6 +245,7 @@ class Job:
         try:
             await asyncio.wait({watching, served}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done() and (sentence := watching.result()):
+                telling.alarm("mask.off", sentence)
                 self._kill_the_rest()
                 return Outcome(SERVER_FAILED, sentence)
             return await served
@@ -229,11 +255,15 @@ class Job:
             await asyncio.gather(watching, served, return_exceptions=True)
 
     async def _served(
-        self, tunnel: Tunnel, server: ServerProcess, directory: RuntimeDirectory, base_url: str
+        self, tunnel: Tunnel, server: ServerProcess, directory: RuntimeDirectory, base_url: str, telling: Telling
     ) -> Outcome:
         """From the start to the server's own end."""
         await self._wait_ready(tunnel, server, directory, base_url)
-        return describe_end(await server.wait())
+        expecting = asyncio.get_running_loop().create_task(telling.expect())
+        try:
+            return describe_end(await server.wait())
+        finally:
+            expecting.cancel()
 
     async def _plan(self, access: Resolved, environment: Mapping[str, str], directory: RuntimeDirectory) -> Plan:
         """What the kernel shall enforce here; ``Unavailable`` when it can't."""

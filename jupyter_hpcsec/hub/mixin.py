@@ -14,6 +14,7 @@ from jupyterhub.utils import wait_for_http_server
 from traitlets import Instance
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed
+from jupyter_hpcsec.gpu import launch as gpu_watch
 from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub import hubtoken
 from jupyter_hpcsec.hub.batch import verify_hub
@@ -134,6 +135,7 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
     def launch(self) -> dict[str, Any]:
         """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""
         environment = {str(name): str(value) for name, value in self.get_env().items()}
+        environment[gpu_watch.VARIABLE] = self.gpu_settings([group.name for group in self.user.groups])
         return {
             "argv": [*self.cmd, *self.get_args()],
             "env": environment,

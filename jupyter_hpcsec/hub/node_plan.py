@@ -10,6 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 
+from jupyter_hpcsec.access import code
 from jupyter_hpcsec.access.mounts import probe_command
 from jupyter_hpcsec.access.plan import compile as compile_plan
 from jupyter_hpcsec.access.plan import unrestricted
@@ -48,7 +49,9 @@ async def plan_for(
         return unrestricted(access.subject.user, access.network.bind)
 
     def look() -> Plan:
-        return compile_plan(access, find(access, environment, runtime=directory.path, namespaces=namespaces))
+        made = compile_plan(access, find(access, environment, runtime=directory.path, namespaces=namespaces))
+        code.check(made)  # the agent's own; the sandbox asks for what it runs
+        return made
 
     try:
         async with asyncio.timeout(LOOK_LIMIT_S):

@@ -46,6 +46,11 @@ class RuntimeDirectory:
         return self.path / "hub.sock"
 
     @property
+    def events_socket(self) -> Path:
+        """The agent listens here for what the server tells of itself (``hub.serverchannel``)."""
+        return self.path / "events.sock"
+
+    @property
     def jupyter(self) -> Path:
         """``JUPYTER_RUNTIME_DIR``: connection files and the kernels' sockets. Its name is short on purpose."""
         return self.path / "j"

@@ -18,6 +18,7 @@ import msgspec
 import jupyter_hpcsec
 from jupyter_hpcsec.access.values import ACCESS_VARIABLE, Resolved
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.gpu.launch import VARIABLE as GPU_VARIABLE
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 
 ARGUMENTS_LIMIT, ENVIRONMENT_LIMIT = 256, 512
@@ -130,6 +131,7 @@ def server_environment(base: Mapping[str, str], launch: Launch, directory: Runti
     env = {name: value for name, value in base.items() if not name.startswith("HPCSEC_")}
     # A port from the user's environment would stand against the socket.
     env = {name: value for name, value in env.items() if name not in {"JUPYTER_PORT", "JUPYTER_PORT_RETRIES"}}
+    env.pop(GPU_VARIABLE, None)  # the watch's settings are the site's
     return {
         **env,
         **launch.env,

@@ -1,13 +1,15 @@
 """What an administrator can set on every hpcsec spawner, with validation that names the fix. No other behaviour."""
 
+import json
 import os
 import sys
 from typing import Any
 
-from traitlets import Bool, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Integer, List, TraitError, Unicode, default, validate
 
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.gpu import launch as gpu_watch
 from jupyter_hpcsec.hub.batch import batchspawner
 from jupyter_hpcsec.hub.profiles import Profile, parse_profiles
 from jupyter_hpcsec.hub.submission import KEEP, check_keep
@@ -75,6 +77,14 @@ class SpawnerTraits(BatchSpawnerBase):
     stop_grace = Integer(20, min=0, help="Seconds that a job has to end by itself before it is ended hard.").tag(
         config=True
     )
+    gpu_watch: Any = Dict(
+        help="""
+        The GPU watch's settings, docs/gpu.md: thresholds, limits by group, actions. For example
+
+            {"idle": {"first_warning": 60, "second_warning": 105, "end": 120}, "groups": {"long": {"end": 480}},
+             "actions": {"R3": "notify"}}
+        """,
+    ).tag(config=True)
     job_log_directory = Unicode(
         ".hpcsec", help="Where jobs write their output, below the user's home; empty: /dev/null."
     ).tag(config=True)
@@ -106,6 +116,14 @@ class SpawnerTraits(BatchSpawnerBase):
             raise TraitError(error.reason) from error
         return proposal["value"]
 
+    @validate("gpu_watch")
+    def _check_gpu_watch(self, proposal: Any) -> Any:
+        try:
+            gpu_watch.parse(json.dumps({"settings": proposal["value"]}))
+        except (Malformed, TypeError) as error:
+            raise TraitError(str(error)) from error
+        return proposal["value"]
+
     @validate("batch_env_keep")
     def _check_env_keep(self, proposal: Any) -> Any:
         try:
@@ -120,6 +138,10 @@ class SpawnerTraits(BatchSpawnerBase):
         if value.startswith("/") or ".." in value.split("/") or not value.isprintable():
             raise TraitError("job_log_directory must be a path below the user's home, such as '.hpcsec', or empty.")
         return value
+
+    def gpu_settings(self, groups: list[str]) -> str:
+        """What the watch of a session of someone in these groups is started with."""
+        return json.dumps({"settings": self.gpu_watch, "groups": groups})
 
     def parsed_profiles(self) -> tuple[Profile, ...]:
         """The profiles as values; they were validated when they were set."""

@@ -34,6 +34,8 @@ STOP_PATIENCE_S = 40.0
 """JupyterHub answers after 10 s even if the stop takes longer."""
 RECORD_PATIENCE_S = 20.0
 TICK_S = 0.2
+HELD_GIB = 2
+GPU_PATIENCE_S = 60.0
 LEAST_PROCESSES = 4
 """Agent, server, kernel, terminal."""
 
@@ -49,6 +51,8 @@ class Report:
     """Events of the audit record, by kind, that the check has caused."""
     listeners: list[dict[str, Any]] | None = None
     """``None``: not looked at, which is no proof of anything."""
+    gpus: dict[str, Any] = field(default_factory=dict)
+    """With ``--fake-gpus``: what the watch said of a cell that pretends to hold memory."""
     timings: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     protections: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -143,8 +147,22 @@ class Check:
                 outputs[cell.id] = await runner.run(cell.source)
             self._report.notebook = {"name": example.name, "cells": len(outputs), **judge(outputs)}
             await self._look_at_listeners()
+            if self._demo.settings.fake_gpus:
+                await runner.run(f"from jupyter_hpcsec.gpu.standin import hold; hold({HELD_GIB})")
+                await self._look_at_gpus(kernel["id"])
         finally:
             connection.close()
+
+    async def _look_at_gpus(self, kernel: str) -> None:
+        """Until the watch has seen what the cell holds."""
+        async with asyncio.timeout(GPU_PATIENCE_S):
+            while True:
+                panel = (await self._browser.fetch("GET", f"{self._base}hpcsec/api/gpu")).json()
+                held = {each["id"]: each["memory"] for each in panel["kernels"]}.get(kernel, 0)
+                if held:
+                    break
+                await asyncio.sleep(TICK_S)
+        self._report.gpus = {"simulated": panel["simulated"], "devices": len(panel["devices"]), "held": held}
 
     async def _look_at_listeners(self) -> None:
         """Now: the kernel and the terminal run."""

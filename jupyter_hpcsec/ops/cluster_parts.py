@@ -136,7 +136,7 @@ class Parts:
 
     def _network_trouble(self, node: Node) -> str | None:
         path = netns_path(node)
-        if not any(m.path == str(path) and m.kind == "nsfs" for m in system.mounts()):
+        if not any(m.point == str(path) and m.kind == "nsfs" for m in system.mounts()):
             return f"there is no network namespace {node.netns}"
         link = run(["ip", "-o", "link", "show", node.veth], check=False).stdout
         if f"master {BRIDGE}" not in link or ",UP" not in link:
@@ -269,7 +269,7 @@ class Parts:
             log=str(self.plan.logs / f"{node.name}.log"),
             gpus=NODE_GPUS,
             visible=tuple(sorted(path for path in visible if path)),
-            cgroups=tuple((m.path, m.kind, hierarchy_options(m)) for m in mounts),
+            cgroups=tuple((m.point, m.kind, hierarchy_options(m)) for m in mounts),
         )
         run([sys.executable, "-I", "-m", NODE_MODULE, config.to_json()])
 

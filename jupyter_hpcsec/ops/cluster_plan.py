@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from jupyter_hpcsec.access.mountinfo import Mount
 from jupyter_hpcsec.errors import HpcsecError, Malformed
 
 DEFAULT_STATE = Path("/var/lib/hpcsec-cluster")
@@ -40,15 +41,6 @@ class Cgroup(StrEnum):
     V2 = "cgroup/v2"
     NONE = "linuxproc"
     """No usable cgroup: a process that leaves its session outlives its job. ``status`` warns."""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One line of ``/proc/self/mountinfo``: where, what file system, and the super block's options."""
-
-    path: str
-    kind: str
-    options: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -210,25 +202,12 @@ def _render(name: str, values: Mapping[str, str]) -> str:
     return Template(_template(name)).substitute(values)
 
 
-def parse_mountinfo(text: str) -> tuple[Mount, ...]:
-    """Lines of ``/proc/self/mountinfo`` (proc(5)), in their order; a later mount hides an earlier one."""
-    mounts = []
-    for line in text.splitlines():
-        before, separator, after = line.partition(" - ")
-        fields, tail = before.split(" "), after.split(" ")
-        if not separator or len(fields) < 6 or len(tail) < 3:
-            raise Malformed(f"a line of mountinfo is not in proc(5)'s form: {line!r}")
-        path = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
-        mounts.append(Mount(path, tail[0], tuple(tail[2].split(","))))
-    return tuple(mounts)
-
-
 def choose_cgroup(mounts: Sequence[Mount], root_controllers: str) -> Cgroup:
     """Which process tracking this machine can give. ``root_controllers``: ``cgroup.controllers`` of a v2 root.
 
     Where v1 and v2 are both mounted ("hybrid"), the controllers that Slurm needs are v1's.
     """
-    top = {mount.path: mount.kind for mount in mounts if Path(mount.path).is_relative_to(CGROUP_ROOT)}
+    top = {mount.point: mount.kind for mount in mounts if Path(mount.point).is_relative_to(CGROUP_ROOT)}
     if all(top.get(str(CGROUP_ROOT / name)) == "cgroup" for name in ("freezer", "memory")):
         return Cgroup.V1
     if top.get(str(CGROUP_ROOT)) == "cgroup2" and {"memory", "cpuset", "cpu"} <= set(root_controllers.split()):
@@ -238,7 +217,9 @@ def choose_cgroup(mounts: Sequence[Mount], root_controllers: str) -> Cgroup:
 
 def cgroup_mounts(mounts: Sequence[Mount]) -> tuple[Mount, ...]:
     """The cgroup hierarchies below (or at) the usual place, one for each path."""
-    found = {m.path: m for m in mounts if m.kind in {"cgroup", "cgroup2"} and Path(m.path).is_relative_to(CGROUP_ROOT)}
+    found = {
+        m.point: m for m in mounts if m.kind in {"cgroup", "cgroup2"} and Path(m.point).is_relative_to(CGROUP_ROOT)
+    }
     return tuple(found.values())
 
 

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from jupyter_hpcsec.access.mountinfo import Mount, parse, read
 from jupyter_hpcsec.errors import HpcsecError, Unavailable
-from jupyter_hpcsec.ops.cluster_plan import CGROUP_ROOT, USER_MARK, Mount, cgroup_mounts, parse_mountinfo
+from jupyter_hpcsec.ops.cluster_plan import CGROUP_ROOT, USER_MARK, cgroup_mounts
 
 NETNS_DIRECTORY = Path("/run/netns")
 LOCK = Path("/run/hpcsec-cluster.lock")
@@ -114,7 +115,7 @@ def machine_lock() -> Iterator[None]:
 
 def mounts() -> tuple[Mount, ...]:
     """This machine's mounts, as this process sees them."""
-    return parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    return parse(read())
 
 
 # --- processes
@@ -203,7 +204,7 @@ def end_processes(pids: Sequence[int], *, grace_s: float) -> None:
 
 def cgroup_directories(node: str) -> list[Path]:
     """The node's directory in each cgroup hierarchy of this machine, existing or not."""
-    return [Path(mount.path) / f"hpcsec-{node}" for mount in cgroup_mounts(mounts())]
+    return [Path(mount.point) / f"hpcsec-{node}" for mount in cgroup_mounts(mounts())]
 
 
 def remove_cgroups(node: str) -> None:

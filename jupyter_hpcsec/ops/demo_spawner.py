@@ -4,11 +4,13 @@ Every job runs as the account that runs the hub, root included, in a home direct
 used where more than one person logs in: that is why it is no setting of the spawner that sites use.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from traitlets import Unicode
 
+from jupyter_hpcsec.gpu import standin
 from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub.spawner import HpcsecLocalSpawner
 
@@ -21,6 +23,15 @@ class QuickstartSpawner(HpcsecLocalSpawner):
     demo_home = Unicode(help="Absolute path of the directory that stands in for the home directory. Required.").tag(
         config=True
     )
+
+    fake_gpus = Unicode(help="The directory of simulated GPUs (``gpu.standin.prepare``); empty: none.").tag(config=True)
+
+    def gpu_settings(self, groups: list[str]) -> str:
+        """With the simulated GPUs, if any."""
+        if not self.fake_gpus:
+            return super().gpu_settings(groups)
+        own = {"stand_in": f"{self.fake_gpus}/{standin.NAME}", "state": f"{self.fake_gpus}/state", "interval_s": 2.0}
+        return json.dumps({"settings": self.gpu_watch, "groups": groups, **own})
 
     def account(self) -> accounts.Account:
         """The hub's own account, with the demo's home directory, and a shell for terminals where it has none."""

@@ -58,6 +58,12 @@ LOCAL_ONLY = (
         False,
         "single user: hub, gateway and notebook run as you; the sandbox alone keeps the notebook from the others",
     ),
+    Protection(
+        "root-owned-code",
+        False,
+        "the code that closes your notebook in may be your own to change (unsafe_user_owned_code): on a cluster it is "
+        "root's, or no session starts",
+    ),
     Protection("separate-machines", False, "hub host and compute node are this one computer"),
 )
 
@@ -66,6 +72,7 @@ CLUSTER_ONLY = (
     Protection("unprivileged", False, "hub and gateway run as root, to start jobs as their users"),
     Protection("attestation", True, "Slurm and MUNGE vouch for user, node and key of each job that enrols"),
     Protection("separate-users", True, "the job runs as the user who asked for it, hub and gateway do not"),
+    Protection("root-owned-code", True, "the job's user can't change the code that closes the notebook in"),
     Protection("separate-machines", False, "the nodes are namespaces of this one computer, with its kernel"),
 )
 

@@ -20,6 +20,7 @@ import httpx
 
 from jupyter_hpcsec.access import landlock
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
+from jupyter_hpcsec.gpu import standin
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.demo_plan import Plan, render
 from jupyter_hpcsec.ops.demo_policy import demo_policy
@@ -29,7 +30,7 @@ from jupyter_hpcsec.ops.notebook import find_example
 from jupyter_hpcsec.ops.ports import Claim, public_port
 from jupyter_hpcsec.ops.protections import as_lines, protections_here
 from jupyter_hpcsec.ops.session_ports import View
-from jupyter_hpcsec.ops.sites import Site, choose_site
+from jupyter_hpcsec.ops.sites import Site, choose_site, fake_gpus
 from jupyter_hpcsec.ops.stopping import Stopping
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
@@ -53,6 +54,7 @@ class Settings:
     port: int | None = None
     slurm: bool = False
     keep_logs: Path | None = None
+    fake_gpus: int = 0
 
 
 def find_proxy(path: str) -> tuple[str, ...]:
@@ -136,7 +138,7 @@ class Demo:
         self._state = make_state((self._caller.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp"))  # noqa: S108 - mkdtemp
         self.console.say("state", f"{self._state} (0700, removed at the end)")
         self._family = Family(self._state / "log")
-        self._site = choose_site(slurm=self.settings.slurm)
+        self._site = choose_site(slurm=self.settings.slurm, fake_gpus=self.settings.fake_gpus > 0)
         await _to_its_end(self._site.open, lambda text: self.console.say("cluster", text))
         self._plan = self._make_plan(self._state, self._site, proxy, port)
         self._write_files(self._plan)
@@ -170,6 +172,9 @@ class Demo:
         plan.policy_file.write_text(demo_policy(landlock.abi()))
         example = find_example()
         (plan.state / "home" / example.name).write_bytes(example.read_bytes())
+        if self.settings.fake_gpus:
+            standin.prepare(fake_gpus(plan.state), self.settings.fake_gpus)
+            self.console.say("gpus", f"{self.settings.fake_gpus} simulated ones, which do not exist (docs/gpu.md)")
 
     def _start_part(self, name: str, module: str, *arguments: str) -> None:
         directory = self.plan.state / name
@@ -294,6 +299,8 @@ async def run_demo(
     settings: Settings, console: Console, caller: Mapping[str, str], work: Callable[[Demo], Awaitable[T]]
 ) -> T:
     """Start a demo, do ``work`` with it, stop it whatever happens. ``Interrupted`` when a signal came first."""
+    if settings.slurm and settings.fake_gpus:
+        raise Refused("gpus.slurm", "Simulated GPUs are for one computer: leave --slurm or --fake-gpus out.")
     if settings.slurm and os.geteuid() != 0:
         raise Refused("slurm.root", "--slurm starts a real Slurm in namespaces of this computer, which needs root.")
     stopping = Stopping(lambda text: console.say("signal", text))

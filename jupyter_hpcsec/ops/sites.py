@@ -62,6 +62,7 @@ class LocalSite:
     spawner: str = "jupyter_hpcsec.ops.demo_spawner.QuickstartSpawner"
     variables: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    has_fake_gpus: bool = False
     _claim: Claim | None = None
 
     def open(self, say: Say) -> None:
@@ -75,6 +76,7 @@ class LocalSite:
             "QuickstartSpawner": {
                 "admin_socket": str(admin_socket),
                 "demo_home": str(state / "home"),
+                "fake_gpus": str(fake_gpus(state)) if self.has_fake_gpus else "",
                 "batch_env_keep": ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "HPCSEC_LOCALJOB_DIR"],
                 "start_timeout": START_TIMEOUT_S,
                 "stop_grace": STOP_GRACE_S,
@@ -152,6 +154,11 @@ class ClusterSite:
             self.cluster.down()
 
 
-def choose_site(*, slurm: bool) -> Site:
+def choose_site(*, slurm: bool, fake_gpus: bool = False) -> Site:
     """The site of a demo."""
-    return ClusterSite() if slurm else LocalSite()
+    return ClusterSite() if slurm else LocalSite(has_fake_gpus=fake_gpus)
+
+
+def fake_gpus(state: Path) -> Path:
+    """Where the simulated GPUs are: in the demo's home, which the session sees and its cells may play with."""
+    return state / "home" / ".fake-gpus"

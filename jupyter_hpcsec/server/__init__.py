@@ -30,11 +30,26 @@ def _link_jupyter_server_extension(app: "ServerApp") -> None:
 def _load_jupyter_server_extension(app: "ServerApp") -> None:
     """Called when the web application stands: adds our handlers."""
     from jupyter_hpcsec.server.apps.handlers import add_apps  # noqa: PLC0415
+    from jupyter_hpcsec.server.closed import close_events  # noqa: PLC0415
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
     from jupyter_hpcsec.server.handlers import add_handlers  # noqa: PLC0415
+    from jupyter_hpcsec.server.stale import keep_told  # noqa: PLC0415
+    from jupyter_hpcsec.server.wiring import watch_contents  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
         add_handlers(app.web_app)
         add_apps(app.web_app)
+        close_events(app.web_app)
+        watch_contents(app)
+        keep_told(app)
     else:
         app.log.info("hpcsec: this server was not started by a session; the extension does nothing")
+
+
+async def _start_jupyter_server_extension(app: "ServerApp") -> None:
+    """Called when the server's event loop runs: starts what runs beside it."""
+    from jupyter_hpcsec.server import gpu_watch  # noqa: PLC0415 - only where the extension is used
+    from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
+
+    if os.environ.get(SESSION_VARIABLE):
+        await gpu_watch.start(app, gpu_watch.recorder())

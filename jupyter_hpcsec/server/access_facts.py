@@ -46,14 +46,29 @@ def read_access(environment: Mapping[str, str]) -> dict[str, Any] | None:
         digest, receipt = str(facts["digest"]), dict(facts["receipt"])
     except (KeyError, TypeError, ValueError) as error:  # msgspec's own is a ValueError
         raise Malformed("The session's rules are not in the form that this version of hpcsec writes.") from error
-    stale = _read(directory / STALE_FILE)
     return {
         "rules": msgspec.to_builtins(rules),
         "digest": digest,
         "words": in_words(rules),
         "receipt": receipt,
-        "stale": _object(stale) if stale else None,
+        "stale": read_stale(environment),
     }
+
+
+def read_stale(environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """``since`` and ``ends_at`` in Unix seconds, and the ``reason``, a sentence; None while the rules are the same.
+
+    ``Unavailable`` or ``Malformed`` as for ``read_access``.
+    """
+    path = environment.get(SESSION_VARIABLE)
+    content = _read(Path(path).parent / STALE_FILE) if path else None
+    if not content:
+        return None
+    found = _object(content)
+    try:
+        return {"since": int(found["since"]), "ends_at": int(found["ends_at"]), "reason": str(found["reason"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise Malformed("What the agent says of changed rules is not in this version's form.") from error
 
 
 def _read(path: Path) -> bytes | None:

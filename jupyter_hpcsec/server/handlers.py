@@ -10,8 +10,10 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from jupyter_hpcsec.errors import HpcsecError
+from jupyter_hpcsec.server import gpu_watch
 from jupyter_hpcsec.server.access_handlers import AccessHandler
 from jupyter_hpcsec.server.facts import read_facts
+from jupyter_hpcsec.server.gpu_handlers import GpuHandler, GpuKeepHandler, GpuReleaseHandler, GpuStreamHandler
 from jupyter_hpcsec.server.live import for_browser
 
 if TYPE_CHECKING:
@@ -45,5 +47,12 @@ class SessionHandler(APIHandler):
 def add_handlers(web_app: "ServerWebApplication") -> None:
     """Mount the handlers below the server's base URL."""
     api = url_path_join(web_app.settings["base_url"], "hpcsec", "api")
-    handlers = [(f"{api}/session", SessionHandler), (f"{api}/access", AccessHandler)]
+    handlers = [
+        (f"{api}/session", SessionHandler),
+        (f"{api}/access", AccessHandler),
+        (f"{api}/gpu", GpuHandler),
+        (f"{api}/gpu/stream", GpuStreamHandler),
+        (f"{api}/gpu/keep", GpuKeepHandler, {"tell": gpu_watch.recorder()}),
+        (f"{api}/gpu/release", GpuReleaseHandler, {"tell": gpu_watch.recorder()}),
+    ]
     web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

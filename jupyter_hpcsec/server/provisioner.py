@@ -20,8 +20,10 @@ from tornado.web import HTTPError
 
 from jupyter_hpcsec.access.gate import Gate
 from jupyter_hpcsec.access.values import Right
+from jupyter_hpcsec.audit.kinds.node import NodeKernelDied, NodeKernelStarted, NodeKernelStopped, NodeRequestRefused
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.server.confine import confined, inside, private_directory, scrubbed
+from jupyter_hpcsec.server.events import tell
 
 NAME = "hpcsec-provisioner"
 KERNEL_VARIABLE = "JUPYTER_HPCSEC_KERNEL"
@@ -39,6 +41,7 @@ class HpcsecProvisioner(LocalProvisioner):
 
     gate: Gate | None = None
     _place: Path | None = None
+    _is_over = True
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Everything that a kernel is started with; 403 for a working directory that the policy closes."""
@@ -56,7 +59,38 @@ class HpcsecProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start it; ``cmd`` is already the sandbox's."""
-        return await super().launch_kernel(cmd, **kwargs)
+        connected = await super().launch_kernel(cmd, **kwargs)
+        self._is_over = False
+        tell(NodeKernelStarted(kernel=self.kernel_id, spec=str(getattr(self.parent, "kernel_name", ""))))
+        return connected
+
+    async def poll(self) -> int | None:
+        """None while it runs; that it ended by itself is told once."""
+        status = await super().poll()
+        if status is not None and not self._is_over:
+            self._is_over = True
+            tell(NodeKernelDied(kernel=self.kernel_id, reason=f"exit status {status}"))
+        return status
+
+    async def shutdown_requested(self, restart: bool = False) -> None:
+        """The server ends it, or starts it anew."""
+        await super().shutdown_requested(restart=restart)
+        self._stopped()
+
+    async def terminate(self, restart: bool = False) -> None:
+        """Likewise."""
+        self._stopped()
+        await super().terminate(restart=restart)
+
+    async def kill(self, restart: bool = False) -> None:
+        """Likewise."""
+        self._stopped()
+        await super().kill(restart=restart)
+
+    def _stopped(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            tell(NodeKernelStopped(kernel=self.kernel_id))
 
     async def cleanup(self, restart: bool = False) -> None:
         """Remove what the kernel left in its directory, unless it starts again."""
@@ -83,6 +117,7 @@ class HpcsecProvisioner(LocalProvisioner):
         try:
             self.gate.require(cwd, Right.READ)
         except Refused as error:
+            self.gate.on_refused(cwd, error)
             raise HTTPError(403, f"The kernel can't start there. {error.reason}") from error
 
 
@@ -109,6 +144,8 @@ class HpcsecProvisionerFactory(KernelProvisionerFactory):
         """Our provisioner; 403 for a kernel that would be started by other means."""
         named = (kernel_spec.metadata.get("kernel_provisioner") or {}).get("provisioner_name", NAME)
         if named not in LIKE_OURS:
+            reason = f"a kernel that {named} would start"
+            tell(NodeRequestRefused(decision="refused", rule="kernel.provisioner", reason=reason))
             raise HTTPError(
                 403,
                 f"The kernel {kernel_spec.display_name!r} wants to be started by {named!r}. In this session only "

@@ -3,14 +3,17 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_hpcsec.access import nested
 from jupyter_hpcsec.access.gate import Gate, delivered
 from jupyter_hpcsec.access.values import ACCESS_VARIABLE
-from jupyter_hpcsec.errors import HpcsecError
-from jupyter_hpcsec.server import provisioner
+from jupyter_hpcsec.audit.events import Object
+from jupyter_hpcsec.audit.kinds.node import NodeAccessRefused
+from jupyter_hpcsec.errors import HpcsecError, Refused
+from jupyter_hpcsec.server import events, provisioner
 from jupyter_hpcsec.server.apps.hints import give_hints
 from jupyter_hpcsec.server.kernels import keep_kernels_local
 
@@ -34,6 +37,10 @@ def link(app: "ServerApp") -> None:
         app.log.critical("hpcsec: %s", error.reason)
         app.exit(CANNOT_START)
         raise AssertionError("BUG: exit returned") from error
+    if not events.connect():
+        app.log.warning("hpcsec: nobody hears what happens in this server: its events are not recorded")
+    if gate is not None:
+        gate = replace(gate, on_refused=tell_refused)
     give_hints(os.environ, os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or app.base_url)
     if not nested.version():
         app.log.warning(
@@ -57,6 +64,21 @@ def wait_for_rules(
     while (path := environment.get(ACCESS_VARIABLE)) and not Path(path).exists() and clock() < end:
         sleep(0.05)
     return delivered(environment)
+
+
+def tell_refused(path: str, error: Refused) -> None:
+    """Have it recorded that the user was refused a path."""
+    what = Object.of_path(os.fsencode(path))
+    events.tell(NodeAccessRefused(object=what, decision="refused", rule=error.rule, reason=error.reason))
+
+
+def watch_contents(app: "ServerApp") -> None:
+    """Once the contents manager is there: what it refuses is told."""
+    from jupyter_hpcsec.access.contents import HpcsecContentsManager  # noqa: PLC0415 - only with rules
+
+    manager = app.contents_manager
+    if isinstance(manager, HpcsecContentsManager):
+        manager.gate = replace(manager.gate, on_refused=tell_refused)
 
 
 def _use_contents(app: "ServerApp") -> None:

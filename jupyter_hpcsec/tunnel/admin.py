@@ -16,6 +16,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
+from tornado.routing import Rule
 from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.web import Application, RequestHandler
 
@@ -214,6 +215,7 @@ class AdminServer:
     """Serves ``control`` to the processes of ``allowed_uids``. Root is not among them unless named.
 
     ``counters`` counts refusals by rule: ``admin.peer``, ``admin.connections``, and the rules of refused calls.
+    ``routes`` are served beside the calls, to the same processes.
     """
 
     def __init__(
@@ -223,11 +225,12 @@ class AdminServer:
         allowed_uids: Collection[int],
         counters: Counters | None = None,
         observer: Observer = UNOBSERVED,
+        routes: Sequence[Rule] = (),
     ) -> None:
         self.counters = Counters() if counters is None else counters
         given = {"control": control, "counters": self.counters, "observer": observer}
         application = Application(
-            [(r"/v1/([a-z_]{1,40})", _CallHandler, given)],
+            [*routes, (r"/v1/([a-z_]{1,40})", _CallHandler, given)],
             default_handler_class=_NotFoundHandler,
             default_handler_args=given,
             log_function=_log_call,

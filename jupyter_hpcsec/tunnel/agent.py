@@ -27,6 +27,7 @@ from jupyter_hpcsec.tunnel.peer import connect_unix
 from jupyter_hpcsec.tunnel.renewal import Renewal
 from jupyter_hpcsec.tunnel.session import State
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
+from jupyter_hpcsec.tunnel.teller import Teller
 from jupyter_hpcsec.tunnel.tls import HANDSHAKE_S, MessageStream, client_context, dial, parse_endpoint
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
@@ -47,7 +48,8 @@ class Agent:
     ``targets`` are the unix sockets that streams may reach, by target name. ``server_name`` gives the name to expect in
     the certificate of a gateway under an authority (DER). ``clock`` gives Unix seconds, ``jitter`` a number in 0 to 1.
     ``on_stale`` is told when the user's rules have changed, and when they are as they were again; ``on_certificate``
-    until when each certificate is good, and when the session ends (Unix seconds).
+    until when each certificate is good, and when the session ends (Unix seconds). What ``teller`` is told goes to the
+    gateway's record.
     """
 
     def __init__(
@@ -64,12 +66,13 @@ class Agent:
         jitter: Callable[[], float] = random.random,
         on_stale: Callable[[m.Stale], None] = lambda stale: None,
         on_certificate: Callable[[int, int], None] = lambda not_after, ends_at: None,
+        teller: Teller | None = None,
     ) -> None:
         self._endpoints = [parse_endpoint(endpoint) for endpoint in endpoints]
         if not self._endpoints:
             raise Malformed("the job was given no gateway to dial")
         self._authority, self._credentials, self._targets = ca, credentials, dict(targets)
-        self._server_name, self._log = server_name, log
+        self._server_name, self._log, self._teller = server_name, log, teller
         self._on_stale, self._on_certificate = on_stale, on_certificate
         self._stale = m.Stale()
         self._clock, self._jitter = clock, jitter
@@ -201,7 +204,7 @@ class Agent:
     async def _hold_control(self) -> None:
         """One control connection from its begin to its end, which is always an ``HpcsecError`` or the session's end."""
         stream = MessageStream(await self._dial(m.CONTROL))
-        heart: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
         try:
             hello = m.Hello(version=__version__, state=self._state, message=self._message, lanes=len(self._lanes))
             await stream.send(hello)
@@ -209,13 +212,15 @@ class Agent:
             self._control = stream
             self._connected.set()
             self._log.info("connected to the gateway")
-            heart = self._loop.create_task(self._beat(stream, heartbeat_s))
+            tasks.append(self._loop.create_task(self._beat(stream, heartbeat_s)))
+            if self._teller:
+                tasks.append(self._loop.create_task(self._teller.send_over(stream)))
             while not self._ended.done():
                 message = await self._next(stream, SILENT_HEARTBEATS * heartbeat_s)
                 self._take(message)
         finally:
-            if heart:
-                heart.cancel()
+            for task in tasks:
+                task.cancel()
             if self._control is stream:
                 self._control = None
                 self._connected.clear()
@@ -260,6 +265,8 @@ class Agent:
                 self._note_time(message.now)
             case m.Stale():
                 self._note_stale(message)
+            case m.EventsAcked() if self._teller:
+                self._teller.heard(message)
             case _:
                 raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
 

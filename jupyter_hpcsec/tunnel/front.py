@@ -81,6 +81,8 @@ class FrontDoor:
         self._rate = RateLimit(limits.handshakes_per_second, limits.handshake_burst)
         self._unfinished = Cap(limits.unfinished_handshakes)
         self._by_address: Counter[str] = Counter()
+        self.handshakes: Counter[str] = Counter()
+        """Since the start: ``done``, and ``failed``, which were begun. What the limits turned away is neither."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -186,10 +188,14 @@ class FrontDoor:
             tune(raw, self._limits.dead_after_s)
             tls = TlsConnection(raw, self._context())
             await handshake(tls, self._limits.handshake_s)
-            return _checked_protocol(tls), tls
+            protocol = _checked_protocol(tls)
         except OSError as exc:
+            self.handshakes["failed"] += 1
             raw.close()
             raise Unavailable(f"no TLS connection could be made: {exc.strerror or exc}") from exc
         except BaseException:
+            self.handshakes["failed"] += 1
             raw.close()
             raise
+        self.handshakes["done"] += 1
+        return protocol, tls

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -57,6 +58,8 @@ class Gateway:
         self._renewals = RateLimit(RENEWALS, RENEWALS_AT_ONCE)
         self._ends = RateLimit(ENDS, ENDS_AT_ONCE)
         self._front: FrontDoor | None = None
+        self.enrolments: Counter[str] = Counter()
+        """Since the start: ``done`` and ``refused``."""
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self, make_front: Callable[..., FrontDoor]) -> None:
@@ -70,6 +73,11 @@ class Gateway:
     def endpoints(self) -> list[str]:
         """What the port listens on."""
         return self._front.endpoints if self._front else []
+
+    @property
+    def handshakes(self) -> Counter[str]:
+        """The port's handshakes since the start: ``done`` and ``failed``."""
+        return self._front.handshakes if self._front else Counter()
 
     def close(self) -> None:
         """Stop serving. Sessions stay: a gateway that starts again takes them back."""
@@ -99,7 +107,7 @@ class Gateway:
             elif protocol == m.LANE:
                 self._identified(tls)[1].port.add_lane(tls)
             else:
-                await self._control(ControlConnection(tls), tls)
+                await self._control(ControlConnection(tls), tls, address)
         except BaseException:
             tls.close()
             raise
@@ -132,6 +140,7 @@ class Gateway:
             self._admitted(enrolled, message, address)
             await self._told_of(enrolled, message, address)
             await stream.send(enrolled)
+            self.enrolments["done"] += 1
         except TimeoutError as exc:
             reason = "the enrolment message did not come in time"
             self._tell_refused(message, address, "enrol.timeout", reason)
@@ -163,6 +172,7 @@ class Gateway:
     def _tell_refused(
         self, message: m.FromAgent | None, address: str, rule: str, reason: str, *, session: str = ""
     ) -> None:
+        self.enrolments["refused"] += 1
         claimed = message if isinstance(message, m.Enrol) else None
         event = EnrolmentRefused(
             session=session,
@@ -180,12 +190,13 @@ class Gateway:
         if live is None:
             raise Refused("enrol.session-over", "the session ended while its job enrolled")
         live.not_after, live.ends_at = enrolled.not_after, enrolled.ends_at
+        self._registry.watch(live)
         self._registry.note(enrolled.session, State.ENROLLED, f"The job runs on {message.node}; it has enrolled.")
         self._log.info("session %s enrolled from %s as job %s", enrolled.session, address, message.job_id)
 
     # Control connections
 
-    async def _control(self, control: ControlConnection, tls: TlsConnection) -> None:
+    async def _control(self, control: ControlConnection, tls: TlsConnection, address: str) -> None:
         try:
             peer, live = self._identified(tls)
         except Refused as refusal:
@@ -195,7 +206,7 @@ class Gateway:
             live.control.close()  # the agent dialled anew: the old connection is dead or will be
         live.control = control
         try:
-            await self._serve_control(control, peer, live)
+            await self._serve_control(control, peer, live, address)
         except Malformed as error:
             raise Refused("control.malformed", error.reason) from error
         finally:
@@ -204,7 +215,7 @@ class Gateway:
                 live.control = None
                 self._away(peer.session)
 
-    async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live) -> None:
+    async def _serve_control(self, control: ControlConnection, peer: Peer, live: Live, address: str) -> None:
         hello = await control.hello(self._limits.handshake_s)
         await control.welcome(
             m.Welcome(heartbeat_s=self._limits.heartbeat_s, now=self._registry.now(), stale=live.stale)
@@ -224,6 +235,8 @@ class Gateway:
                     renewed = await self._renewed(peer, live, message.request)
                     peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
                     await control.stream.send(renewed)
+                case m.Events():
+                    self._registry.hear(peer.session, control, message, address)
                 case _:
                     raise Malformed(f"a {type(message).__name__} has no place on a running control connection")
 

@@ -5,7 +5,7 @@ message. The list is closed: a message, a field or a value outside it is ``Malfo
 are checked before anything is decoded.
 """
 
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -24,6 +24,11 @@ MAX_MESSAGE: Final = 64 * 1024
 """Bytes of one message from an agent, at most."""
 MAX_ENROLLED: Final = 768 * 1024
 """Bytes of the gateway's answer to an enrolment, at most: it holds the server's environment and the user's rules."""
+
+MAX_EVENTS: Final = 64
+"""Events in one message."""
+LAST_MILLISECOND: Final = 253_402_300_799_999
+"""Of the year 9999, the last one that RFC 3339 can write."""
 
 Name = Annotated[str, Meta(max_length=255)]
 Sentence = Annotated[str, Meta(max_length=1000)]
@@ -142,14 +147,44 @@ class Report(_Message, frozen=True, kw_only=True, tag="report"):
     facts: Annotated[dict[Name, Fact], Meta(max_length=64)] = {}
 
 
+class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One event of a node, as its agent numbered it. ``at`` is milliseconds of the node's clock since 1970.
+
+    ``event`` is the JSON of a kind that a node may tell; it is looked at apart (``told``), so that one that is refused
+    costs the others nothing.
+    """
+
+    seq: Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
+    at: Annotated[int, Meta(ge=0, le=LAST_MILLISECOND)]
+    by: Literal["agent", "server"]
+    event: msgspec.Raw
+
+
+class Events(_Message, frozen=True, kw_only=True, tag="events"):
+    """Agent: what happened on the node since, in order. The next ones may be sent once these are acknowledged.
+
+    ``boot`` tells one start of the agent from another.
+    """
+
+    boot: Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
+    events: Annotated[list[Item], Meta(min_length=1, max_length=MAX_EVENTS)]
+
+
+class EventsAcked(_Message, frozen=True, kw_only=True, tag="events-acked"):
+    """Gateway: all events up to number ``seq`` of ``boot`` are on record; what follows is to be sent again, later."""
+
+    boot: Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
+    seq: Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
+
+
 class End(_Message, frozen=True, kw_only=True, tag="end"):
     """Gateway: the session is over; end the job."""
 
     reason: Sentence
 
 
-FromAgent = Enrol | Hello | Heartbeat | Renew | Report
-FromGateway = Enrolled | Denied | Welcome | Heartbeat | Lanes | Renewed | Stale | End
+FromAgent = Enrol | Hello | Heartbeat | Renew | Report | Events
+FromGateway = Enrolled | Denied | Welcome | Heartbeat | Lanes | Renewed | Stale | EventsAcked | End
 
 T = TypeVar("T")
 

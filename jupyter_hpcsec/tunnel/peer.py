@@ -47,7 +47,14 @@ def peer_credentials(sock: socket.socket) -> PeerCredentials:
         raise Unavailable(f"The peer of a unix socket is not known: {exc.strerror}.") from exc
 
 
-def bind_unix(path: Path, mode: int = 0o600, group: int | None = None, *, backlog: int = 128) -> socket.socket:
+def bind_unix(
+    path: Path,
+    mode: int = 0o600,
+    group: int | None = None,
+    *,
+    backlog: int = 128,
+    kind: int = socket.SOCK_STREAM,
+) -> socket.socket:
     """A listening, non-blocking unix socket, at no time open to more than ``mode`` and ``group`` (a gid) say.
 
     The socket that a dead process left is replaced. Raises ``Refused`` with rule ``socket.…`` when a living process
@@ -62,7 +69,7 @@ def bind_unix(path: Path, mode: int = 0o600, group: int | None = None, *, backlo
     with _directory_lock(path.parent), _translated(path):
         # 2. A socket that nobody listens on any more goes; anything else stays, and we stop.
         _remove_stale(path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             _bind(sock, path, mode, group)
             # 5. Listening before the lock is released: whoever comes next sees a living socket.

@@ -9,29 +9,35 @@ import contextlib
 import functools
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.audit.kinds.connections import HubApiRefused
+from jupyter_hpcsec.audit.kinds.node import SessionHeard, SessionHeartbeat, SessionSilent
 from jupyter_hpcsec.audit.kinds.sessions import SessionCut, SessionEnded, SessionState
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.control import ControlConnection
+from jupyter_hpcsec.tunnel.ear import Ear
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
-from jupyter_hpcsec.tunnel.messages import Lanes, Stale
+from jupyter_hpcsec.tunnel.messages import Events, Lanes, Stale
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
+from jupyter_hpcsec.tunnel.silence import Silence
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tap import Tap
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
+TOTALS = ("streams", "bytes_from_node", "bytes_to_node")
+"""What is counted on when a session ends."""
 FRESH = Stale()
 """A session whose rules are the policy's; one value for all of them, for there are many."""
 
@@ -45,6 +51,7 @@ class Live:
     __slots__ = (
         "changed",
         "control",
+        "ear",
         "ends_at",
         "hub_api",
         "not_after",
@@ -52,11 +59,13 @@ class Live:
         "port",
         "progress",
         "sequence",
+        "silence",
         "stale",
+        "state",
     )
 
     def __init__(self, session: Session, port: SessionPort) -> None:
-        self.port = port
+        self.port, self.state = port, session.state
         self.owner, self.ends_at = (session.user, session.server), session.ends_at
         self.control: ControlConnection | None = None
         self.hub_api: HubApiProxy | None = None
@@ -65,6 +74,8 @@ class Live:
         self.changed: asyncio.Event | None = None
         self.not_after = 0
         self.stale = FRESH
+        self.ear: Ear | None = None
+        self.silence: Silence | None = None
 
 
 class Registry:
@@ -87,6 +98,7 @@ class Registry:
         self._pool = BufferPool()
         self._live: dict[str, Live] = {}
         self._unrecorded: dict[str, str] = {}
+        self._past: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -114,6 +126,9 @@ class Registry:
             self._open_port(session)
             if session.state not in (State.WAITING, State.AWAY):
                 self.store.set_state(session.id, State.AWAY)
+                self._live[session.id].state = State.AWAY
+            if session.state is not State.WAITING:
+                self.watch(self._live[session.id])
             self._log.info("session %s of %s taken back", session.id, session.user)
             reason = "taken back by a gateway that started anew"
             self.observer.note(SessionState(session=session.id, state=State.AWAY, reason=reason))
@@ -194,11 +209,68 @@ class Registry:
         live = self._live.get(session_id)
         if live is None:
             return
+        live.state = state
         live.sequence += 1
         live.progress.append(Progress(live.sequence, self.now(), state.value, message))
         del live.progress[:-MAX_PROGRESS]
         if live.changed:
             live.changed.set()
+
+    # What the node tells
+
+    def watch(self, live: Live) -> None:
+        """From now on the session's totals are on record now and then, and its node's silence."""
+        live.silence = live.silence or Silence(self._loop.time())
+
+    def hear(self, session_id: str, control: ControlConnection, message: Events, source: str) -> None:
+        """Take a batch of a node's events; it is answered on ``control`` once it is on record. ``Refused``."""
+        live = self._live.get(session_id)
+        if live is None:
+            return
+        if live.ear is None:
+            live.ear = Ear(
+                session_id,
+                memory=self.store,
+                observer=self.observer,
+                counters=self._counters,
+                clock=self._loop.time,
+            )
+        live.ear.admit(message)
+        self._spawn(self._answer(session_id, live, control, message, source))
+
+    async def _answer(
+        self, session_id: str, live: Live, control: ControlConnection, message: Events, source: str
+    ) -> None:
+        if live.ear is None:
+            raise TypeError("BUG: events that nobody hears")
+        before = live.ear.seq
+        answer = await live.ear.take(message, source)
+        if live.silence and live.ear.seq != before and (silence := live.silence.heard(self._loop.time())):
+            self.observer.note(SessionHeard(session=session_id, seconds=round(silence)))
+        await control.send_or_close(answer)
+
+    def _look_after(self, session_id: str, live: Live) -> None:
+        """Totals, and silence, where it is time for them."""
+        if live.silence is None:
+            return
+        total, silence = live.silence.due(self._loop.time())
+        if total:
+            self.observer.note(self._totals(session_id, live))
+        if silence:
+            reason = "the node has told nothing for a while: what happens there is not told"
+            self.observer.note(SessionSilent(session=session_id, seconds=round(silence), reason=reason))
+
+    @staticmethod
+    def _totals(session_id: str, live: Live) -> SessionHeartbeat:
+        counts = live.port.facts()
+        return SessionHeartbeat(
+            session=session_id,
+            connected=live.control is not None,
+            streams=counts["streams"],
+            bytes_from_node=counts["bytes_from_node"],
+            bytes_to_node=counts["bytes_to_node"],
+            told=live.ear.seq if live.ear else 0,
+        )
 
     async def wait(self, session_id: str, after: int, timeout_s: float) -> list[Progress]:
         """Progress entries after number ``after``; waits up to ``timeout_s`` for the first."""
@@ -228,6 +300,18 @@ class Registry:
         counts = live.port.facts() if live else {}
         return {**asdict(self._known(session_id)), "connected": bool(live and live.control), **counts}
 
+    def states(self) -> Counter[State]:
+        """How many sessions are in which state; ended ones are none."""
+        return Counter(live.state for live in self._live.values())
+
+    def totals(self) -> Counter[str]:
+        """What all ports count, together; streams and bytes since this gateway's start, those of ended sessions too."""
+        found = Counter(self._past)
+        for live in self._live.values():
+            found.update(live.port.facts())
+            found["connected"] += live.control is not None
+        return found
+
     def sweep(self) -> None:
         """Surplus lanes, silent streams, certificates that ran out, sessions whose time is over."""
         for session_id, live in list(self._live.items()):
@@ -244,6 +328,7 @@ class Registry:
             except Unavailable as error:  # it is cut; one session's trouble must not keep the others from being swept
                 self._log.error("session %s: %s", session_id, error)
             return
+        self._look_after(session_id, live)
         live.port.sweep()
         if live.not_after and now > live.not_after:
             live.port.cut("the certificate expired")
@@ -297,6 +382,7 @@ class Registry:
         control, live.control = live.control, None
         live.port.close(reason)
         counts = live.port.facts()
+        self._past.update({name: counts[name] for name in TOTALS})
         event = SessionEnded(
             session=session_id,
             reason=reason,

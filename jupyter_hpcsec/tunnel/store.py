@@ -19,68 +19,14 @@ from typing import Any
 
 from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.tunnel.private import private_directory, private_file
+from jupyter_hpcsec.tunnel.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Session, State
-
-SCHEMA_VERSION = 2
-APPLICATION_ID = 0x48505347
-""""HPSG" in SQLite's header: another program's database is not taken for ours."""
 
 TOKEN_MARGIN_S = 300
 """Seconds for which a used token id is kept after its token expired, in case the clock is set back."""
 
 RETENTION_S = 30 * 86400
 """Seconds for which an ended session is shown, by default."""
-
-_SCHEMA = """
-CREATE TABLE sessions (
-    id TEXT PRIMARY KEY NOT NULL,
-    user TEXT NOT NULL,
-    server TEXT NOT NULL,
-    uid INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    job_id TEXT NOT NULL,
-    node TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    ends_at INTEGER NOT NULL,
-    serial TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    groups TEXT NOT NULL DEFAULT '[]',
-    project TEXT NOT NULL DEFAULT '',
-    home TEXT NOT NULL DEFAULT '',
-    access TEXT NOT NULL DEFAULT '',
-    stale_at INTEGER NOT NULL DEFAULT 0,
-    subject TEXT NOT NULL DEFAULT '',
-    ended_at INTEGER,
-    launch TEXT,
-    CHECK ((state = 'ended') = (ended_at IS NOT NULL)),
-    CHECK ((launch IS NOT NULL) = (state = 'waiting'))
-);
-CREATE INDEX sessions_by_state ON sessions (state);
-CREATE TABLE tokens (
-    jti TEXT PRIMARY KEY NOT NULL,
-    session TEXT NOT NULL,
-    expires INTEGER NOT NULL
-);
-CREATE TABLE serials (
-    serial TEXT PRIMARY KEY NOT NULL,
-    session TEXT NOT NULL,
-    expires INTEGER NOT NULL,
-    revoked_at INTEGER
-);
-CREATE INDEX serials_by_session ON serials (session);
-"""
-
-_MIGRATIONS = {
-    1: """
-ALTER TABLE sessions ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';
-ALTER TABLE sessions ADD COLUMN project TEXT NOT NULL DEFAULT '';
-ALTER TABLE sessions ADD COLUMN home TEXT NOT NULL DEFAULT '';
-ALTER TABLE sessions ADD COLUMN access TEXT NOT NULL DEFAULT '';
-ALTER TABLE sessions ADD COLUMN stale_at INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE sessions ADD COLUMN subject TEXT NOT NULL DEFAULT '';
-"""
-}
-"""By the schema that it begins with, what leads to the next one."""
 
 _FIELDS = (
     "id, user, server, uid, state, job_id, node, created_at, ends_at, serial, reason, groups, project, home, access, "
@@ -209,6 +155,23 @@ class Store:
             db.execute("UPDATE serials SET revoked_at = ? WHERE session = ? AND revoked_at IS NULL", (now, session_id))
             return self._row(db, session_id)
 
+    # -- what nodes told --------------------------------------------------------------------------------------------
+
+    def heard(self, session_id: str) -> tuple[int, int]:
+        """(boot, seq) of the last event of a session's node that is on record; (0, 0) before the first."""
+        with self._reading() as db:
+            row = db.execute("SELECT boot, seq FROM told WHERE session = ?", (session_id,)).fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def set_heard(self, session_id: str, boot: int, seq: int) -> None:
+        """Remember it; never an earlier one than before."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO told (session, boot, seq) VALUES (?, ?, ?) ON CONFLICT (session) DO UPDATE "
+                "SET boot = excluded.boot, seq = excluded.seq WHERE (excluded.boot, excluded.seq) > (boot, seq)",
+                (session_id, boot, seq),
+            )
+
     # -- tokens and certificates ------------------------------------------------------------------------------------
 
     def jti_used(self, jti: str) -> bool:
@@ -310,6 +273,7 @@ class Store:
                 "AND id NOT IN (SELECT session FROM tokens) AND id NOT IN (SELECT session FROM serials)",
                 (now - self._retention_s,),
             )
+            db.execute("DELETE FROM told WHERE session NOT IN (SELECT id FROM sessions)")
         with self._reading() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -325,7 +289,7 @@ class Store:
                 for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
             )
             if (application, version, tables) == (0, 0, 0):
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+                for statement in filter(str.strip, SCHEMA.split(";")):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -336,13 +300,13 @@ class Store:
 
     def _migrate(self, db: sqlite3.Connection, version: int) -> None:
         while version != SCHEMA_VERSION:
-            if version not in _MIGRATIONS:
+            if version not in MIGRATIONS:
                 raise Refused(
                     "store.schema",
                     f"{self._path} has schema {version}, this version of jupyter-hpcsec reads {SCHEMA_VERSION}: "
                     "run the version that wrote it.",
                 )
-            for statement in filter(str.strip, _MIGRATIONS[version].split(";")):
+            for statement in filter(str.strip, MIGRATIONS[version].split(";")):
                 db.execute(statement)
             version += 1
             db.execute(f"PRAGMA user_version = {version}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from jupyter_hpcsec.access import mounts, plan, system
 from jupyter_hpcsec.access.sandbox import requirements
-from jupyter_hpcsec.access.values import Bind, Enforcement, Entry, Network, Resolved, Right, Subject
+from jupyter_hpcsec.access.values import Bind, Code, Enforcement, Entry, Network, Resolved, Right, Subject
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.hub.server_process import start_server
 from tests.nobody import NOBODY, prefix
@@ -77,16 +77,18 @@ def inside(
     rules: Sequence[tuple[Path, str]],
     cwd: Path,
     binds: Sequence[tuple[Path, Path]] = (),
+    python: str = sys.executable,
     **settings: Any,
 ) -> Done:
     """The same in a sandbox. ``rules``: paths and rights; a ``!`` behind a right: the path is required.
 
-    ``settings``: ``bind``, ``connect``, ``enforcement``, ``minimum_abi``, ``namespaces``, ``environment``.
+    ``settings``: ``bind``, ``connect``, ``enforcement``, ``minimum_abi``, ``namespaces``, ``environment``,
+    ``closed_code``. ``python`` runs both the agent's part and the sandbox.
     """
     argv = [sys.executable, "-c", textwrap.dedent(program)] if isinstance(program, str) else list(program)
     wish = {"argv": [*argv, *words], "rules": [(str(path), right) for path, right in rules], **settings}
     done = subprocess.run(
-        [*bound(binds), *prefix(), sys.executable, "-m", "tests.access.inside", json.dumps(wish), str(cwd)],
+        [*bound(binds), *prefix(), python, "-m", "tests.access.inside", json.dumps(wish), str(cwd)],
         capture_output=True, text=True, timeout=110, check=False, cwd=ROOT,
     )  # fmt: skip
     *printed, last = done.stdout.split("\n")[:-1] or [""]
@@ -108,6 +110,7 @@ def resolved_of(wish: dict[str, Any], home: str) -> Resolved:
         minimum_abi=wish.get("minimum_abi", 4),
         network=Network(bind=Bind(wish.get("bind", "none")), connect=tuple(wish.get("connect", ()))),
         entries=entries,
+        code=Code(unsafe_any=not wish.get("closed_code")),
     )
 
 

@@ -1,8 +1,13 @@
 """The mount table: what lies where, read as values."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jupyter_hpcsec.access.mountinfo import Mount, holder, parse, read
+from jupyter_hpcsec.errors import Malformed
 
 TABLE = parse(
     "22 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw\n"
@@ -47,3 +52,17 @@ def test_this_computers_own_table_is_read() -> None:
     table = parse(read())
     found = holder("/proc/self", table)
     assert found is not None and found.kind == "proc"
+
+
+@pytest.mark.parametrize(
+    "line", ["23 1 0:22 / /sys rw sysfs sysfs rw", "x 1 0:22 / /sys rw - sysfs sysfs rw", "\u0663"]
+)
+def test_another_form_is_refused(line: str) -> None:
+    with pytest.raises(Malformed, match=r"proc\(5\)"):
+        parse(f"{line}\n")
+
+
+@given(st.text())
+def test_whatever_stands_there_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(Malformed):
+        assert all(isinstance(mount, Mount) for mount in parse(text))

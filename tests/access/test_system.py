@@ -4,13 +4,15 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jupyter_hpcsec.access import system
 from jupyter_hpcsec.access.mountinfo import Mount
 from jupyter_hpcsec.access.places import State
 from jupyter_hpcsec.access.system import own_temporary
-from jupyter_hpcsec.access.values import Enforcement, Entry, Make, Network, Resolved, Right, Subject
+from jupyter_hpcsec.access.values import Code, Enforcement, Entry, Make, Network, Resolved, Right, Subject
+from jupyter_hpcsec.errors import Unavailable
 
 LOCAL = (Mount("/", "1:1", "/", "ext4", read_only=False),)
 
@@ -126,3 +128,25 @@ def test_snapshots_are_found_above_a_denied_place_by_name(tmp_path: Path) -> Non
     ]
     denied = (f"{tmp_path}/home/alice", Right.NONE)
     assert system.find(rules(denied), {}, runtime=None, namespaces=True).snapshots[denied[0]] == found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes links of others")
+def test_pythons_links_are_roots_or_of_who_owns_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python, link = tmp_path / "python", tmp_path / "link"
+    python.mkdir()
+    link.symlink_to(python)
+    monkeypatch.setattr(system, "python_directories", lambda: (str(link),))
+    resolved = rules()
+    os.lchown(link, 4711, 4711)
+    with pytest.raises(Unavailable, match=f"symbolic link .{link}. of uid 4711, who is neither root nor the owner"):
+        system.find(resolved, {}, runtime=None, namespaces=True)
+    for owner, owners in ((4711, (4711,)), (0, ())):
+        os.lchown(link, owner, owner)
+        named = msgspec.structs.replace(resolved, code=Code(owners=owners))
+        found = system.find(named, {}, runtime=None, namespaces=True)
+        assert str(python) in {root.path for root in found.needed} and found.links[str(link)] == str(python)
+    monkeypatch.setattr(system, "python_directories", lambda: ())
+    monkeypatch.setattr(system, "CONFIGURATION", (str(link),))
+    os.lchown(link, 4711, 4711)
+    found = system.find(resolved, {}, runtime=None, namespaces=True)
+    assert str(python) not in {root.path for root in found.needed}

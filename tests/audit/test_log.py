@@ -4,10 +4,7 @@ import contextlib
 import errno
 import json
 import os
-import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +21,7 @@ from jupyter_hpcsec.audit.log import QUEUE_LIMIT, Log
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
-from tests.audit.records import ORIGIN, Place, edit, python
+from tests.audit.records import ORIGIN, Place, edit
 
 DAY_NS = 86_400 * 10**9
 
@@ -132,48 +129,6 @@ def test_a_value_is_kept_beside_and_can_be_shredded_while_everything_holds(place
 
 
 # Killed
-
-WRITER = """
-import sys
-from pathlib import Path
-from tests.audit.records import Place
-from jupyter_hpcsec.audit.kinds.connections import LaneOpened
-from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
-log = Place(Path(sys.argv[1])).open()
-number = 0
-while True:
-    receipts = [log.record(LaneOpened(session=str(number + i)), "gateway") for i in range(40)]
-    receipts.append(log.record(SessionEnded(session=str(number)), "gateway", {"source": b"x" * 50}))
-    number += 41
-    for receipt in receipts:
-        index = receipt.result()
-    print(index, flush=True)
-"""
-KILLS = int(os.environ.get("HPCSEC_TEST_KILLS", "20"))
-
-
-@pytest.mark.timeout(1200)
-def test_killed_at_random_moments_under_load(place: Place) -> None:
-    chance = random.Random(7)  # noqa: S311 - moments, no secrets
-    for number in range(KILLS):
-        writer = python(WRITER, str(place.directory), cwd=Path(__file__).parents[2])
-        assert writer.stdout
-        acknowledged = int(writer.stdout.readline())
-        time.sleep(chance.uniform(0, 0.25))
-        writer.kill()
-        for line in writer.stdout.read().splitlines(keepends=True):
-            acknowledged = int(line) if line.endswith(b"\n") else acknowledged
-        writer.wait()
-        assert len(events(place)) > acknowledged, f"kill {number} lost an acknowledged event"
-        if number % 5:  # the record grows: all of it now and then, and at the end
-            continue
-        assert set(place.found()) <= {"journal.unfinished", "file.stray", "value.stray", "value.damaged"}
-    place.open().close()
-    assert place.found() == []
-    found = events(place)
-    assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
-    assert [event["boot"] for event in found if event["kind"] == "audit.opened"] == list(range(1, KILLS + 2))
-    assert "audit.closed" in kinds(place)[-1:]
 
 
 def crashed(place: Place, number: int = 100) -> bytes:
@@ -339,50 +294,6 @@ def test_a_second_place_that_fails_stops_new_things_too(place: Place, monkeypatc
     until(lambda: not log.health().why)
     log.close()
     assert place.found() == []
-
-
-FULL_DISK = """
-import sys
-from pathlib import Path
-from jupyter_hpcsec.audit.kinds.connections import LaneOpened
-from jupyter_hpcsec.errors import Unavailable
-from tests.audit.records import Place
-import time
-place = Place(Path(sys.argv[1]) / "p")
-ballast = Path(sys.argv[1]) / "ballast"
-ballast.write_bytes(bytes(512 * 1024))
-log = place.open()
-last = 0
-try:
-    while True:
-        last = log.record(LaneOpened(session="x" * 200), "gateway").result()
-except Unavailable as error:
-    assert "No space left" in error.reason, error.reason
-ballast.unlink()
-while log.health().why:
-    time.sleep(0.05)
-again = log.record(LaneOpened(session="again"), "gateway").result()
-assert again > last, (again, last)
-log.close()
-print(place.found(), log.health().durable > last > 100)
-"""
-
-
-def test_a_really_full_disk(tmp_path: Path) -> None:
-    """A small tmpfs in a mount namespace of its own."""
-    script = f'mount -t tmpfs -o size=2m,mode=700 none {tmp_path} && exec {sys.executable} -c "$0" {tmp_path}'
-    made = subprocess.run(
-        ["unshare", "-Urm", "bash", "-c", script, FULL_DISK],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    if "unshare" in made.stderr or "mount:" in made.stderr:
-        pytest.skip("no user namespaces here")
-    assert made.returncode == 0, made.stderr[-2000:]
-    assert made.stdout.strip() == "[] True"
 
 
 # Clocks

@@ -104,6 +104,16 @@ def test_an_unknown_kind_is_a_base_event() -> None:
     assert faults(made) == []
 
 
+@pytest.mark.parametrize(("method", "activity"), [("GET", 3), ("POST", 6), ("PATCH", 99), ("", 99), ("\x00", 99)])
+def test_a_request_is_its_method(method: str, activity: int) -> None:
+    asked = {**leaf(KINDS["session.cut"]()), "kind": "http.request", "object": {"name": "/user/alice/api"}}
+    made = ocsf.convert({**asked, "method": method, "status": 403})
+    assert faults(made) == []
+    assert (made["activity_id"], made["http_response"]["code"]) == (activity, 403)
+    assert made["activity_name"] == ("http.request" if activity == 99 else method.capitalize())
+    assert made["http_request"]["url"]["path"] == "/user/alice/api"
+
+
 def test_refusals_fail_in_the_class_of_what_was_tried() -> None:
     kind = KINDS["connection.refused"]
     refused = ocsf.convert(

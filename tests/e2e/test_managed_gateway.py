@@ -74,6 +74,7 @@ class ManagedHub(SmallHub):
             "hub_api_url": self.api_url,
             "attestors": ["none"],
             "unsafe_no_attestation": True,
+            "unsafe_user_owned_code": True,
             "policy_file": str(write_policy(directory / "policy.yaml")),
             "heartbeat_s": 2,
             "dead_after_s": 8,

@@ -152,7 +152,7 @@ async def test_messages_are_those_of_the_rfc(rsyslog: Rsyslog, place: Place, sta
     log = place.open()
     add(log, 3)
     async with running(forwarder(SyslogTarget(settings(rsyslog)), Source(place.layout.directory), state)):
-        await until(lambda: (state / "test.cursor").exists() and cursor(state).next == 4, "the cursor")
+        await until(lambda: (state / "test.cursor").exists() and cursor(state).next >= 4, "the cursor")
     log.close()
     line = rsyslog.messages()[1]
     assert re.match(r'<110>1 \S+Z \S+ hpcsec - connection\.refused \[event@32473 leaf="1" id="[0-9a-f-]{36}" ', line)
@@ -172,7 +172,7 @@ async def test_nothing_is_lost_when_rsyslog_restarts_or_is_killed(rsyslog: Rsysl
             add(log, 20, sent)
             sent += 20
             rsyslog.start()
-        await until(lambda: cursor(state).next == sent + 1, "all of it")
+        await until(lambda: cursor(state).next >= sent + 1, "all of it")
     log.close()
     received = numbers(rsyslog.events())
     assert set(received) == set(range(sent))

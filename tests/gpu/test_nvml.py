@@ -1,5 +1,6 @@
 """NVIDIA's driver, played by the stand-in: what works, and everything that may go wrong without ending the watch."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
+from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.gpu import standin
 from jupyter_hpcsec.gpu.nvml import Nvml
 from jupyter_hpcsec.gpu.samples import Context, Device
@@ -212,3 +214,30 @@ def test_known_tools_run_on_the_stand_in(state: Write, stand_in: Path, command: 
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert said in done.stdout and "1024" in done.stdout
+
+
+def test_cells_pretend_to_hold_memory(stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    standin.prepare(tmp_path / "gpus", 2)
+    with pytest.raises(Unavailable, match="not simulated"):
+        standin.hold(1)
+    monkeypatch.setenv("JUPYTER_HPCSEC_GPU", json.dumps({"state": str(tmp_path / "gpus/state")}))
+    monkeypatch.setenv(standin.STATE_VARIABLE, str(tmp_path / "gpus/state"))
+    made = Nvml(str(tmp_path / "gpus" / standin.NAME))
+    assert [each.contexts for each in made.read().devices] == [(), ()]
+    standin.hold(1.5, gpu=1, use=40)
+    standin.hold(2.5, gpu=1, use=30)
+    held = made.read().devices[1]
+    assert held.contexts == (Context(pid=os.getpid(), memory=5 * GIB // 2, utilisation=30),)
+    assert (held.memory_used, held.utilisation) == (5 * GIB // 2, 30)
+    standin.hold(0, gpu=1)
+    assert made.read().devices[1].contexts == ()
+    made.close()
+
+
+def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Unavailable, match="compiler"):
+        standin.build(tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(Unavailable, match="could not be compiled"):
+        standin.build(tmp_path, "-fno-such-option")

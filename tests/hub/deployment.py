@@ -12,6 +12,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.tap.recording import Level, Recording
 from jupyter_hpcsec.config import GatewaySettings, Limits
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
@@ -121,6 +122,7 @@ class Deployment:
             issuer=ISSUER,
             token_lifetime_s=settings.token_lifetime_s,
             certificate_lifetime_s=settings.certificate_lifetime_s,
+            code=Code(unsafe_any=True),
             clock=self.clock,
         )
         self.registry = Registry(

@@ -21,6 +21,7 @@ from jupyter_hpcsec.hub.job_environment import JobEnvironment
 from jupyter_hpcsec.hub.policies import NoRules
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.tunnel.messages import Account, Enrolled
+from jupyter_hpcsec.tunnel.teller import Teller
 
 API_TOKEN, USER_TOKEN, STRANGER_TOKEN, GUEST_TOKEN = "server-token", "alices-token", "bobs-token", "carols-token"
 SCOPE = "access:servers!server=alice/"
@@ -105,6 +106,7 @@ class StandInTunnel:
     launch: Mapping[str, Any]
     directory: RuntimeDirectory
     refusal: Exception | None = None
+    teller: Teller | None = None
     reports: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     shown: dict[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
@@ -154,8 +156,13 @@ class TunnelMaker:
         self.made: asyncio.Future[StandInTunnel] = asyncio.get_running_loop().create_future()
 
     def __call__(
-        self, job: JobEnvironment, credentials: JobCredentials, directory: RuntimeDirectory, log: logging.Logger
+        self,
+        job: JobEnvironment,
+        credentials: JobCredentials,
+        directory: RuntimeDirectory,
+        log: logging.Logger,
+        teller: Teller,
     ) -> StandInTunnel:
-        tunnel = StandInTunnel(self.launch, directory, self.refusal)
+        tunnel = StandInTunnel(self.launch, directory, self.refusal, teller=teller)
         self.made.set_result(tunnel)
         return tunnel

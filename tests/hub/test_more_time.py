@@ -211,10 +211,12 @@ async def test_the_agent_learns_of_it_up_to_its_last_minute(
     now = int(time.time())
     batch.ends(now + 60)
     registration = await deployment.register()
-    async with deployment.running_agent(registration) as agent:
-        assert agent._renewal.not_after == now + 60
+    told: list[tuple[int, int]] = []
+    async with deployment.running_agent(registration, on_certificate=lambda *ends: told.append(ends)) as agent:
+        assert agent._renewal.not_after == now + 60 and {ends_at for _, ends_at in told} == {now + 60}
         agent._renewal.due_at = now  # half of its life is over
         batch.ends(now + MORE_S)
         await until(lambda: agent._renewal.not_after > now + 60)
         found = deployment.store.get(registration.session)
         assert found and found.ends_at == now + MORE_S
+        assert told[-1][1] == now + MORE_S

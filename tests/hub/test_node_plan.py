@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from jupyter_hpcsec.access import code
 from jupyter_hpcsec.access.policy import parse
-from jupyter_hpcsec.access.values import Bind, Enforcement, Resolved, Right, Subject
+from jupyter_hpcsec.access.values import Bind, Code, Enforcement, Resolved, Right, Subject
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.hub import node_plan
 from jupyter_hpcsec.hub.node_plan import plan_for, why_no_namespaces
@@ -20,7 +21,7 @@ from tests.hub.standin import access_of
 def rules(home: Path, more: str = "") -> Resolved:
     subject = Subject(user="alice", uid=os.geteuid(), gid=os.getegid(), home=str(home))
     text = f'version: 1\nrules:\n  - {{who: "*", allow: {{write: ["{{home}}"]}}{more}}}\n'
-    return parse(text.encode(), "policy.yaml").resolve(subject)
+    return msgspec.structs.replace(parse(text.encode(), "policy.yaml").resolve(subject), code=Code(unsafe_any=True))
 
 
 @pytest.fixture
@@ -62,6 +63,19 @@ async def test_the_home_is_all_that_the_rules_give(tmp_path: Path, directory: Ru
     plan = await plan_for(rules(tmp_path / "home"), {}, directory, namespaces=False)
     given = [root.path for root in plan.roots if root.right is Right.WRITE and root.origin.startswith("rule")]
     assert given == [str(tmp_path / "home")]
+
+
+async def test_code_that_the_user_could_change_refuses(
+    tmp_path: Path, directory: RuntimeDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    open_code = rules(tmp_path / "home")
+    closed = msgspec.structs.replace(open_code, code=Code())
+    monkeypatch.setattr(code, "places", lambda: [str(tmp_path / "home")])
+    (tmp_path / "home").chmod(0o777)
+    with pytest.raises(Unavailable, match=f"would close this session in is not safe from its user: {tmp_path}/home "):
+        await plan_for(closed, {}, directory, namespaces=False)
+    assert (await plan_for(open_code, {}, directory, namespaces=False)).code == Code(unsafe_any=True)
 
 
 async def test_without_a_policy_only_listening_is_held(directory: RuntimeDirectory) -> None:

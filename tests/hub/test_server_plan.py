@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jupyter_hpcsec.access.values import Bind
 from jupyter_hpcsec.errors import Malformed
+from jupyter_hpcsec.gpu.launch import VARIABLE as GPU_VARIABLE
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.hub.server_plan import (
     SESSION_VARIABLE,
@@ -137,3 +138,10 @@ def test_a_program_is_found_on_the_path_or_beside_this_python(tmp_path: Path) ->
     assert program("two", str(on_path), beside) == str(beside / "two")
     assert program("three", str(on_path), beside) == "three"
     assert program("/opt/x", str(on_path), beside) == "/opt/x"
+
+
+def test_the_gpu_watch_s_settings_come_with_the_launch_alone() -> None:
+    base = {GPU_VARIABLE: '{"stand_in": "/home/eve/liar.so"}'}
+    assert GPU_VARIABLE not in server_environment(base, parse_launch(GOOD), DIRECTORY)
+    site = parse_launch({**GOOD, "env": {GPU_VARIABLE: "{}"}})
+    assert server_environment(base, site, DIRECTORY)[GPU_VARIABLE] == "{}"

@@ -15,6 +15,7 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.gpu import launch as gpu_launch
 from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub.batch import batchspawner
 from jupyter_hpcsec.hub.follow import SpawnFailed
@@ -644,3 +645,14 @@ def test_the_hub_runs_user_commands_by_sudo_unless_it_is_root(make: Make, monkey
     assert make(HpcsecSlurmSpawner, exec_prefix=None).exec_prefix == "sudo --non-interactive --user={username} --"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert make(HpcsecSlurmSpawner, exec_prefix=None).exec_prefix == ""
+
+
+async def test_the_gpu_watch_s_settings_go_with_the_launch_and_are_checked_when_set(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    with pytest.raises(TraitError, match="R5"):
+        make(gpu_watch={"actions": {"R5": "end session"}})
+    spawner = make(gpu_watch={"idle": {"end": 480}})
+    await ready(spawner, gateway)
+    given = gpu_launch.parse(spawner.launch()["env"][gpu_launch.VARIABLE])
+    assert given.limits().end == 480 and given.stand_in == ""

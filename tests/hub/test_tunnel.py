@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,36 @@ async def test_requests_pass_and_lanes_are_used_again(deployment: Deployment) ->
         facts = await deployment.desk.show(registration.session)
         assert facts["streams"] == 70
         assert facts["lanes"] < 60
+
+
+async def test_what_passes_is_counted_and_stays_counted_when_the_session_ends(deployment: Deployment) -> None:
+    registration = await deployment.register()
+    with contextlib.suppress(OSError):
+        host, _, port = deployment.gateway.endpoints[0].rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await until_counted(deployment.gateway.handshakes, "failed")
+        writer.close()
+    async with echo_server(deployment.server_socket(registration)), deployment.running_agent(registration):
+        await until_ready(deployment, registration.session)
+        for _ in range(3):
+            assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
+        during = deployment.registry.totals()
+        assert (during["streams"], during["connected"]) == (3, 1)
+        assert deployment.registry.states().total() == 1
+        await deployment.desk.end(registration.session, "enough")
+    after = deployment.registry.totals()
+    assert (after["streams"], after["connected"], after["lanes"]) == (3, 0, 0)
+    assert after["bytes_from_node"] >= during["bytes_from_node"] > 0
+    assert deployment.registry.states().total() == 0
+    assert deployment.gateway.handshakes["done"] >= 3
+    assert deployment.gateway.enrolments["done"] == 1
+
+
+async def until_counted(counts: Counter[str], name: str) -> None:
+    async with asyncio.timeout(60):
+        while not counts[name]:
+            await asyncio.sleep(0.02)
 
 
 async def test_the_server_socket_is_the_only_target(deployment: Deployment, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_one_thing_that_does_not_hold_is_enough(changes: dict[str, Any], status:
 
 def test_the_object_has_what_is_promised() -> None:
     promised = {"ok", "notebook", "listeners", "timings", "versions", "protections", "errors", "transfer"}
-    promised |= {"progress", "record"}
+    promised |= {"progress", "record", "gpus"}
     assert Report().as_json().keys() == promised
 
 

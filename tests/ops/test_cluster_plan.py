@@ -1,18 +1,15 @@
 """The development cluster's plan: refusals of wrong settings first, then names, files and parsers."""
 
-import contextlib
 import json
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from jupyter_hpcsec.access.mountinfo import Mount, parse
 from jupyter_hpcsec.errors import HpcsecError, Malformed
 from jupyter_hpcsec.ops.cluster_plan import (
     Cgroup,
-    Mount,
     Plan,
     Settings,
     cgroup_mounts,
@@ -20,7 +17,6 @@ from jupyter_hpcsec.ops.cluster_plan import (
     firewall_trouble,
     hierarchy_options,
     parse_counters,
-    parse_mountinfo,
     parse_sinfo,
     upstream_version,
 )
@@ -128,43 +124,26 @@ MOUNTINFO = """\
 """
 
 
-def test_mountinfo_is_read_with_its_escapes() -> None:
-    mounts = parse_mountinfo(MOUNTINFO)
-    assert mounts[-1].path == "/mnt/a b"
-    assert mounts[2] == Mount("/sys/fs/cgroup/memory", "cgroup", ("rw", "memory"))
-    with pytest.raises(Malformed, match=r"proc\(5\)"):
-        parse_mountinfo("23 1 0:22 / /sys rw,relatime sysfs sysfs rw")
-
-
-def test_the_running_machines_mountinfo_is_read() -> None:
-    assert any(mount.path == "/proc" for mount in parse_mountinfo(Path("/proc/self/mountinfo").read_text()))
-
-
-@given(st.text())
-def test_whatever_stands_in_mountinfo_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(Malformed):
-        assert all(isinstance(mount, Mount) for mount in parse_mountinfo(text))
-
-
 def test_process_tracking_is_chosen_by_what_is_mounted() -> None:
-    hybrid = parse_mountinfo(MOUNTINFO)
-    pure = [Mount("/sys/fs/cgroup", "cgroup2", ("rw",))]
+    hybrid = parse(MOUNTINFO)
+    pure = [Mount("/sys/fs/cgroup", "0:1", "/", "cgroup2", read_only=False, options=("rw",))]
     assert choose_cgroup([], "") is Cgroup.NONE
     assert choose_cgroup(pure, "hugetlb") is Cgroup.NONE
-    assert choose_cgroup([m for m in hybrid if not m.path.endswith("freezer")], "") is Cgroup.NONE
+    assert choose_cgroup([m for m in hybrid if not m.point.endswith("freezer")], "") is Cgroup.NONE
     assert choose_cgroup(hybrid, "hugetlb") is Cgroup.V1
     assert choose_cgroup(pure, "cpuset cpu io memory pids") is Cgroup.V2
 
 
 def test_each_hierarchy_is_mounted_again_with_its_own_options_only() -> None:
-    found = {mount.path: hierarchy_options(mount) for mount in cgroup_mounts(parse_mountinfo(MOUNTINFO))}
+    found = {mount.point: hierarchy_options(mount) for mount in cgroup_mounts(parse(MOUNTINFO))}
     assert found == {
         "/sys/fs/cgroup/memory": "memory",
         "/sys/fs/cgroup/freezer": "freezer",
         "/sys/fs/cgroup/systemd": "name=systemd",
         "/sys/fs/cgroup/unified": "",
     }
-    agent = Mount("/sys/fs/cgroup/systemd", "cgroup", ("rw", "release_agent=/lib/x", "name=systemd", "clone_children"))
+    options = ("rw", "release_agent=/lib/x", "name=systemd", "clone_children")
+    agent = Mount("/sys/fs/cgroup/systemd", "0:2", "/", "cgroup", read_only=False, options=options)
     assert hierarchy_options(agent) == "name=systemd"
 
 

@@ -55,6 +55,7 @@ def test_only_the_loopback_address_is_listened_on() -> None:
 @pytest.mark.parametrize(("attestors", "unsafe"), [(("none",), True), (("scheduler", "munge"), False)])
 def test_no_attestation_is_said_only_where_there_is_none(attestors: tuple[str, ...], unsafe: bool) -> None:
     gateway = plan(attestors=attestors).gateway_config()["HpcsecGateway"]
+    assert gateway["unsafe_user_owned_code"] is unsafe
     assert gateway["unsafe_no_attestation"] is unsafe and gateway["attestors"] == list(attestors)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 import jupyter_hpcsec
 from jupyter_hpcsec.access.gate import ACCESS_VARIABLE
-from jupyter_hpcsec.access.values import Enforcement, Entry, Network, Resolved, Right, Subject
+from jupyter_hpcsec.access.values import Code, Enforcement, Entry, Network, Resolved, Right, Subject
 from jupyter_hpcsec.hub.readiness import wait_until_ready
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
 from tests.hub.jupyter_client import BASE, Client
@@ -42,6 +42,7 @@ def rules(home: Path, *more: tuple[Path, Right], hide: bool = False) -> Resolved
         ),
         contact="data@example.org",
         hide_denied=hide,
+        code=Code(unsafe_any=True),
     )
 
 

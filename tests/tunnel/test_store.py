@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
+from jupyter_hpcsec.tunnel.schema import SCHEMA_VERSION
 from jupyter_hpcsec.tunnel.session import Session, State
 from jupyter_hpcsec.tunnel.store import RETENTION_S, TOKEN_MARGIN_S, Revocation, Store
 
@@ -103,8 +104,8 @@ def edit(path: Path, statement: str) -> None:
 
 def test_a_newer_schema_is_refused(path: Path) -> None:
     Store(path).close()
-    edit(path, "PRAGMA user_version = 3")
-    with pytest.raises(Refused, match="schema 3") as error:
+    edit(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(Refused, match=f"schema {SCHEMA_VERSION + 1}") as error:
         Store(path)
     assert error.value.rule == "store.schema"
 
@@ -657,3 +658,12 @@ def test_a_session_ends_with_its_job_if_that_is_earlier(store: Store) -> None:
             now=NOW,
         )
         assert session.ends_at == expected
+
+
+def test_what_was_heard_of_a_node_only_grows_and_goes_with_its_session(store: Store) -> None:
+    assert store.heard("a" * 32) == (0, 0)
+    for at, then in (((5, 3), (5, 3)), ((5, 2), (5, 3)), ((4, 9), (5, 3)), ((6, 1), (6, 1))):
+        store.set_heard("a" * 32, *at)
+        assert store.heard("a" * 32) == then
+    store.purge(NOW)
+    assert store.heard("a" * 32) == (0, 0)  # no such session

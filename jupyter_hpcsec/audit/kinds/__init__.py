@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from jupyter_hpcsec.audit.events import Event, Stamp, kind_of
-from jupyter_hpcsec.audit.kinds import connections, gateway, kernels, record, requests, sessions, terminals
+from jupyter_hpcsec.audit.events import Event, Stamp, Told, kind_of
+from jupyter_hpcsec.audit.kinds import connections, gateway, gpu, kernels, node, record, requests, sessions, terminals
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals)
+MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
@@ -20,6 +20,9 @@ KINDS: dict[str, type[Event]] = {
     for name, each in vars(module).items()
     if isinstance(each, type) and issubclass(each, Event) and each.__module__ == module.__name__ and name[0] != "_"
 }
+
+TELLABLE: dict[str, type[Told]] = {kind: each for kind, each in KINDS.items() if issubclass(each, Told)}
+"""What a node may tell."""
 
 
 def schema(kind: str) -> dict[str, Any]:

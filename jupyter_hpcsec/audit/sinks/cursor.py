@@ -16,13 +16,15 @@ SUFFIX = ".cursor"
 class Cursor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``next`` is the first event that the receiver has not acknowledged, in the record of the key ``log``.
 
-    ``rejected`` counts those that it refused; ``error`` says why it does not go on, since when (Unix seconds).
+    ``rejected`` counts those that it refused, ``missed`` those that retention removed before they were
+    sent; ``error`` says why it does not go on, since when (Unix seconds).
     """
 
     v: int = 1
     log: str
     next: int = 0
     rejected: int = 0
+    missed: int = 0
     error: str = ""
     since: int = 0
 
@@ -54,11 +56,14 @@ def save(path: Path, cursor: Cursor) -> None:
         files.replace(path, json.dumps(msgspec.to_builtins(cursor), indent=1).encode() + b"\n")
 
 
-def take_up(path: Path, log: str, durable: int) -> Cursor:
-    """Where to go on. Another record begins at its first event; one that is shorter than what was sent is refused."""
+def take_up(path: Path, log: str, first: int, durable: int) -> Cursor:
+    """Where to go on. A new sink, or another record, begins with the ``first`` event that retention has left.
+
+    A record that is shorter than what was sent was rolled back: ``Refused``.
+    """
     cursor = load(path)
     if cursor is None or cursor.log != log:
-        return Cursor(log=log)
+        return Cursor(log=log, next=first)
     if cursor.next > durable:
         raise Refused(
             "audit.rolled-back",

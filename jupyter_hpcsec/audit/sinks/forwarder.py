@@ -21,8 +21,8 @@ from jupyter_hpcsec.errors import HpcsecError, printable
 POLL_S = 0.5
 WAIT = wait_random_exponential(multiplier=1, max=60)
 """Between attempts, in seconds: random, up to 1, 2, 4 ... 60."""
-LAST_S = 5.0
-"""What a stop gives the receiver to acknowledge what was sent."""
+LAST_S = 20.0
+"""What a stop gives a step that is on its way, and then the receiver to acknowledge what was sent."""
 
 
 class Forwarder:
@@ -60,9 +60,20 @@ class Forwarder:
                     wait=self._wait, retry=retry_if_exception_type(HpcsecError), before_sleep=self._failed
                 ):
                     with attempt:
-                        await self._step()
+                        await self._whole_step()
         finally:
             await self._stop()
+
+    async def _whole_step(self) -> None:
+        """A step that a stop does not cut at once: what was just acknowledged shall not be sent again."""
+        step = asyncio.ensure_future(self._step())
+        try:
+            await asyncio.shield(step)
+        except asyncio.CancelledError:
+            await asyncio.wait({step}, timeout=LAST_S)
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
+            raise
 
     async def _stop(self) -> None:
         try:
@@ -82,6 +93,7 @@ class Forwarder:
                 self._at = self._cursor.next
             items = await self._next()
             if items:
+                self._note_missing(items[0].leaf - self._at)
                 self._since = self._since or self._clock()
                 self._set_aside(await self._target.send(items))
                 self._at = items[-1].leaf + 1
@@ -95,7 +107,7 @@ class Forwarder:
             await asyncio.sleep(POLL_S)
 
     def _take_up(self) -> cursors.Cursor:
-        cursor = cursors.take_up(self._path, str(self._source.verifier), self._source.durable())
+        cursor = cursors.take_up(self._path, str(self._source.verifier), self._source.first(), self._source.durable())
         cursors.save(self._path, cursor)  # from here on its lag is seen, sent or not
         return cursor
 
@@ -124,6 +136,12 @@ class Forwarder:
             self._log.info("sink %s goes on", self.name)
         self._save(replace(self._cursor, next=at, error="", since=0))
         self._since = 0.0
+
+    def _note_missing(self, number: int) -> None:
+        """The next event is not the one that was due: retention was faster than this sink."""
+        if number and self._cursor is not None:
+            self._log.error("sink %s: %d events were removed from the record before they were sent", self.name, number)
+            self._save(replace(self._cursor, next=self._at + number, missed=self._cursor.missed + number))
 
     def _set_aside(self, rejected: list[Rejected]) -> None:
         """What the receiver will never take is kept beside the cursor; the rest goes on."""

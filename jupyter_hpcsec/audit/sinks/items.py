@@ -15,6 +15,7 @@ from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.ocsf import convert
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
+from jupyter_hpcsec.audit.retention import Removed
 
 BATCH_BYTES = 4 << 20
 """Bytes of leaves that are sent at once; a batch has one event in any case."""
@@ -119,6 +120,11 @@ class Source:
             each.name: None if each.value is None else each.value.decode("utf-8", errors="backslashreplace")
             for each in kept
         }
+
+    def first(self) -> int:
+        """The first event that retention has left."""
+        with files.translated(self.layout.directory):
+            return Removed.read(self.layout).events
 
     def durable(self, known: int = 0) -> int:
         """How many events are durable; ``known`` are for sure."""

@@ -3,6 +3,7 @@
 For tests and for ``hpcsec quickstart --fake-gpus``; what is seen through it is marked as simulated everywhere.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -68,3 +69,30 @@ def write_state(path: Path, lines: Iterable[str]) -> None:
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_text("\n".join(lines) + "\n")
     os.replace(fresh, path)  # noqa: PTH105 - atomic, and says so
+
+
+def prepare(directory: Path, count: int) -> None:
+    """Make ``directory`` hold the library and the state of ``count`` idle GPUs, on which ``hold`` can be called."""
+    claims = directory / "claims"
+    claims.mkdir(parents=True)
+    build(directory)
+    write_state(directory / "state", [*(Gpu(index).line() for index in range(count)), f"claims {claims}"])
+
+
+def hold(gib: float, gpu: int = 0, use: int = 0) -> None:
+    """In a notebook of a quickstart with simulated GPUs: pretend that this kernel holds memory, and uses the GPU.
+
+    ``gib`` 0 lets go; ``use`` in percent. ``Unavailable`` where the GPUs are not simulated.
+    """
+    try:
+        state = json.loads(os.environ.get("JUPYTER_HPCSEC_GPU", "{}")).get("state")
+    except ValueError:
+        state = None
+    if not state:
+        raise Unavailable("The GPUs of this session are not simulated: there is nothing to pretend.")
+    claims = Path(state).with_name("claims")
+    for old in claims.glob(f"{gpu}.{os.getpid()}.*"):
+        old.unlink()
+    if gib > 0:
+        with (claims / f"{gpu}.{os.getpid()}.{min(100, max(0, use))}").open("wb") as file:
+            file.truncate(int(gib * 1024))  # a file's size in bytes stands for MiB

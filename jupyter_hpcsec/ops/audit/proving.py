@@ -2,12 +2,14 @@
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
 from jupyter_hpcsec.audit import files
+from jupyter_hpcsec.audit.cosign import WitnessKey
 from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.notes import NOTE_LIMIT, Verifier, open_checkpoint
@@ -15,7 +17,7 @@ from jupyter_hpcsec.audit.proofs import Prover
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.verify import Report, verify
-from jupyter_hpcsec.errors import Unavailable
+from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
 
 
@@ -51,8 +53,15 @@ def whole(
     with_index: bool,
     progress: Bar,
     processes: int = 0,
+    witnesses: Sequence[str] = (),
+    cosigned: Sequence[Path] = (),
 ) -> Report:
-    """Verify everything. ``key`` is the public key's text, or empty for the one beside the record."""
+    """Verify everything. ``key`` is the public key's text, or empty for the one beside the record.
+
+    ``witnesses`` are public keys, ``cosigned`` the files of what each of them cosigned last.
+    """
+    if len(witnesses) != len(cosigned):
+        raise Malformed("each --witness KEY needs its --cosigned FILE, in the same order")
     layout = Layout(directory)
     if not directory.is_dir():
         raise Unavailable(f"there is no record in {directory}")
@@ -63,7 +72,13 @@ def whole(
         with files.translated(since):
             kept = open_checkpoint(files.read(since, NOTE_LIMIT), trusted, trusted.name)
     report = verify(
-        layout, verifier=verifier, second_place=checkpoints, since=kept, progress=progress, processes=processes
+        layout,
+        verifier=verifier,
+        second_place=checkpoints,
+        since=kept,
+        cosigned=[(WitnessKey.parse(text), path) for text, path in zip(witnesses, cosigned, strict=True)],
+        progress=progress,
+        processes=processes,
     )
     if with_index and report.holds and layout.index.exists():
         trusted = read_verifier(layout)

@@ -70,7 +70,7 @@ def report(made: Report) -> str:
     """A verification as text."""
     head = f"log {made.origin}: {made.size} events under the checkpoint, {made.in_journal} more in the journal, "
     head += f"{made.values} sealed values, {made.checkpoints} kept checkpoints"
-    head = "\n".join([head, *(printable(each, 1000) for each in made.removed)])
+    head = "\n".join([head, *(printable(each, 1000) for each in [*made.removed, *made.witnessed])])
     if made.holds:
         return f"{head}\nEVERYTHING HOLDS. Root {made.root}"
     shown = [printable(str(finding), 1000) for finding in made.findings[:200]]

@@ -17,7 +17,7 @@ from typing import Any
 
 from jupyter_hpcsec.access import plan, system
 from jupyter_hpcsec.access.sandbox import requirements
-from jupyter_hpcsec.access.values import Enforcement, Entry, Network, Plan, Resolved, Right, Subject
+from jupyter_hpcsec.access.values import Code, Enforcement, Entry, Network, Plan, Resolved, Right, Subject
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.hub.server_process import start_server
 from jupyter_hpcsec.ops.bench.facts import machine
@@ -190,6 +190,7 @@ def make_plan(home: Path, runtime: Path, environment: Mapping[str, str]) -> Plan
         minimum_abi=4,
         network=Network(connect=(443,)),
         entries=tuple(Entry(path=str(p), right=right, rule=1, line=1, who="*") for p, right in wishes),
+        code=Code(unsafe_any=True),
     )
     made = plan.compile(resolved, system.find(resolved, environment, runtime=runtime))
     requirements(made)

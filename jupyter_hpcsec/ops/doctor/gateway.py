@@ -24,6 +24,7 @@ def judge_status(status: Mapping[str, Any]) -> list[Finding]:
         )
     findings.append(judge_attestors(status.get("attestors")))
     findings.append(judge_policy(status.get("policy")))
+    findings.append(judge_code(status.get("code")))
     findings.append(judge_refusals(status.get("refusals")))
     return findings
 
@@ -57,6 +58,22 @@ def judge_policy(policy: object) -> Finding:
         fix = f"hpcsec access check {file}; it is read anew when it changes"
         return bad("policy", f"no session starts: {error or 'it was not read yet'}", fix)
     return ok("policy", f"{file} loads and its tests pass: sha256 {policy['digest']}")
+
+
+def judge_code(code: object) -> Finding:
+    """Who may own the code that closes sessions in."""
+    if not isinstance(code, Mapping):
+        return unknown("code", "the gateway does not say who may own the nodes' code", "upgrade the gateway")
+    if code.get("unsafe_any"):
+        return warn(
+            "code",
+            "anybody's: a user who can change it on the nodes can take the sandbox away",
+            "install it as root and take unsafe_user_owned_code out of the gateway's configuration (right as it is for "
+            "hpcsec quickstart)",
+        )
+    owners = ", ".join(map(str, code.get("owners") or ()))
+    return ok("code", f"root's, or that of uid {owners}: else no session starts" if owners else
+              "root's, else no session starts")  # fmt: skip
 
 
 def endpoints_of(status: Mapping[str, Any]) -> list[Endpoint]:

@@ -14,7 +14,7 @@ import msgspec
 from jupyter_hpcsec.access import plan
 from jupyter_hpcsec.access.sandbox import requirements
 from jupyter_hpcsec.access.system import find
-from jupyter_hpcsec.access.values import Bind, Enforcement, Entry, Network, Resolved, Right, Subject
+from jupyter_hpcsec.access.values import Bind, Code, Enforcement, Entry, Network, Resolved, Right, Subject
 from jupyter_hpcsec.hub.server_process import start_server
 from jupyter_hpcsec.ops.attack.discovery import ACCESS_VARIABLE
 
@@ -52,6 +52,7 @@ def policy(base: Path, bind: Bind, *, namespaces: bool) -> Resolved:
             Entry(path=str(path), right=right, rule=i, line=i, who="*")
             for i, (path, right) in enumerate(rights.items(), 1)
         ),
+        code=Code(unsafe_any=True),
     )
 
 

@@ -8,6 +8,7 @@ from jupyter_hpcsec.ops.doctor.finding import Status
 from jupyter_hpcsec.ops.doctor.gateway import (
     endpoints_of,
     judge_attestors,
+    judge_code,
     judge_descriptors,
     judge_policy,
     judge_refusals,
@@ -29,6 +30,7 @@ def test_attestors_that_are_not_told_are_unknown() -> None:
     assert judge_attestors("scheduler").status is Status.UNKNOWN
 
 
+CODE = {"owners": [], "unsafe_any": False}
 POLICY = {"file": "/etc/hpcsec/policy.yaml", "digest": "d", "error": "", "unsafe": False}
 
 
@@ -49,13 +51,26 @@ def test_the_access_policy(policy: object, status: Status) -> None:
     assert error in judge_policy(policy).what
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (CODE, Status.OK),
+        ({"owners": [7], "unsafe_any": False}, Status.OK),
+        ({"owners": [], "unsafe_any": True}, Status.WARN),
+        (None, Status.UNKNOWN),
+    ],
+)
+def test_who_may_own_the_nodes_code(code: object, status: Status) -> None:
+    assert judge_code(code).status is status
+
+
 def test_another_version() -> None:
     statuses = [finding.status for finding in judge_status({"version": "0.0.1", "attestors": ["scheduler"]})]
-    assert statuses == [Status.OK, Status.WARN, Status.OK, Status.UNKNOWN, Status.OK]
+    assert statuses == [Status.OK, Status.WARN, Status.OK, Status.UNKNOWN, Status.UNKNOWN, Status.OK]
 
 
 def test_all_well() -> None:
-    status = {"version": __version__, "pid": 7, "attestors": ["scheduler", "munge"], "policy": POLICY}
+    status = {"version": __version__, "pid": 7, "attestors": ["scheduler", "munge"], "policy": POLICY, "code": CODE}
     assert {finding.status for finding in judge_status(status)} == {Status.OK}
 
 

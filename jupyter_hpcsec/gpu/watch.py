@@ -1,0 +1,236 @@
+"""The watch in a session: keeps the sampler running, joins, judges, tells, and answers what the panel asks.
+
+It runs in the notebook server's event loop and waits for lines of the sampler alone: a driver that hangs hangs that
+process. What becomes of alerts is its caller's: ``tell`` gets what is to be recorded, ``act`` what is to be done.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.gpu import sessions, use
+from jupyter_hpcsec.gpu.alerts import Alert, Blind, Finding
+from jupyter_hpcsec.gpu.judge import GAP_S, Judgement, Memory, judge
+from jupyter_hpcsec.gpu.panel import panel
+from jupyter_hpcsec.gpu.rules import View
+from jupyter_hpcsec.gpu.samples import Allocation, KernelFact, Reading, Sample, Scan
+from jupyter_hpcsec.gpu.settings import IdleLimits, Settings
+
+INTERVAL_S = 10.0
+STALL_S = 15.0
+"""Beyond the interval, without a line: the driver hangs."""
+KILL_AFTER = 4
+"""Waits in vain after which the sampler is killed. One that the kernel holds stays, and no second one is started."""
+LINE_LIMIT = 16 << 20
+RESTART_S, RESTART_LIMIT_S = 1.0, 60.0
+END_S = 5.0
+REPORT_S = 600.0
+"""Seconds between two reports of use."""
+
+
+@dataclass(frozen=True)
+class WatchNote:
+    """The watch's own state: ``started``, ``stopped`` (someone ended the sampler), ``hung``, ``ended``."""
+
+    state: str
+    reason: str
+    blind: tuple[Blind, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one kernel used (empty id: something of the session that is below no kernel)."""
+
+    kernel: str
+    notebook: str
+    use: use.Use
+
+
+Told = Alert | WatchNote | Report
+
+
+@dataclass
+class Watch:
+    """One session's watch. ``kernels`` is asked at each sample; ``stand_in`` and ``state``: of simulated GPUs."""
+
+    kernels: Callable[[], Awaitable[Iterable[KernelFact]]]
+    tell: Callable[[Told], None]
+    act: Callable[[Finding], Awaitable[None]]
+    settings: Settings = field(default_factory=Settings)
+    limits: IdleLimits | None = None
+    allocation: Callable[[], Allocation | None] = lambda: None
+    stand_in: str = ""
+    state: str = ""
+    interval_s: float = INTERVAL_S
+    stall_s: float = STALL_S
+    record: Callable[[Sample], None] = lambda sample: None
+    _bonds: sessions.Memory = field(default_factory=sessions.Memory)
+    _memory: Memory = field(default_factory=Memory)
+    _judgement: Judgement = field(default_factory=lambda: Judgement((), (), ()))
+    _sample: Sample | None = None
+    _kept: dict[str, float] = field(default_factory=dict)
+    _use: dict[str, use.Use] = field(default_factory=dict)
+    _reported: float | None = None
+    _process: asyncio.subprocess.Process | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def idle_limits(self) -> IdleLimits:
+        """This user's."""
+        return self.limits or self.settings.idle
+
+    @property
+    def sampler_pid(self) -> int:
+        """The sampler's process, 0 while there is none."""
+        return self._process.pid if self._process else 0
+
+    async def run(self) -> None:
+        """Watch until cancelled. A sampler that ends is told, and started again."""
+        wait_s = RESTART_S
+        try:
+            while True:
+                started = time.monotonic()
+                status = await self._one_sampler()
+                if time.monotonic() - started > RESTART_LIMIT_S:
+                    wait_s = RESTART_S
+                self.tell(WatchNote("stopped", f"the sampler ended with status {status}; it is started again"))
+                await self._take_nothing("error", "the sampler ended")
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, RESTART_LIMIT_S)
+        finally:
+            self._report(everything=True)
+            self.tell(WatchNote("ended", "the server ends"))
+
+    async def _one_sampler(self) -> int:
+        command = [sys.executable, "-I", "-m", "jupyter_hpcsec.gpu.sampler", "--interval", str(self.interval_s)]
+        if self.stand_in:
+            command += ["--stand-in", self.stand_in]
+        process = await asyncio.create_subprocess_exec(
+            *command, "--server", str(os.getpid()),
+            # nothing of the session's environment: it could name a library that lies (LD_PRELOAD, LD_LIBRARY_PATH)
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HPCSEC_STANDIN_STATE": self.state},
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            limit=LINE_LIMIT,
+        )  # fmt: skip
+        self._process = process
+        self.tell(WatchNote("started", f"the sampler is process {process.pid}"))
+        try:
+            await self._follow(process)
+            return await process.wait()
+        finally:
+            self._process = None
+            await _end(process)
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        """Take its lines until it ends."""
+        assert process.stdout is not None  # noqa: S101 - for the type checker
+        in_vain = 0
+        while True:
+            try:
+                async with asyncio.timeout(self.interval_s + self.stall_s):
+                    line = await process.stdout.readline()
+            except TimeoutError:
+                in_vain += 1
+                if in_vain == 1:
+                    self.tell(WatchNote("hung", "the driver does not answer"))
+                if in_vain == KILL_AFTER:
+                    process.kill()
+                await self._take_nothing("hung", "the driver does not answer")
+                continue
+            if not line:
+                return
+            in_vain = 0
+            await self.take(msgspec.json.decode(line, type=Scan))
+
+    async def _take_nothing(self, state: str, detail: str) -> None:
+        """A sample that says that nothing can be seen."""
+        reading = msgspec.convert({"source": "watch", "state": state, "detail": detail}, Reading)
+        simulated = msgspec.structs.replace(reading, simulated=bool(self.stand_in))
+        await self.take(Scan(time=time.time(), mono=time.monotonic(), readings=(simulated,)))
+
+    async def take(self, scan: Scan) -> None:
+        """One scan: join, judge, tell, act."""
+        kernels = [self._with_kept(kernel) for kernel in await self.kernels()]
+        sample, self._bonds = sessions.join(scan, kernels, self._bonds, self.allocation())
+        self.record(sample)
+        before = self._memory.mono
+        clocks = self._memory.clocks
+        self._memory, self._judgement = judge(self._memory, sample, self.settings, self.idle_limits)
+        self._sample = sample
+        for kernel_id in list(self._kept):  # an extension ends with the idle time that it was for
+            clock, was = self._memory.clocks.get(kernel_id), clocks.get(kernel_id)
+            if clock is None or (was is not None and clock.idle_s < was.idle_s):
+                del self._kept[kernel_id]
+        passed = scan.mono - before if before is not None else 0.0
+        if 0 < passed <= GAP_S:
+            self._use = use.add(View.of(sample, self.settings), self._use, passed)
+        self._report()
+        for alert in self._judgement.alerts:
+            self.tell(alert)
+        self._changed.set()
+        self._changed = asyncio.Event()
+        for alert in self._judgement.alerts:
+            if alert.raised and alert.finding.action != "notify":
+                await self.act(alert.finding)
+
+    def _with_kept(self, kernel: KernelFact) -> KernelFact:
+        return msgspec.structs.replace(kernel, kept_s=self._kept.get(kernel.id, 0.0))
+
+    def _report(self, *, everything: bool = False) -> None:
+        if self._sample is None:
+            return
+        if self._reported is None:
+            self._reported = self._sample.mono
+        if not everything and 0 <= self._sample.mono - self._reported < REPORT_S:
+            return
+        self._reported = self._sample.mono
+        paths = {kernel.id: kernel.path for kernel in self._sample.kernels}
+        sums, self._use = self._use, {}
+        for kernel, each in sums.items():
+            self.tell(Report(kernel, paths.get(kernel, ""), each))
+
+    def panel(self) -> dict[str, Any]:
+        """What the owner is shown; ``state`` is ``starting`` before the first sample."""
+        if self._sample is None:
+            return {"state": "starting", "simulated": bool(self.stand_in), "devices": [], "kernels": [], "alerts": []}
+        sample = self._sample
+        sample = msgspec.structs.replace(sample, kernels=tuple(self._with_kept(kernel) for kernel in sample.kernels))
+        return panel(sample, self._memory, self._judgement, self.settings, self.idle_limits)
+
+    async def changed(self) -> None:
+        """Return at the next sample."""
+        await self._changed.wait()
+
+    def keep(self, kernel_id: str, minutes: int) -> float:
+        """Extend a kernel's idle limit; the seconds that it is extended by in all. ``Refused`` beyond the limits."""
+        limits = self.idle_limits
+        if self._sample is None or kernel_id not in {kernel.id for kernel in self._sample.kernels}:
+            raise Refused("gpu.kernel", "There is no such kernel in this session.")
+        if not limits.end:
+            raise Refused("gpu.no-limit", "Kernels of this session have no limit that could be extended.")
+        if not 0 < minutes <= limits.extend_by:
+            raise Refused("gpu.extend", f"A kernel can be kept for 1 to {limits.extend_by} minutes more at a time.")
+        kept_s = self._kept.get(kernel_id, 0.0) + 60.0 * minutes
+        if kept_s > 60 * limits.extend_in_all:
+            raise Refused("gpu.extend-in-all", f"A kernel can be kept for {limits.extend_in_all} minutes more in all.")
+        self._kept[kernel_id] = kept_s
+        return kept_s
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill it and wait, but not for one that the kernel holds in a driver's call."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    if process.stdin is not None:
+        process.stdin.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_S):
+            await process.wait()
