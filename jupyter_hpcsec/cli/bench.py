@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import audit, gpu, report, sandbox, start, tunnel
+from jupyter_hpcsec.ops.bench import audit, gpu, report, sandbox, start, tap, tunnel
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--hub", action="store_true", help="the browser's path through JupyterHub's proxy as well")
     subject.add_argument("--quick", action="store_true", help="fewer rounds: for a look, not for a report")
     subject.add_argument("--proxy", type=Path, help="configurable-http-proxy (default: found as `quickstart` does)")
+    help_text = "what it costs that the gateway follows and records what passes"
+    subject = subjects.add_parser("tap", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--quick", action="store_true", help="fewer rounds: for a look, not for a report")
     help_text = "a server's start beside plain batchspawner with an open port"
     subject = subjects.add_parser("start", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
@@ -45,7 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
-    runs = {"audit": _run_audit, "gpu": _run_gpu, "start": _run_start, "sandbox": _run_sandbox, "tunnel": _run_tunnel}
+    runs = {
+        "audit": _run_audit,
+        "gpu": _run_gpu,
+        "sandbox": _run_sandbox,
+        "start": _run_start,
+        "tap": _run_tap,
+        "tunnel": _run_tunnel,
+    }
     return runs[args.subject](args)
 
 
@@ -83,6 +94,15 @@ def _run_tunnel(args: argparse.Namespace) -> int:
         proxy = found
     try:
         made = asyncio.run(tunnel.run(quick=args.quick, proxy=proxy, say=_say))
+    except Interrupted:
+        return 130
+    print(json.dumps(report.as_json(made), indent=1) if args.json else report.as_text(made))
+    return 0
+
+
+def _run_tap(args: argparse.Namespace) -> int:
+    try:
+        made = asyncio.run(tap.run(quick=args.quick, say=_say))
     except Interrupted:
         return 130
     print(json.dumps(report.as_json(made), indent=1) if args.json else report.as_text(made))

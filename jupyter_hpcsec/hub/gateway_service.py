@@ -5,12 +5,12 @@ SIGTERM and SIGINT stop it (sessions stay and are taken back by the next one), S
 """
 
 import asyncio
-import ipaddress
 import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -33,9 +33,9 @@ from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
-from jupyter_hpcsec.hub.recordings import Recordings, recordings
+from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
-from jupyter_hpcsec.hub.tapping import Taps
+from jupyter_hpcsec.hub.tapping import MakeTap, make_tap
 from jupyter_hpcsec.identity.attestation import (
     Attestor,
     MungeAttestor,
@@ -89,9 +89,7 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
-def make_broker(
-    settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies, recorded: Recordings
-) -> IdentityBroker:
+def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies) -> IdentityBroker:
     """Who decides whose session a node's word is."""
     enroller = Enroller(
         keyring,
@@ -105,7 +103,7 @@ def make_broker(
         enroller=enroller,
         store=store,
         policies=policies,
-        recordings=recorded,
+        recordings=recordings(settings.recording),
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -119,7 +117,13 @@ def make_directories(settings: GatewaySettings) -> None:
     passable_directory(settings.run_directory)
 
 
-async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asyncio.Event | None = None) -> None:
+async def serve(
+    settings: GatewaySettings,
+    log: logging.Logger,
+    *,
+    ready: asyncio.Event | None = None,
+    make_tap: Callable[[GatewaySettings, Auditor], MakeTap | None] = make_tap,
+) -> None:
     """Run a gateway until it is cancelled or told to stop by a signal."""
     now = int(time.time())
     counters = Counters()
@@ -132,8 +136,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
     )
     store = Store(settings.state_directory / "sessions.sqlite")
     policies = make_policies(settings, log)
-    recorded = recordings(settings.recording)
-    broker = make_broker(settings, keyring, store, policies, recorded)
+    broker = make_broker(settings, keyring, store, policies)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings, log)
@@ -150,7 +153,7 @@ async def serve(settings: GatewaySettings, log: logging.Logger, *, ready: asynci
         log=log,
         clock=time.time,
         observer=auditor,
-        tap=make_taps(settings, auditor, recorded).tap,
+        tap=make_tap(settings, auditor),
     )
     gateway = Gateway(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
@@ -244,17 +247,6 @@ def open_record(settings: GatewaySettings, log: logging.Logger) -> Log:
             log.warning("the record is not compared with what its witness cosigned: %s", error)
     origin = f"{settings.trust_domain}/audit"
     return Log(directory, origin=origin, second_place=checkpoints, version=__version__, seen=seen)
-
-
-def make_taps(settings: GatewaySettings, auditor: Auditor, recorded: Recordings) -> Taps:
-    """What follows the sessions' streams, by the configuration."""
-    return Taps(
-        auditor,
-        recordings=recorded,
-        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
-        is_forwarded=settings.is_forwarded,
-        clock=time.monotonic,
-    )
 
 
 async def _flush(auditor: Auditor, counters: Counters) -> None:

@@ -6,8 +6,10 @@ must be on record does not pass, and the browser is told why; what is running on
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Protocol
@@ -18,10 +20,12 @@ from jupyter_hpcsec.audit.tap.paths import base_path
 from jupyter_hpcsec.audit.tap.source import Network
 from jupyter_hpcsec.audit.tap.stream import StreamTap
 from jupyter_hpcsec.audit.tap.teller import Site, Told
+from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
-from jupyter_hpcsec.hub.recordings import Recordings
+from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.sorry import sorry
+from jupyter_hpcsec.tunnel.tap import Tap
 
 NOT_RECORDED = (
     "This was not done: it has to be recorded, and the record can't be written now. What runs in your session goes on. "
@@ -73,6 +77,21 @@ class Taps:
 
     def _number(self) -> str:
         return f"{self._boot}-{next(self._count)}"
+
+
+MakeTap = Callable[[Session], Tap]
+
+
+def make_tap(settings: GatewaySettings, recorder: Recorder) -> MakeTap | None:
+    """What follows the sessions' streams, by the configuration."""
+    taps = Taps(
+        recorder,
+        recordings=recordings(settings.recording),
+        trusted=tuple(map(ipaddress.ip_network, settings.trusted_proxies)),
+        is_forwarded=settings.is_forwarded,
+        clock=time.monotonic,
+    )
+    return taps.tap
 
 
 class LaneTap:

@@ -42,7 +42,7 @@ NEVER_ON = (
     Protection(
         "audit",
         False,
-        "the gateway records what it grants and refuses; what people do in a session is not recorded yet",
+        "the record is a temporary one, removed at the end, and its second place is on the same disk",
     ),
 )
 

@@ -90,7 +90,7 @@ def test_all_of_it_holds(place: Path) -> None:
     assert report["gpus"] == {"simulated": True, "devices": 2, "held": 2 << 30}
     assert report["notebook"]["statistic"] == "0.9629" and report["notebook"]["figure_bytes"] > 5000
     assert report["transfer"]["bytes"] == 64 * 1024 * 1024
-    assert report["record"]["cell.executed"] == report["notebook"]["cells"] and report["record"]["file.downloaded"] == 1
+    assert report["record"]["cell.executed"] >= report["notebook"]["cells"] and report["record"]["file.downloaded"] == 1
     assert {"start", "login", "spawn", "notebook", "upload", "download", "total"} <= report["timings"].keys()
     assert report["versions"]["jupyterhub"].startswith("6.") and "attestation" in report["protections"]["off"]
     assert ended.left == []

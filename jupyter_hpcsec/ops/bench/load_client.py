@@ -144,6 +144,20 @@ def one_shot(where: Where, path: str, count: int, pause_s: float) -> dict[str, A
     return {"first_byte": firsts, "total": totals}
 
 
+def writes(where: Where, count: int, pause_s: float) -> dict[str, Any]:
+    """So many uploads of 64 bytes, each on a connection of its own: seconds of each."""
+    totals = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        with connect(where) as connection:
+            connection.sendall(request("/", is_last=True, method="PUT", size=64) + b"x" * 64)
+            if b" 204 " not in connection.recv(_HEAD_LIMIT):
+                raise ValueError("the upload was not taken")
+            totals.append(time.perf_counter() - begin)
+        time.sleep(pause_s)
+    return {"total": totals}
+
+
 def keep_alive(where: Where, path: str, count: int) -> dict[str, Any]:
     """So many requests one after the other, as a browser makes them: seconds of each, and how many connections it took.
 
@@ -244,6 +258,7 @@ def main(path: Path) -> None:
         "upload": upload,
         "one_shot": one_shot,
         "keep_alive": keep_alive,
+        "writes": writes,
         "keystrokes": keystrokes,
         "start": background.start,
         "stop": background.stop,

@@ -13,6 +13,7 @@ MEASURES = {
     "upload": "one stream to the node",
     "one_shot": "small request on a new connection",
     "keep_alive": "small request on an open connection",
+    "write": "small upload on a new connection, which waits until it is on record",
     "keystroke": "64 bytes to and fro while the session downloads at full speed",
     "idle": "an enrolled session that does nothing",
     "used": "a session that has carried a download and does nothing now",

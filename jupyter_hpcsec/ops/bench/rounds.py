@@ -149,6 +149,15 @@ class Rounds:
 
         await self._each(effort, names, ask)
 
+    async def writes(self, effort: Effort, names: Sequence[str]) -> None:
+        """Small uploads on a connection each: what has to be on record before it passes."""
+
+        async def ask(way: Started) -> None:
+            answer = await self._client.order("writes", where=way.entrance, count=effort.requests, pause_s=PAUSE_S)
+            self._add_latencies("write", way.name, answer["total"])
+
+        await self._each(effort, names, ask)
+
     async def keystrokes(self, effort: Effort, names: Sequence[str]) -> None:
         """A person types while a download of the same session takes all that it can get."""
 

@@ -4,8 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +70,9 @@ def verdicts(results: Results) -> list[Verdict]:
 class Bench:
     """One run in a directory of its own, whose processes are all in ``family``."""
 
-    def __init__(self, directory: Path, family: Family, effort: Effort, say: Say) -> None:
+    def __init__(self, directory: Path, family: Family, effort: Effort, say: Say, results: Results) -> None:
         self._directory, self._family, self._effort, self._say = directory, family, effort, say
-        self.results = Results()
+        self.results = results
         self._client = LoadClient("load", family, directory)
         self._other = LoadClient("other", family, directory)
 
@@ -134,27 +133,31 @@ class Bench:
 async def run(*, quick: bool, proxy: list[str] | None, say: Say) -> Report:
     """Measure. ``proxy`` is the command of configurable-http-proxy, None for no browser path. Leaves nothing behind."""
     effort = QUICK if quick else FULL
-    stopping = Stopping(say)
     facts = machine(os.environ.get("PATH", os.defpath))
     if proxy:
         facts["proxy"] = program((*proxy, "--version"), os.environ.get("PATH", os.defpath))
+    results = Results()
+    with PrivilegeSeparation():
+        await in_family(say, lambda directory, family: _measure(Bench(directory, family, effort, say, results), proxy))
+    settings = {"quick": quick, "hub": bool(proxy), **effort.__dict__, "ssh_cipher": FAST_CIPHER}
+    return Report(facts, settings, results, verdicts(results))
+
+
+async def in_family(say: Say, work: Callable[[Path, Family], Coroutine[Any, Any, None]]) -> None:
+    """Do ``work`` in a fresh directory with a family of processes; neither is left behind, whatever comes."""
+    stopping = Stopping(say)
     directory = _make_directory()
     logs = directory / "logs"
     logs.mkdir()
     family = Family(logs)
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        stack.enter_context(PrivilegeSeparation())
-        bench = Bench(directory, family, effort, say)
-        try:
-            await stopping.unless_stopped(_measure(bench, proxy))
-        except Unavailable:
-            say(last_words(family))
-            raise
-        finally:
-            await family.end(PATIENCE_S, stopping.hurry)
-    settings = {"quick": quick, "hub": bool(proxy), **effort.__dict__, "ssh_cipher": FAST_CIPHER}
-    return Report(facts, settings, bench.results, verdicts(bench.results))
+    try:
+        await stopping.unless_stopped(work(directory, family))
+    except Unavailable:
+        say(last_words(family))
+        raise
+    finally:
+        await family.end(PATIENCE_S, stopping.hurry)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def last_words(family: Family) -> str:

@@ -73,10 +73,13 @@ class Tunnel:
         config = self._directory / "gateway_config.py"
         port = self._family.port()
         config.write_text(GATEWAY_CONFIG.format(host=LOOPBACK, port=port, directory=self._directory))
-        self._start("gateway", module("cli.main", "gateway", "--config", str(config)))
+        self._start("gateway", self._gateway(config))
         await until_exists(self._directory / "run" / "admin.sock", self._family, "the gateway")
         sockets = await self.add_sessions(1, server)
         return sockets[0]
+
+    def _gateway(self, config: Path) -> list[str]:
+        return module("cli.main", "gateway", "--config", str(config))
 
     async def add_sessions(self, count: int, server: Path) -> list[Path]:
         """Enrol so many sessions with one agent process, and wait until each has its lanes; their sockets."""

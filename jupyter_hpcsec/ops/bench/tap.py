@@ -1,0 +1,71 @@
+"""``hpcsec bench tap``: what it costs that the gateway follows what passes: the tunnel with its tap, and without."""
+
+import os
+from pathlib import Path
+
+from jupyter_hpcsec.ops.bench.facts import machine
+from jupyter_hpcsec.ops.bench.load import LoadClient, module, until_exists
+from jupyter_hpcsec.ops.bench.results import Results, judged
+from jupyter_hpcsec.ops.bench.rounds import FULL, QUICK, Effort, Rounds, Started
+from jupyter_hpcsec.ops.bench.statistics import Bound, Kind, Summary, Verdict
+from jupyter_hpcsec.ops.bench.tunnel import Report, Say, in_family
+from jupyter_hpcsec.ops.bench.ways import Tunnel
+from jupyter_hpcsec.ops.family import Family
+
+TAPPED, UNTAPPED = "tunnel", "untapped"
+DOWN = Bound("bulk download, tap on : off", Kind.AT_LEAST, 0.95)
+UP = Bound("bulk upload, tap on : off", Kind.AT_LEAST, 0.95)
+ADDED = Bound("p99 that the tap and the record add to an upload's begin", Kind.AT_MOST, 5000, unit="µs")
+
+
+class Untapped(Tunnel):
+    """The same without the tap."""
+
+    name = UNTAPPED
+
+    def _gateway(self, config: Path) -> list[str]:
+        return module("ops.bench.untapped", str(config))
+
+
+async def measure(directory: Path, family: Family, client: LoadClient, effort: Effort, results: Results) -> None:
+    """Bulk both ways, small requests that need no record, and small ones that wait for it, in turns."""
+    server = directory / "server.sock"
+    words = module("ops.bench.load_server", str(server))
+    part = family.start("server", words, environment=dict(os.environ), directory=directory)
+    await until_exists(server, family, "the load server")
+    tunnels = [Tunnel(family, directory / "tapped"), Untapped(family, directory / "untapped", prefix="untapped-")]
+    ways = [await Started.start(way, server) for way in tunnels]
+    rounds = Rounds(ways, client=client, other=client, server_pid=part.process.pid, results=results)
+    names = [TAPPED, UNTAPPED]
+    await rounds.warm_up()
+    await rounds.download(effort, names, 1)
+    await rounds.upload(effort, names)
+    await rounds.small(effort, names)
+    await rounds.writes(effort, names)
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """The numbers, as this run found them."""
+    ours, theirs = (results.values("write", name, "p99_s") for name in (TAPPED, UNTAPPED))
+    added = [1e6 * (a - b) for a, b in zip(ours, theirs, strict=True)]
+    return judged(
+        [
+            (DOWN, results.ratio("download", "gib_per_s", TAPPED, UNTAPPED)),
+            (UP, results.ratio("upload", "gib_per_s", TAPPED, UNTAPPED)),
+            (ADDED, Summary.of(added) if added else None),
+        ]
+    )
+
+
+async def run(*, quick: bool, say: Say) -> Report:
+    """Measure. Leaves nothing behind."""
+    effort, results = QUICK if quick else FULL, Results()
+
+    async def work(directory: Path, family: Family) -> None:
+        client = LoadClient("load", family, directory)
+        await client.start()
+        await measure(directory, family, client, effort, results)
+
+    facts = machine(os.environ.get("PATH", os.defpath))
+    await in_family(say, work)
+    return Report(facts, {"quick": quick, **effort.__dict__}, results, verdicts(results))
