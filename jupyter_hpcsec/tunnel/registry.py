@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.audit.kinds.connections import HubApiRefused
-from jupyter_hpcsec.audit.kinds.node import SessionHeard, SessionHeartbeat, SessionSilent
+from jupyter_hpcsec.audit.kinds.node import SessionHeard, SessionSilent
 from jupyter_hpcsec.audit.kinds.sessions import SessionCut, SessionEnded, SessionState
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
@@ -30,7 +30,7 @@ from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.private import passable_directory
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
-from jupyter_hpcsec.tunnel.silence import Silence
+from jupyter_hpcsec.tunnel.silence import Silence, totals
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tap import Tap
 
@@ -255,22 +255,11 @@ class Registry:
             return
         total, silence = live.silence.due(self._loop.time())
         if total:
-            self.observer.note(self._totals(session_id, live))
+            told = live.ear.seq if live.ear else 0
+            self.observer.note(totals(session_id, live.port.facts(), connected=live.control is not None, told=told))
         if silence:
             reason = "the node has told nothing for a while: what happens there is not told"
             self.observer.note(SessionSilent(session=session_id, seconds=round(silence), reason=reason))
-
-    @staticmethod
-    def _totals(session_id: str, live: Live) -> SessionHeartbeat:
-        counts = live.port.facts()
-        return SessionHeartbeat(
-            session=session_id,
-            connected=live.control is not None,
-            streams=counts["streams"],
-            bytes_from_node=counts["bytes_from_node"],
-            bytes_to_node=counts["bytes_to_node"],
-            told=live.ear.seq if live.ear else 0,
-        )
 
     async def wait(self, session_id: str, after: int, timeout_s: float) -> list[Progress]:
         """Progress entries after number ``after``; waits up to ``timeout_s`` for the first."""

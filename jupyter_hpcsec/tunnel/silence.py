@@ -1,5 +1,9 @@
 """When a session's totals are due, and when its node has been silent for too long. Pure; the clock is passed in."""
 
+from collections.abc import Mapping
+
+from jupyter_hpcsec.audit.kinds.node import SessionHeartbeat
+
 TOTALS_S = 300.0
 """Seconds between two totals of a session: the node tells its own, the gateway records what it saw itself."""
 SILENT_S = 2.5 * TOTALS_S
@@ -31,3 +35,15 @@ class Silence:
             return total, 0.0
         self._is_silent = True
         return total, silence
+
+
+def totals(session_id: str, counts: Mapping[str, int], *, connected: bool, told: int) -> SessionHeartbeat:
+    """What the gateway saw of a session until now; ``counts`` are its port's."""
+    return SessionHeartbeat(
+        session=session_id,
+        connected=connected,
+        streams=counts["streams"],
+        bytes_from_node=counts["bytes_from_node"],
+        bytes_to_node=counts["bytes_to_node"],
+        told=told,
+    )

@@ -100,7 +100,7 @@ class SiteWithProfiles(sites.LocalSite):
         return settings
 
 
-def choose_site(*, slurm: bool) -> sites.Site:
+def choose_site(*, slurm: bool, fake_gpus: bool = False) -> sites.Site:
     assert not slurm
     return SiteWithProfiles()
 
