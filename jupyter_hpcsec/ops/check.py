@@ -148,7 +148,8 @@ class Check:
             self._report.notebook = {"name": example.name, "cells": len(outputs), **judge(outputs)}
             await self._look_at_listeners()
             if self._demo.settings.fake_gpus:
-                await runner.run(f"from jupyter_hpcsec.gpu.standin import hold; hold({HELD_GIB})")
+                self._sources.append(f"from jupyter_hpcsec.gpu.standin import hold; hold({HELD_GIB})")
+                await runner.run(self._sources[-1])
                 await self._look_at_gpus(kernel["id"])
         finally:
             connection.close()
