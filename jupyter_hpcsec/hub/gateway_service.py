@@ -33,6 +33,7 @@ from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
+from jupyter_hpcsec.hub.recall import recall, tail
 from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.hub.tapping import MakeTap, make_tap
@@ -140,6 +141,7 @@ async def serve(
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings, log)
+    recall(tail(record, Layout(settings.record[0])), store)
     auditor = Auditor(
         record,
         session=store.get,
