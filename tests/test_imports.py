@@ -9,7 +9,7 @@ import jupyter_hpcsec
 
 ROOT = Path(jupyter_hpcsec.__file__).parent
 CAPABILITIES = {"identity", "tunnel", "access", "gpu", "audit"}
-BASE = {"errors", "config", "config_forward", "config_recording", "_version", "events"}
+BASE = {"errors", "config", "config_forward", "config_recording", "config_values", "_version", "events"}
 TYPED_EVENTS = ("jupyter_hpcsec.audit.events", "jupyter_hpcsec.audit.kinds")
 """What every package may make: values. The record that keeps them is nobody's to import but the layers above."""
 
@@ -18,7 +18,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": {"hub", "server"} | CAPABILITIES | BASE,
     "hub": CAPABILITIES | BASE,
     "server": CAPABILITIES | BASE,
-    "config": {"config_recording", "errors", "_version"},
+    "config": {"config_recording", "config_values", "errors", "_version"},
+    "config_values": {"config_recording"},
     "config_recording": {"errors"},
     "config_forward": {"config", "errors", "_version"},
     "errors": set(),

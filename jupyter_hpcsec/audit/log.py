@@ -1,9 +1,10 @@
 """The record: events become leaves, durable in groups, under a signed checkpoint at most about a second later.
 
-An event that waits for its receipt (``record``) is acknowledged after fsync and not before; one that does not, by
-``note``, is written in its turn. Where the disk does not take them, ``record`` and ``require`` raise ``Unavailable``
-and the caller lets nothing new begin; what was only noted waits, in a bounded queue, and what the queue could not hold
-is an event itself. One thread writes, one publishes; no caller waits for a disk but by awaiting its receipt.
+An event that waits for its receipt (``record``) is acknowledged after fsync and not before; those that do not, by
+``note``, are gathered for a moment, and written in their turn. Where the disk does not take them, ``record`` and
+``require`` raise ``Unavailable`` and the caller lets nothing new begin; what was only noted waits, in a bounded queue,
+and what the queue could not hold is an event itself. One thread writes, one publishes; no caller waits for a disk but
+by awaiting its receipt.
 """
 
 import dataclasses
@@ -36,6 +37,8 @@ QUEUE_BYTES = 64 << 20
 PENDING_LIMIT = 65_536
 """Leaves that wait for a checkpoint in memory; past this the writer waits for the publisher."""
 RETRY_S = 1.0
+NOTED_S = 0.05
+"""How long events that nobody waits for are gathered: a batch takes as much of the process as several requests."""
 CLOSE_S = 20.0
 
 
@@ -105,7 +108,7 @@ class Log:
         self._values_lock = threading.Lock()
         self._state = threading.Condition()
         self._queue: deque[Queued] = deque()
-        self._queue_bytes = 0
+        self._queue_bytes = self._awaited = 0
         self._lost: Counter[str] = Counter()
         self._lost_since, self._lost_total = "", 0
         self._why = {"write": "", "publish": ""}
@@ -218,8 +221,15 @@ class Log:
             return False
         self._queue.append(queued)
         self._queue_bytes += queued.bytes
-        self._state.notify_all()
+        self._awaited += queued.receipt is not None
+        if len(self._queue) == 1 or self._is_urgent():
+            self._state.notify_all()
         return True
+
+    def _is_urgent(self) -> bool:
+        """Whether no more events are gathered: somebody waits, they are many, or the record closes."""
+        is_much = len(self._queue) >= BATCH_LIMIT - 2 or self._queue_bytes > QUEUE_BYTES // 2
+        return bool(self._awaited) or is_much or self._stopping
 
     def _lose(self, queued: Queued) -> None:
         self._lost[kind_of(queued.event)] += 1
@@ -261,13 +271,13 @@ class Log:
                 if self._stopping:
                     return None
             else:
-                self._state.wait_for(
-                    lambda: (bool(self._queue) and len(self._pending) < PENDING_LIMIT) or self._stopping
-                )
+                self._state.wait_for(lambda: self._stopping or (self._queue and len(self._pending) < PENDING_LIMIT))
+                self._state.wait_for(self._is_urgent, NOTED_S)
                 if not self._queue:
                     return None
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT - 2))]
             self._queue_bytes -= sum(queued.bytes for queued in batch)
+            self._awaited -= sum(queued.receipt is not None for queued in batch)
             return batch
 
     def _commit(self, batch: list[Queued]) -> None:
@@ -358,7 +368,7 @@ class Log:
     def _publish_loop(self) -> None:
         while True:
             with self._state:
-                # What is there is given a moment to be joined by more, so that checkpoints come once in a while only.
+                # What is there is joined by more, so that checkpoints come once in a while only.
                 self._state.wait_for(lambda: bool(self._pending) or self._written_out)
                 self._state.wait_for(lambda: self._written_out, self._checkpoint_s)
                 batch, done = self._pending[:AT_ONCE], self._written_out
@@ -380,6 +390,7 @@ class Log:
         with self._state:
             del self._pending[: len(batch)]
             self._why["publish"] = ""
+            self._state.notify_all()
         return True
 
     def _release(self) -> None:

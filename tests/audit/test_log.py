@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from jupyter_hpcsec.audit import files
+from jupyter_hpcsec.audit.events import Event
 from jupyter_hpcsec.audit.journal import BATCH_LIMIT, Segment
 from jupyter_hpcsec.audit.kinds.connections import LaneOpened
 from jupyter_hpcsec.audit.kinds.record import AuditShredded
@@ -82,6 +83,48 @@ def test_checkpoints_come_while_it_runs_and_the_record_verifies_meanwhile(place:
     log.close()
     assert len(place.second.read_bytes().splitlines()) >= 1
     assert place.verify().size == 5 * 201 + 2
+
+
+def test_what_nobody_waits_for_is_gathered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, real = [], Segment.append
+
+    def append(segment: Segment, data: bytes) -> None:
+        real(segment, data)
+        batches.append(data)
+
+    monkeypatch.setattr(Segment, "append", append)
+    monkeypatch.setattr("jupyter_hpcsec.audit.log.NOTED_S", 3600.0)
+    log = place.open()
+    for number in range(9):
+        log.note(LaneOpened(session=str(number)), "gateway")
+    assert log.record(LaneOpened(session="waited for"), "gateway").result(60) == 10  # after opening and the notes
+    assert len(batches) == 1
+    for number in range(BATCH_LIMIT):
+        log.note(LaneOpened(session=str(number)), "gateway")
+    until(lambda: log.health().durable >= BATCH_LIMIT, 60)  # a batch is full
+    log.note(LaneOpened(session="last"), "gateway")
+    log.close()
+    found = [event.get("session") for event in events(place)]
+    assert found[1:11] == [*map(str, range(9)), "waited for"]
+    assert found[11:-1] == [*map(str, range(BATCH_LIMIT)), "last"]
+
+
+def test_what_nobody_waits_for_becomes_durable_and_published_by_itself(place: Place) -> None:
+    log = place.open()
+    for number in range(2, 5):
+        log.note(LaneOpened(), "gateway")
+        until(lambda number=number: log.health().published == number, 60)  # type: ignore[misc]
+    log.close()
+    assert place.found() == []
+
+
+def test_values_that_wait_are_not_gathered_without_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_hpcsec.audit.log.NOTED_S", 3600.0)
+    monkeypatch.setattr("jupyter_hpcsec.audit.log.QUEUE_BYTES", 100)
+    log = place.open()
+    log.note(SessionEnded(), "gateway", {"source": b"x" * 60})
+    until(lambda: log.health().durable == 2, 60)
+    log.close()
 
 
 def test_the_keys_are_private_and_refused_when_they_are_not(place: Place) -> None:
@@ -241,6 +284,13 @@ class Disk:
         monkeypatch.setattr(Segment, "append", failing(sync))
 
 
+def is_recorded(log: Log, event: Event) -> bool:
+    with contextlib.suppress(Unavailable):
+        log.record(event, "gateway").result(60)
+        return True
+    return False
+
+
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO])
 def test_nothing_new_begins_while_the_disk_takes_nothing(
     place: Place, monkeypatch: pytest.MonkeyPatch, error: int
@@ -248,6 +298,7 @@ def test_nothing_new_begins_while_the_disk_takes_nothing(
     disk = Disk(monkeypatch)
     log = place.open()
     log.record(LaneOpened(), "gateway").result(10)
+    until(lambda: log.health().published == 2, 60)  # so that it is a write that fails first, and no checkpoint
     disk.error = error
     with pytest.raises(Unavailable, match=os.strerror(error)):
         log.record(SessionRegistered(session="refused"), "gateway").result(10)
@@ -260,14 +311,14 @@ def test_nothing_new_begins_while_the_disk_takes_nothing(
     assert log.health().lost >= 5
     disk.error = 0
     until(lambda: not log.health().why)
-    log.record(SessionRegistered(session="accepted"), "gateway").result(20)
+    until(lambda: is_recorded(log, SessionRegistered(session="accepted")))  # there is room once a batch or two are gone
     log.close()
     assert place.found() == []
     found = events(place)
     assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
     gaps = [event for event in found if event["kind"] == "audit.gap"]
     assert sum(gap.get("lost", 0) for gap in gaps) == log.health().lost
-    assert "session.ended" in gaps[0]["kinds"]
+    assert any("session.ended" in gap.get("kinds", "") for gap in gaps)  # what a batch on its way was too early for
     assert os.strerror(error) in gaps[0]["why"]
     ended = [event["session"] for event in found if event["kind"] == "session.ended"]
     assert ended == [str(number) for number in range(len(ended))]

@@ -25,7 +25,6 @@ from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.ops.audit.asciicast import terminals
-from jupyter_hpcsec.ops.audit.replay import KINDS, as_text, notebook
 from jupyter_hpcsec.ops.audit.seen import Seen
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
@@ -182,6 +181,8 @@ def export(
 
 def replay(record: Record, name: str, destination: Path | None, teller: Teller, progress: Progress) -> list[Path]:
     """Write a session's notebook, and beside it its terminals; the files. A session may be named by its beginning."""
+    from jupyter_hpcsec.ops.audit.replay import KINDS, as_text, notebook  # noqa: PLC0415 - nbformat takes a second
+
     with record.index(progress) as index:
         found = index.sessions(name)
         if len(found) != 1:
