@@ -2,11 +2,17 @@
 
 import argparse
 import json
+import os
+import sys
 from pathlib import Path
+from typing import get_args
 
 from jupyter_hpcsec.gpu import launch
-from jupyter_hpcsec.ops.gpu import replay, workloads
+from jupyter_hpcsec.gpu.node import WHATS, Expected, Numbers, What
+from jupyter_hpcsec.ops.gpu import node, replay, workloads
 
+MODES = {"on": True, "off": False}
+COMPUTE_MODES = {"default": 0, "prohibited": 2, "exclusive": 3}
 HELP = "what runs on the GPUs, and what the watch says of it"
 
 
@@ -19,6 +25,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rates = actions.add_parser("false-alarms", help="how often each rule accuses generated, legitimate work")
     rates.add_argument("--sessions", type=int, default=50, help="of each kind of work (default: %(default)s)")
     rates.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    _add_node(actions.add_parser("node", help="root's part on the node, started by slurmd"))
+
+
+def _add_node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("when", choices=("prolog", "epilog"), help="before the job: its map; after it: what it left")
+    parser.add_argument(
+        "--numbers", choices=get_args(Numbers), help="what gres.conf's numbers count, where the two orders differ"
+    )
+    parser.add_argument("--maps", type=Path, default=launch.MAPS, help="default: %(default)s")
+    parser.add_argument("--stand-in", default="", metavar="LIBRARY", help="simulated GPUs, to try it")
+    group = parser.add_argument_group("epilog")
+    group.add_argument(
+        "--drain",
+        type=_whats,
+        default=frozenset(),
+        metavar="WHAT",
+        help=f"drain the node for these findings: {', '.join(WHATS)}, or all (default: for none)",
+    )
+    group.add_argument(
+        "--wait", type=_seconds, default=10, help="seconds for processes to let go (default: %(default)s)"
+    )
+    group.add_argument("--persistence", choices=MODES, help="how the site sets persistence mode")
+    group.add_argument("--compute-mode", choices=COMPUTE_MODES, help="how the site sets the compute mode")
+    group.add_argument("--scontrol", default="/usr/bin/scontrol", metavar="PATH", help="default: %(default)s")
+
+
+def _whats(text: str) -> frozenset[What]:
+    named = set(WHATS) if text == "all" else set(text.split(","))
+    if named - set(WHATS):
+        raise argparse.ArgumentTypeError(f"{text!r}: name some of {', '.join(WHATS)}, or all")
+    return frozenset(what for what in WHATS if what in named)
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 600):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to 600")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +70,27 @@ def run(args: argparse.Namespace) -> int:
         sessions = max(1, args.sessions)
         print(workloads.as_table(workloads.false_alarms(sessions, args.seed), sessions))
         return 0
+    if args.action == "node":
+        return _node(args)
     settings = launch.parse(json.dumps({"settings": json.loads(args.settings or "{}")})).settings
     for alert in replay.alerts(replay.read(args.file), settings):
         print(json.dumps(replay.as_line(alert), sort_keys=True))
     return 0
+
+
+def _node(args: argparse.Namespace) -> int:
+    here = node.Node(
+        os.environ,
+        lambda words: print(words, file=sys.stderr),
+        maps=args.maps,
+        stand_in=args.stand_in,
+        numbers=args.numbers,
+        scontrol=args.scontrol,
+    )
+    if args.when == "prolog":
+        return here.prolog()
+    expected = Expected(
+        persistence=MODES[args.persistence] if args.persistence else None,
+        compute_mode=COMPUTE_MODES[args.compute_mode] if args.compute_mode else None,
+    )
+    return here.epilog(expected, args.drain, args.wait)
