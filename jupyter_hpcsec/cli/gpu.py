@@ -4,9 +4,12 @@ import argparse
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
+from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
+from jupyter_hpcsec.config_forward import DEFAULT_RECORD
 from jupyter_hpcsec.gpu import launch
 from jupyter_hpcsec.gpu.node import WHATS, Expected, Numbers, What
 from jupyter_hpcsec.ops.gpu import node, replay, workloads
@@ -25,7 +28,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rates = actions.add_parser("false-alarms", help="how often each rule accuses generated, legitimate work")
     rates.add_argument("--sessions", type=int, default=50, help="of each kind of work (default: %(default)s)")
     rates.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    _add_report(actions.add_parser("report", help="GPU hours by user and project, from the audit record"))
     _add_node(actions.add_parser("node", help="root's part on the node, started by slurmd"))
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--since", default="30d", help="a day, an ISO 8601 time, or 90m, 6h, 3d ago (%(default)s)")
+    parser.add_argument("--until", default="", help="likewise; a day is included")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(os.environ.get("HPCSEC_AUDIT_DIRECTORY") or DEFAULT_RECORD),
+        help="the record (default: $HPCSEC_AUDIT_DIRECTORY, or %(default)s)",
+    )
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        default=Path(os.environ.get("HPCSEC_ADMIN_SOCKET") or DEFAULT_ADMIN_SOCKET),
+        help="where the gateway records what is read (also HPCSEC_ADMIN_SOCKET; default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unrecorded", action="store_true", help="where no gateway runs: read all the same, off the record"
+    )
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         sessions = max(1, args.sessions)
         print(workloads.as_table(workloads.false_alarms(sessions, args.seed), sessions))
         return 0
+    if args.action == "report":
+        return _report(args)
     if args.action == "node":
         return _node(args)
     settings = launch.parse(json.dumps({"settings": json.loads(args.settings or "{}")})).settings
@@ -94,3 +121,23 @@ def _node(args: argparse.Namespace) -> int:
         compute_mode=COMPUTE_MODES[args.compute_mode] if args.compute_mode else None,
     )
     return here.epilog(expected, args.drain, args.wait)
+
+
+def _report(args: argparse.Namespace) -> int:
+    # root's prolog runs this module at the start of each job, and shall not wait for what reads the record
+    from jupyter_hpcsec.ops.audit import proving, reading  # noqa: PLC0415
+    from jupyter_hpcsec.ops.gpu import report  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    found = report.hours(
+        reading.Record(args.directory),
+        reading.Teller(args.socket, args.unrecorded, proving.say),
+        proving.Bar(sys.stderr),
+        since=reading.parse_time(args.since, now),
+        until=reading.parse_time(args.until, now, is_end=True) if args.until else "",
+    )
+    for line in report.lines(found, args.format):
+        print(line)
+    if found.left_out:
+        proving.say(f"{found.left_out} events say what no node can have seen; they are left out.")
+    return 0
