@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rates = actions.add_parser("false-alarms", help="how often each rule accuses generated, legitimate work")
     rates.add_argument("--sessions", type=int, default=50, help="of each kind of work (default: %(default)s)")
     rates.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    top = actions.add_parser("top", help="inside the job: what of mine is on its GPUs, by notebook")
+    top.add_argument("--once", action="store_true", help="once, instead of until it is interrupted")
+    top.add_argument("--interval", type=_seconds, default=2, help="seconds (default: %(default)s)")
     _add_report(actions.add_parser("report", help="GPU hours by user and project, from the audit record"))
     _add_node(actions.add_parser("node", help="root's part on the node, started by slurmd"))
 
@@ -95,10 +98,8 @@ def run(args: argparse.Namespace) -> int:
         sessions = max(1, args.sessions)
         print(workloads.as_table(workloads.false_alarms(sessions, args.seed), sessions))
         return 0
-    if args.action == "report":
-        return _report(args)
-    if args.action == "node":
-        return _node(args)
+    if args.action in ALONE:
+        return ALONE[args.action](args)
     settings = launch.parse(json.dumps({"settings": json.loads(args.settings or "{}")})).settings
     for alert in replay.alerts(replay.read(args.file), settings):
         print(json.dumps(replay.as_line(alert), sort_keys=True))
@@ -141,3 +142,20 @@ def _report(args: argparse.Namespace) -> int:
     if found.left_out:
         proving.say(f"{found.left_out} events say what no node can have seen; they are left out.")
     return 0
+
+
+def _top(args: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    from jupyter_hpcsec.ops.gpu import asking, top  # noqa: PLC0415
+
+    given = launch.parse(os.environ.get(launch.VARIABLE, ""))
+    top.show(
+        lambda: asking.scan(given.stand_in, given.state),
+        Console(highlight=False),
+        interval_s=None if args.once else max(1, args.interval),
+    )
+    return 0
+
+
+ALONE = {"node": _node, "report": _report, "top": _top}

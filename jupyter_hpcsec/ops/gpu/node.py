@@ -6,13 +6,10 @@ The driver is asked by a process of its own with a time limit: one that hangs is
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import msgspec
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.gpu import maps
@@ -22,10 +19,9 @@ from jupyter_hpcsec.gpu.node import Expected, Left, Numbers, What, after, alloca
 from jupyter_hpcsec.gpu.samples import Allocation, Scan
 from jupyter_hpcsec.gpu.settings import Settings
 from jupyter_hpcsec.gpu.standin import STATE_VARIABLE
+from jupyter_hpcsec.ops.gpu import asking
 
-ASK_S = 30.0
 SCONTROL_S = 60.0
-LINE_LIMIT = 16 << 20
 REASON_LIMIT = 200
 CLEAN, TOLD, DRAINED = 0, 3, 4
 """Exit codes. 1 is everything that could not be done, 2 are wrong arguments."""
@@ -45,7 +41,7 @@ class Node:
     numbers: Numbers | None = None
     scontrol: str = "/usr/bin/scontrol"
     euid: int = field(default_factory=lambda: os.geteuid())  # noqa: PLW0108 - looked up when it is called
-    ask_s: float = ASK_S
+    ask_s: float = asking.ASK_S
     pause: Callable[[float], None] = time.sleep
 
     def prolog(self) -> int:
@@ -111,25 +107,8 @@ class Node:
         return after(scan, allocation, maps.others(job, self.maps), Settings(), expected)
 
     def scan(self) -> Scan:
-        """Ask the driver and ``/proc`` once. ``Unavailable`` for one that does not answer in time, or at all."""
-        command = [sys.executable, "-I", "-m", "jupyter_hpcsec.gpu.sampler", "--server", "0"]
-        if self.stand_in:
-            command += ["--stand-in", self.stand_in]
-        state = self.environment.get(STATE_VARIABLE, "") if self.stand_in else ""
-        asked = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", STATE_VARIABLE: state},
-        )  # fmt: skip
-        try:
-            line, _ = asked.communicate(timeout=self.ask_s)
-        except subprocess.TimeoutExpired as error:
-            # not waited for: a process that hangs in the driver can't be killed, and would hang this one
-            asked.kill()
-            raise Unavailable(f"the driver did not answer in {self.ask_s:g} s.") from error
-        try:
-            return msgspec.json.decode(line.split(b"\n", 1)[0][:LINE_LIMIT], type=Scan)
-        except msgspec.DecodeError as error:
-            raise Unavailable("the process that asks the driver ended without an answer.") from error
+        """See ``asking.scan``."""
+        return asking.scan(self.stand_in, self.environment.get(STATE_VARIABLE, ""), self.ask_s)
 
     def drain(self, reason: str) -> None:
         """Take no more jobs on this node (scontrol(1)). ``Unavailable`` where that failed: the epilog fails then."""
