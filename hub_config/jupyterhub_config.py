@@ -122,6 +122,9 @@ c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.concurrent_spawn_limit = 100
 c.JupyterHub.active_server_limit = 0  # no limit: the batch system has its own
 
+# SITE: the hub runs squeue for each session so often (seconds). 300 where there are thousands of sessions.
+c.Spawner.poll_interval = 30
+
 # The gateway as a service that the hub starts, instead of systemd: see docs/admins/gateway.md. It then stops and starts
 # with the hub, and sessions outlive both. One that was killed is back within half a minute, the hub's own interval.
 # c.JupyterHub.services = [

@@ -56,16 +56,19 @@ def test_commands_that_are_named_exist(page: Path) -> None:
 
 def unknown(words: Sequence[str]) -> list[str]:
     """What a command has not: the action, or options of this action. Behind ``--`` or ``|`` others begin."""
-    own = list(itertools.takewhile(lambda word: word not in ("--", "|"), words[1:]))
-    parser = ArgumentParser()
+    rest = own = list(itertools.takewhile(lambda word: word not in ("--", "|"), words[1:]))
+    parser, known = ArgumentParser(), set[str]()
     importlib.import_module(f"jupyter_hpcsec.cli.{words[0]}").add_arguments(parser)
-    actions = next((each.choices for each in parser._actions if isinstance(each.choices, dict)), {})
-    if actions and own and not own[0].startswith("-"):
-        if own[0] not in actions:
-            return [own[0]]
-        parser = actions[own[0]]
+    while True:
+        known |= set(parser._option_string_actions)
+        actions = next((each.choices for each in parser._actions if isinstance(each.choices, dict)), {})
+        if not actions or not rest or rest[0].startswith("-"):
+            break
+        if rest[0] not in actions:
+            return [rest[0]]
+        parser, rest = actions[rest[0]], rest[1:]
     options = [word.strip("[]").split("=")[0] for word in own if word.startswith(("--", "[--"))]
-    return [option for option in options if option not in parser._option_string_actions]
+    return [option for option in options if option not in known]
 
 
 def test_what_is_missing_is_seen() -> None:
