@@ -20,6 +20,30 @@ c.HpcsecGateway.run_directory = "/run/hpcsec"
 # better the less whoever owns this host can change it there (another host's file system, chattr +a). SITE
 # c.HpcsecGateway.audit_checkpoints = "/srv/audit/hpcsec-checkpoints"
 
+# Another host that cosigns the record (`hpcsec audit witness`): its public key (witness.vkey), and a file of this host
+# with what it cosigned last. Both or neither. SITE
+# c.HpcsecGateway.audit_witness = "witness.cluster.example/witness+1a2b3c4d+BA..."
+# c.HpcsecGateway.audit_cosigned = "/srv/audit/hpcsec-cosigned"
+
+# Days after which events go, and what was typed and shown, where that is earlier; 0 keeps all. How long they must and
+# may be kept is for your law to say: docs/security/audit.md. SITE
+c.HpcsecGateway.audit_retention_days = 0
+c.HpcsecGateway.audit_values_days = 0
+
+# How much of what people do is recorded: "metadata", "sources" (also the code that is run and what is typed) or
+# "sources+outputs". Users are told which. SITE
+c.HpcsecGateway.recording = "sources"
+# Another level for members of a group of JupyterHub's; of several the fullest.
+# c.HpcsecGateway.recording_by_group = {"clinical": "sources+outputs"}
+# The SHA-256 of files that are read, saved and downloaded; costs time by the byte.
+c.HpcsecGateway.recording_hashes_files = False
+# Regular expressions of what is taken out of recorded texts, beside what is known to look like a secret. SITE
+# c.HpcsecGateway.redaction_patterns = [r"PATIENT-[0-9]{8}"]
+
+# Your own proxies in front of JupyterHub's (a load balancer): without it the record has their address for people's. The
+# hub's own setting is JupyterHub.trusted_downstream_ips. SITE
+# c.HpcsecGateway.trusted_proxies = ["10.0.0.10"]
+
 # Metrics for a Prometheus on this host; all its users can read them there, no name of a user is in them. SITE
 # c.HpcsecGateway.metrics_listen = "127.0.0.1:9464"
 

@@ -52,6 +52,13 @@ c.HpcsecSpawnerMixin.profiles = [
 # be shorter: the job's token must live as long as its job waits.
 c.HpcsecSpawnerMixin.start_timeout = 3600
 
+# SITE: the GPU watch (docs/gpu.md), in minutes: a kernel that holds a GPU and does nothing is warned about twice, then
+# shut down. These are its defaults; "actions": {"R3": "notify"} beside "idle" shuts nothing down.
+c.HpcsecSpawnerMixin.gpu_watch = {
+    "idle": {"first_warning": 60, "second_warning": 105, "end": 120, "extend_by": 120, "extend_in_all": 480},
+    # "groups": {"long-runs": {"end": 480}},  # of JupyterHub; whoever is in several has the longest
+}
+
 # A template of your own: begin with hub_config/job_template.sh.
 # c.HpcsecSlurmSpawner.batch_script = Path("/etc/jupyterhub/job_template.sh").read_text()
 
@@ -114,6 +121,9 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.concurrent_spawn_limit = 100
 c.JupyterHub.active_server_limit = 0  # no limit: the batch system has its own
+
+# SITE: the hub runs squeue for each session so often (seconds). 300 where there are thousands of sessions.
+c.Spawner.poll_interval = 30
 
 # The gateway as a service that the hub starts, instead of systemd: see docs/admins/gateway.md. It then stops and starts
 # with the hub, and sessions outlive both. One that was killed is back within half a minute, the hub's own interval.

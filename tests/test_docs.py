@@ -2,16 +2,18 @@
 
 import importlib
 import importlib.metadata
+import itertools
 import re
 import shlex
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-from jupyter_hpcsec.cli.main import COMMANDS, build_parser
+from jupyter_hpcsec.cli.main import COMMANDS
+from jupyter_hpcsec.config import HpcsecGateway
 
 TREE = Path(__file__).parent.parent
 PAGES = sorted([*(TREE / "docs").rglob("*.md"), *TREE.glob("*.md")])
@@ -33,8 +35,9 @@ def named_commands(text: str) -> Iterator[list[str]]:
     lines = [line for block in blocks for line in block.splitlines()]
     spans = re.findall(r"`(hpcsec [^`\n]+)`", text)
     for line in [*lines, *spans]:
-        if line.strip().startswith("hpcsec "):
-            yield shlex.split(line, comments=True)[1:]
+        command = re.sub(r"^sudo -u \w+ ", "", line.strip())
+        if command.startswith("hpcsec "):
+            yield shlex.split(command, comments=True)[1:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TREE)))
@@ -48,17 +51,24 @@ def test_commands_that_are_named_exist(page: Path) -> None:
     for words in named_commands(page.read_text()):
         command = words[0]
         assert command in COMMANDS, f"hpcsec {command}"
-        shown = build_parser(command).format_help() + help_of(command)
-        for option in (word.split("=")[0] for word in words[1:] if word.startswith("--")):
-            assert option in shown, f"hpcsec {command} has no {option}"
+        assert not unknown(words), f"hpcsec {' '.join(words)}: {unknown(words)}"
 
 
-def help_of(command: str) -> str:
-    """The help of a subcommand and of its own subcommands."""
-    parser = ArgumentParser()
-    importlib.import_module(f"jupyter_hpcsec.cli.{command}").add_arguments(parser)
-    children = (action.choices.values() for action in parser._actions if isinstance(action.choices, dict))
-    return parser.format_help() + "".join(child.format_help() for group in children for child in group)
+def unknown(words: Sequence[str]) -> list[str]:
+    """What a command has not: the action, or options of this action. Behind ``--`` or ``|`` others begin."""
+    rest = own = list(itertools.takewhile(lambda word: word not in ("--", "|"), words[1:]))
+    parser, known = ArgumentParser(), set[str]()
+    importlib.import_module(f"jupyter_hpcsec.cli.{words[0]}").add_arguments(parser)
+    while True:
+        known |= set(parser._option_string_actions)
+        actions = next((each.choices for each in parser._actions if isinstance(each.choices, dict)), {})
+        if not actions or not rest or rest[0].startswith("-"):
+            break
+        if rest[0] not in actions:
+            return [rest[0]]
+        parser, rest = actions[rest[0]], rest[1:]
+    options = [word.strip("[]").split("=")[0] for word in own if word.startswith(("--", "[--"))]
+    return [option for option in options if option not in known]
 
 
 def test_what_is_missing_is_seen() -> None:
@@ -67,6 +77,19 @@ def test_what_is_missing_is_seen() -> None:
         ["doctor", "--node"],
         ["keys", "list"],
     ]
+
+
+def test_an_option_of_another_action_is_seen() -> None:
+    assert unknown(["audit", "query", "--reason", "x"]) == ["--reason"]
+    assert unknown(["audit", "ask"]) == ["ask"]
+    assert unknown(["doctor", "--all"]) == ["--all"]
+    assert unknown(["cluster", "exec", "--user", "alice", "node1", "--", "ls", "--all"]) == []
+    assert list(named_commands("```\nsudo -u hpcsec hpcsec audit ask\n```")) == [["audit", "ask"]]
+
+
+@pytest.mark.parametrize("name", sorted(HpcsecGateway.class_trait_names(config=True)))
+def test_every_setting_of_the_gateway_is_explained(name: str) -> None:
+    assert f"`{name}" in (TREE / "docs" / "admins" / "gateway.md").read_text()
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -151,8 +151,7 @@ class HpcsecContentsManager(GuardedFiles, AsyncLargeFileManager):  # type: ignor
             if not any(is_kind(facts.st_mode) for is_kind in listed) or not self.should_list(name):
                 return None
             is_closed = self._is_closed(own)
-            is_hidden = name.startswith(".") if is_closed else _is_hidden(own, directory)
-            if is_hidden and not self.allow_hidden:
+            if not self.allow_hidden and (name.startswith(".") if is_closed else _is_hidden(own, directory)):
                 return None
             if is_closed:
                 return None if self.gate.resolved.hide_denied else _locked(f"{path}/{name}".strip("/"), facts)

@@ -52,6 +52,7 @@ UNION ALL SELECT leaf FROM events WHERE impersonator = ? AND impersonator != '')
 class Question:
     """What is asked; an empty field asks nothing. A trailing ``*`` in kind, rule and path asks for what begins so.
 
+    A session is named by its id or by how that begins, as tables show it.
     ``since`` and ``until`` are timestamps as in events (``until`` is not included); ``text`` are words.
     """
 
@@ -79,14 +80,15 @@ class Question:
     def sql(self) -> tuple[str, list[Any]]:
         """The statement and its parameters."""
         where, values = ["1"], list[Any]()
-        for name in ("session", "server", "job", "node", "source", "decision", "trust"):
+        for name in ("server", "job", "node", "source", "decision", "trust"):
             if getattr(self, name):
                 where.append(f"{name} = ? AND {name} != ''")  # said aloud, so that indices without empty ones serve
                 values.append(getattr(self, name))
         if self.user:
             where.append(_OF_USER)
             values += [self.user, self.since, self.until or SUFFIX_END, self.user]
-        for column, asked in (("object", self.path), ("kind", self.kind), ("rule", self.rule)):
+        session = self.session and f"{self.session.removesuffix('*')}*"
+        for column, asked in (("session", session), ("object", self.path), ("kind", self.kind), ("rule", self.rule)):
             if asked.endswith("*"):
                 where.append(f"{column} >= ? AND {column} < ? AND {column} != ''")
                 values += [asked[:-1], asked[:-1] + SUFFIX_END]

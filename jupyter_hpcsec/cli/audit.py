@@ -87,7 +87,8 @@ def _days(text: str) -> int:
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("question", "in path, kind and rule a * at the end asks for what begins so")
-    for name in ("user", "session", "server", "job", "node", "source", "path", "kind", "rule"):
+    group.add_argument("--session", default="", help="its id, or how that begins")
+    for name in ("user", "server", "job", "node", "source", "path", "kind", "rule"):
         group.add_argument(f"--{name}", default="")
     group.add_argument("--decision", choices=("allowed", "refused"), default="")
     group.add_argument("--trust", choices=("gateway", "hub", "node"), default="", help="whose word it is")

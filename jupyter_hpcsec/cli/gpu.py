@@ -2,11 +2,20 @@
 
 import argparse
 import json
+import os
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
+from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
+from jupyter_hpcsec.config_forward import DEFAULT_RECORD
 from jupyter_hpcsec.gpu import launch
-from jupyter_hpcsec.ops.gpu import replay, workloads
+from jupyter_hpcsec.gpu.node import WHATS, Expected, Numbers, What
+from jupyter_hpcsec.ops.gpu import node, replay, workloads
 
+MODES = {"on": True, "off": False}
+COMPUTE_MODES = {"default": 0, "prohibited": 2, "exclusive": 3}
 HELP = "what runs on the GPUs, and what the watch says of it"
 
 
@@ -19,6 +28,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rates = actions.add_parser("false-alarms", help="how often each rule accuses generated, legitimate work")
     rates.add_argument("--sessions", type=int, default=50, help="of each kind of work (default: %(default)s)")
     rates.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    top = actions.add_parser("top", help="inside the job: what of mine is on its GPUs, by notebook")
+    top.add_argument("--once", action="store_true", help="once, instead of until it is interrupted")
+    top.add_argument("--interval", type=_seconds, default=2, help="seconds (default: %(default)s)")
+    _add_report(actions.add_parser("report", help="GPU hours by user and project, from the audit record"))
+    _add_node(actions.add_parser("node", help="root's part on the node, started by slurmd"))
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--since", default="30d", help="a day, an ISO 8601 time, or 90m, 6h, 3d ago (%(default)s)")
+    parser.add_argument("--until", default="", help="likewise; a day is included")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(os.environ.get("HPCSEC_AUDIT_DIRECTORY") or DEFAULT_RECORD),
+        help="the record (default: $HPCSEC_AUDIT_DIRECTORY, or %(default)s)",
+    )
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        default=Path(os.environ.get("HPCSEC_ADMIN_SOCKET") or DEFAULT_ADMIN_SOCKET),
+        help="where the gateway records what is read (also HPCSEC_ADMIN_SOCKET; default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unrecorded", action="store_true", help="where no gateway runs: read all the same, off the record"
+    )
+
+
+def _add_node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("when", choices=("prolog", "epilog"), help="before the job: its map; after it: what it left")
+    parser.add_argument(
+        "--numbers", choices=get_args(Numbers), help="what gres.conf's numbers count, where the two orders differ"
+    )
+    parser.add_argument("--maps", type=Path, default=launch.MAPS, help="default: %(default)s")
+    parser.add_argument("--stand-in", default="", metavar="LIBRARY", help="simulated GPUs, to try it")
+    group = parser.add_argument_group("epilog")
+    group.add_argument(
+        "--drain",
+        type=_whats,
+        default=frozenset(),
+        metavar="WHAT",
+        help=f"drain the node for these findings: {', '.join(WHATS)}, or all (default: for none)",
+    )
+    group.add_argument(
+        "--wait", type=_seconds, default=10, help="seconds for processes to let go (default: %(default)s)"
+    )
+    group.add_argument("--persistence", choices=MODES, help="how the site sets persistence mode")
+    group.add_argument("--compute-mode", choices=COMPUTE_MODES, help="how the site sets the compute mode")
+    group.add_argument("--scontrol", default="/usr/bin/scontrol", metavar="PATH", help="default: %(default)s")
+
+
+def _whats(text: str) -> frozenset[What]:
+    named = set(WHATS) if text == "all" else set(text.split(","))
+    if named - set(WHATS):
+        raise argparse.ArgumentTypeError(f"{text!r}: name some of {', '.join(WHATS)}, or all")
+    return frozenset(what for what in WHATS if what in named)
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 600):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to 600")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +98,64 @@ def run(args: argparse.Namespace) -> int:
         sessions = max(1, args.sessions)
         print(workloads.as_table(workloads.false_alarms(sessions, args.seed), sessions))
         return 0
+    if args.action in ALONE:
+        return ALONE[args.action](args)
     settings = launch.parse(json.dumps({"settings": json.loads(args.settings or "{}")})).settings
     for alert in replay.alerts(replay.read(args.file), settings):
         print(json.dumps(replay.as_line(alert), sort_keys=True))
     return 0
+
+
+def _node(args: argparse.Namespace) -> int:
+    here = node.Node(
+        os.environ,
+        lambda words: print(words, file=sys.stderr),
+        maps=args.maps,
+        stand_in=args.stand_in,
+        numbers=args.numbers,
+        scontrol=args.scontrol,
+    )
+    if args.when == "prolog":
+        return here.prolog()
+    expected = Expected(
+        persistence=MODES[args.persistence] if args.persistence else None,
+        compute_mode=COMPUTE_MODES[args.compute_mode] if args.compute_mode else None,
+    )
+    return here.epilog(expected, args.drain, args.wait)
+
+
+def _report(args: argparse.Namespace) -> int:
+    # root's prolog runs this module at the start of each job, and shall not wait for what reads the record
+    from jupyter_hpcsec.ops.audit import proving, reading  # noqa: PLC0415
+    from jupyter_hpcsec.ops.gpu import report  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    found = report.hours(
+        reading.Record(args.directory),
+        reading.Teller(args.socket, args.unrecorded, proving.say),
+        proving.Bar(sys.stderr),
+        since=reading.parse_time(args.since, now),
+        until=reading.parse_time(args.until, now, is_end=True) if args.until else "",
+    )
+    for line in report.lines(found, args.format):
+        print(line)
+    if found.left_out:
+        proving.say(f"{found.left_out} events say what no node can have seen; they are left out.")
+    return 0
+
+
+def _top(args: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    from jupyter_hpcsec.ops.gpu import asking, top  # noqa: PLC0415
+
+    given = launch.parse(os.environ.get(launch.VARIABLE, ""))
+    top.show(
+        lambda: asking.scan(given.stand_in, given.state),
+        Console(highlight=False),
+        interval_s=None if args.once else max(1, args.interval),
+    )
+    return 0
+
+
+ALONE = {"node": _node, "report": _report, "top": _top}

@@ -6,6 +6,7 @@ of the subcommand that was asked for is imported, so that ``hpcsec`` starts fast
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,12 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in words if word in COMMANDS), None)
     try:
         args = build_parser(command).parse_args(words)
-        return int(importlib.import_module(f"jupyter_hpcsec.cli.{args.command}").run(args))
+        return _run(args)
     except HpcsecError as error:
         print(f"hpcsec {command}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `hpcsec … | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at Python's own end
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    status = int(importlib.import_module(f"jupyter_hpcsec.cli.{args.command}").run(args))
+    sys.stdout.flush()
+    return status
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class Nvml:
         whole = not parent
         use = _value(pynvml.nvmlDeviceGetUtilizationRates, handle) if whole and not split else None
         contexts, contexts_state = self._contexts(handle, uuid, whole=whole and not split)
-        minor, name, limit = self._seldom(f"{uuid} facts", lambda: _facts(handle, whole=whole))
+        minor, name, limit, compute_mode = self._seldom(f"{uuid} facts", lambda: _facts(handle, whole=whole))
         ecc = self._seldom(f"{uuid} errors", lambda: _errors(handle, whole=whole))
         return Device(
             uuid=uuid,
@@ -207,6 +207,7 @@ class Nvml:
             contexts=contexts,
             contexts_state=contexts_state,
             split=split,
+            compute_mode=compute_mode,
         )
 
     def _contexts(self, handle: Any, uuid: str, *, whole: bool) -> tuple[tuple[Context, ...], State]:
@@ -268,12 +269,13 @@ class Nvml:
         )
 
 
-def _facts(handle: Any, *, whole: bool) -> tuple[int | None, str, int | None]:
-    """(minor number, name, power limit) of a device."""
+def _facts(handle: Any, *, whole: bool) -> tuple[int | None, str, int | None, int | None]:
+    """(minor number, name, power limit, compute mode) of a device."""
     name = _text(_value(pynvml.nvmlDeviceGetName, handle))
     if not whole:
-        return None, name, None
-    return _value(pynvml.nvmlDeviceGetMinorNumber, handle), name, _value(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+        return None, name, None, None
+    minor, mode = _value(pynvml.nvmlDeviceGetMinorNumber, handle), _value(pynvml.nvmlDeviceGetComputeMode, handle)
+    return minor, name, _value(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle), mode
 
 
 def _errors(handle: Any, *, whole: bool) -> tuple[int | None, int | None]:

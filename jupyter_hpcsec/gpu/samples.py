@@ -56,6 +56,8 @@ class Device(Struct, frozen=True, kw_only=True, omit_defaults=True):
     contexts_state: State = "ok"
     split: bool = False
     """In MIG mode: what runs is on its instances."""
+    compute_mode: int | None = None
+    """NVML's: 0 is the default, 2 nobody may, 3 one process at a time."""
 
 
 class Posture(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,7 +1,8 @@
 """JupyterHub's own events on the record: logins, logouts, tokens, shares, servers, access to other people's servers.
 
 JupyterHub's event log knows of servers that were started and stopped; the rest is told from the methods that all of
-its handlers share, which are wrapped once, as for the logout (``logout``): wherever one of our spawners is used.
+its handlers share, which are wrapped once, as for the logout (``logout``). A hub that is configured with another
+spawner has no gateway to tell: there nothing changes.
 
 A login, a start of a server and access to somebody else's server are on record before they are granted: where that
 fails they are refused, with a sentence.
@@ -32,6 +33,7 @@ from jupyter_hpcsec.audit.kinds.hub import (
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.errors import HpcsecError, Malformed
 from jupyter_hpcsec.hub.hubteller import HubTeller, teller_for
+from jupyter_hpcsec.hub.mixin import HpcsecSpawnerMixin
 
 SCHEMA = "https://schema.jupyter.org/jupyterhub/events/server-action"
 TRUSTED_PROXIES = ("127.0.0.1", "::1", "0.0.0.0", "")  # noqa: S104 - what tornado says of a unix socket's peer
@@ -69,6 +71,11 @@ def asking(handler: Any) -> str:
     return str(getattr(handler.current_user, "name", "") or "")
 
 
+def is_ours(spawner_class: type[Any]) -> bool:
+    """Whether a hub with this spawner has a gateway."""
+    return issubclass(spawner_class, HpcsecSpawnerMixin)
+
+
 def teller_of(handler: Any) -> HubTeller:
     """The way to the gateway."""
     return teller_for(admin_socket(handler.config, handler.settings["spawner_class"]))
@@ -87,6 +94,8 @@ async def keep(handler: Any, event: Event) -> None:
     except HpcsecError as error:
         handler.log.warning("refused, since it can't be recorded: %s", error)
         message = error.reason if isinstance(error, Malformed) else NOT_RECORDED
+        if handler.current_user and not isinstance(error, Malformed):  # who has not logged in need not know more
+            message += f" ({error.reason})"
         raise web.HTTPError(503, message, reason="not recorded") from error
 
 
@@ -98,6 +107,8 @@ def wrap(owner: type[Any], name: str, around: Callable[..., Awaitable[Any]]) -> 
 
     @functools.wraps(original)
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_ours(self.settings["spawner_class"]):
+            return await original(self, *args, **kwargs)
         return await around(original, self, *args, **kwargs)
 
     method.tells_hpcsec = True  # type: ignore[attr-defined]
@@ -181,7 +192,7 @@ def _on_finish(owner: type[Any], actions: dict[str, str], kind: type[HubToken] |
 
     def on_finish(self: Any) -> None:
         action = actions.get(self.request.method)
-        if action:
+        if action and is_ours(self.settings["spawner_class"]):
             is_done = self.get_status() < 400
             names = [*self.path_kwargs.values(), *self.path_args]
             event = kind(
@@ -199,6 +210,8 @@ def _on_finish(owner: type[Any], actions: dict[str, str], kind: type[HubToken] |
 def _listen_to_event_log(original: Callable[[Any], None], app: Any) -> None:
     """JupyterHub's own events: a server that was started or stopped."""
     original(app)
+    if not is_ours(app.spawner_class):
+        return
 
     async def heard(logger: Any, schema_id: str, data: dict[str, Any]) -> None:
         action = {"start": "started", "stop": "stopped"}.get(data["action"], "")

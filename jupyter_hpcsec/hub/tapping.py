@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from typing import Protocol
 
 from jupyter_hpcsec.audit.events import Event, Recordable, Trust
@@ -25,7 +26,7 @@ from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.sorry import sorry
-from jupyter_hpcsec.tunnel.tap import Tap
+from jupyter_hpcsec.tunnel.tap import LastWords, Tap, Verdict
 
 NOT_RECORDED = (
     "This was not done: it has to be recorded, and the record can't be written now. What runs in your session goes on. "
@@ -102,7 +103,7 @@ class LaneTap:
     def __init__(self, stream: StreamTap, recorder: Recorder, *, session: str, loop: asyncio.AbstractEventLoop) -> None:
         self._stream, self._recorder, self._session, self._loop = stream, recorder, session, loop
 
-    def from_browser(self, view: memoryview) -> "asyncio.Future[bytes | None] | None":
+    def from_browser(self, view: memoryview) -> Verdict | None:
         """Bytes that are about to be passed on."""
         may_answer = self._stream.may_answer
         try:
@@ -115,8 +116,8 @@ class LaneTap:
         self._note(told.noted)
         if not told.required:
             return None
-        words = sorry(NOT_RECORDED, bytes(view[:_HEAD])) if may_answer else b""
-        return self._kept(told.required, words)
+        page = sorry(NOT_RECORDED, bytes(view[:_HEAD])) if may_answer else b""
+        return self._kept(told.required, lambda unread: page or self._say(unread))
 
     def from_server(self, view: memoryview) -> None:
         """Bytes that are being passed to the browser."""
@@ -131,6 +132,10 @@ class LaneTap:
         """The stream is over."""
         self._tell(self._stream.closed())
 
+    def _say(self, unread: bytes) -> bytes:
+        """The last words on a websocket; within an HTTP answer there are none."""
+        return self._stream.last_words(NOT_RECORDED, datetime.now(UTC).isoformat(), memoryview(unread))
+
     def _tell(self, told: Told | None) -> None:
         if told is not None:
             self._note(told.required)
@@ -144,9 +149,9 @@ class LaneTap:
         event = TapRefused(session=self._session, decision="refused", rule=rule, reason=reason)
         self._recorder.note(event)
 
-    def _kept(self, recordables: list[Recordable], words: bytes) -> "asyncio.Future[bytes | None]":
+    def _kept(self, recordables: list[Recordable], words: LastWords) -> Verdict:
         """None once all are durable; the last words where they can't be."""
-        pending: asyncio.Future[bytes | None] = self._loop.create_future()
+        pending: Verdict = self._loop.create_future()
         left = len(recordables)
 
         def done(receipt: "Future[int]") -> None:

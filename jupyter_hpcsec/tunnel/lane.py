@@ -35,7 +35,7 @@ from jupyter_hpcsec.tunnel.opening import Opening
 from jupyter_hpcsec.tunnel.owner import Edit, LaneOwner
 from jupyter_hpcsec.tunnel.readiness import Interest, Poller, read_plain
 from jupyter_hpcsec.tunnel.stream import Side, StreamState
-from jupyter_hpcsec.tunnel.tap import Tap, say_last
+from jupyter_hpcsec.tunnel.tap import LastWords, Tap, say_last
 from jupyter_hpcsec.tunnel.watch import Watch
 
 EVENTS = 128
@@ -202,7 +202,7 @@ class Lane:
             self._pool.give(buffer)
         self._read_plain()
 
-    def end_with(self, words: bytes) -> None:
+    def end_with(self, words: LastWords) -> None:
         """Watched: answer in the peer's stead."""
         if self._plain is not None:
             say_last(self._plain, words)

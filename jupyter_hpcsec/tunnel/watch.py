@@ -1,10 +1,9 @@
 """A lane's stream and its tap: bytes pass, wait for the tap's word, or end the stream."""
 
-import asyncio
 from typing import Protocol
 
 from jupyter_hpcsec.errors import Refused
-from jupyter_hpcsec.tunnel.tap import Tap
+from jupyter_hpcsec.tunnel.tap import LastWords, Tap, Verdict
 
 
 class Watched(Protocol):
@@ -13,11 +12,15 @@ class Watched(Protocol):
     def go_on(self, data: bytes, *, is_end: bool) -> None:
         """Pass on what waited; ``is_end``: nothing follows."""
 
-    def end_with(self, words: bytes) -> None:
+    def end_with(self, words: LastWords) -> None:
         """Say this to the browser; the stream is over."""
 
     def close(self, reason: str) -> None:
         """Cut the lane."""
+
+
+def _nothing(unread: bytes) -> bytes:
+    return b""
 
 
 class Watch:
@@ -27,7 +30,7 @@ class Watch:
 
     def __init__(self, lane: Watched, tap: Tap | None) -> None:
         self._lane, self._tap = lane, tap
-        self._waiting: asyncio.Future[bytes | None] | None = None
+        self._waiting: Verdict | None = None
         self.is_waiting = False
 
     def holds(self, view: memoryview, *, is_end: bool) -> bool:
@@ -45,11 +48,11 @@ class Watch:
         pending.add_done_callback(lambda done: self._decide(done, data, is_end))
         return True
 
-    def _decide(self, done: "asyncio.Future[bytes | None]", data: bytes, is_end: bool) -> None:
+    def _decide(self, done: Verdict, data: bytes, is_end: bool) -> None:
         if self._waiting is not done:
             return  # the stream is over meanwhile
         self._waiting, self.is_waiting = None, False
-        words = b"" if done.cancelled() or done.exception() else done.result()
+        words = _nothing if done.cancelled() or done.exception() else done.result()
         if words is None:
             self._lane.go_on(data, is_end=is_end)
         else:

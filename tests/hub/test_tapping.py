@@ -16,8 +16,8 @@ from jupyter_hpcsec.errors import Refused, Unavailable
 from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.hub.tapping import NOT_RECORDED, LaneTap, Taps
 from jupyter_hpcsec.tunnel.session import Session, State
-from tests.audit.tap.feeding import answer, request
-from tests.hub.deployment import Deployment, fetch
+from tests.audit.tap.feeding import KERNEL, agreed, answer, as_text, cell, frame, request, upgrade
+from tests.hub.deployment import Deployment, connect, fetch
 
 WRITE = request("DELETE /user/alice/api/contents/a")
 
@@ -69,7 +69,8 @@ async def test_what_can_not_be_recorded_is_refused_with_a_sentence() -> None:
     pending = tap(recorder).from_browser(memoryview(WRITE))
     assert pending is not None
     words = await pending
-    assert words is not None and words.startswith(b"HTTP/1.1 503") and NOT_RECORDED.encode() in words
+    assert words is not None
+    assert words(b"").startswith(b"HTTP/1.1 503") and NOT_RECORDED.encode() in words(b"")
     assert recorder.kinds() == ["tap.refused"]
     assert tap(recorder).from_browser(memoryview(request())) is None
 
@@ -82,7 +83,8 @@ async def test_one_that_fails_later_likewise_and_nothing_is_said_within_an_answe
     assert pending is not None and len(recorder.waiting) == 2
     recorder.waiting[0][1].set_exception(Unavailable("The disk broke."))
     recorder.waiting[1][1].set_result(7)
-    assert await pending == b""
+    words = await pending
+    assert words is not None and words(b"") == b""
 
 
 async def test_it_waits_for_all_receipts() -> None:
@@ -159,3 +161,34 @@ async def test_requests_through_a_session(tapped: tuple[Deployment, Recorder]) -
         assert (await fetch(registration.socket, looking)).startswith(b"HTTP/1.1 204") and len(seen) == 2
         assert await fetch(registration.socket, b"GET / HTTP/1.1\nHost: x\n\n\r\n\r\n") == b""
         assert len(seen) == 2
+
+
+async def test_a_cell_that_can_not_be_recorded_is_answered(tapped: tuple[Deployment, Recorder]) -> None:
+    deployment, recorder = tapped
+    registration = await deployment.register()
+    seen: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(agreed())
+            while data := await reader.read(65_536):
+                seen.put_nowait(data)
+        seen.put_nowait(b"")
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, deployment.server_socket(registration))
+    first, second = (frame(1, as_text(cell(code))) for code in ("first", "second"))
+    async with server, deployment.running_agent(registration), asyncio.timeout(60):
+        reader, writer = await connect(registration.socket)
+        writer.write(upgrade(f"/user/alice/api/kernels/{KERNEL}/channels"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(first)
+        assert await seen.get() == first
+        recorder.full = True
+        writer.write(second)
+        words = await reader.read()
+        assert words.count(b'"NotRecorded"') == 2 and words.count(b'"execution_state": "idle"') == 1
+        assert NOT_RECORDED.encode() in words and words.endswith(b"recorded now")
+        assert await seen.get() == b"", "the cell never reached the server"
+        writer.close()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from jupyter_hpcsec.errors import Refused, Unavailable
-from jupyter_hpcsec.tunnel.tap import say_last
+from jupyter_hpcsec.tunnel.tap import Verdict, say_last
 from tests.tunnel.test_lane import Ends, read_all
 
 
@@ -17,17 +17,17 @@ class Tap:
 
     def __init__(self) -> None:
         self.browser = self.server = b""
-        self.pending: asyncio.Queue[asyncio.Future[bytes | None]] = asyncio.Queue()
+        self.pending: asyncio.Queue[Verdict] = asyncio.Queue()
         self.is_closed = False
 
-    def from_browser(self, view: memoryview) -> asyncio.Future[bytes | None] | None:
+    def from_browser(self, view: memoryview) -> Verdict | None:
         data = bytes(view)
         self.browser += data
         if b"BAD" in data:
             raise Refused("tap.test", "bad")
         if b"WAIT" not in data:
             return None
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        future: Verdict = asyncio.get_running_loop().create_future()
         self.pending.put_nowait(future)
         return future
 
@@ -111,7 +111,7 @@ async def test_last_words_instead(ends: Tapped, outcome: bytes | Unavailable) ->
     await loop().sock_sendall(browser, b"WAIT" * 50_000)
     pending = await tap.pending.get()
     if isinstance(outcome, bytes):
-        pending.set_result(outcome)
+        pending.set_result(lambda unread: outcome)
     else:
         pending.set_exception(outcome)
     assert await read_all(browser) == (outcome if isinstance(outcome, bytes) else b"")
@@ -119,6 +119,18 @@ async def test_last_words_instead(ends: Tapped, outcome: bytes | Unavailable) ->
         assert await read_all(server) == b""
     lane = await ends.gateway_owner.idle.get()
     assert lane is ends.gateway and ends.gateway_owner.closed.empty()
+
+
+async def test_last_words_are_asked_for_when_they_are_said(ends: Tapped) -> None:
+    tap, browser, server = await ends.tapped()
+    await loop().sock_sendall(browser, b"WAIT")
+    pending = await tap.pending.get()
+    await loop().sock_sendall(browser, b"unread")
+    await loop().sock_sendall(server, b"meanwhile ")
+    assert await loop().sock_recv(browser, 100) == b"meanwhile "
+    pending.set_result(lambda unread: b"%b, %b" % (unread, tap.server))
+    assert await read_all(browser) == b"unread, meanwhile "
+    assert tap.browser == b"WAIT"
 
 
 async def test_an_answer_that_comes_too_late_is_no_longer_meant(ends: Tapped) -> None:
@@ -138,5 +150,5 @@ def test_who_is_gone_misses_nothing() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.close()
-    say_last(ours, b"words")
+    say_last(ours, lambda unread: b"words")
     ours.close()

@@ -4,14 +4,17 @@ Code that is about to run is required to be on record first, by whatever message
 or not, with its expressions), a debugger's request, an answer to ``input()``.
 """
 
+import contextlib
 import json
 from typing import Any
 
 from jupyter_hpcsec.audit.events import Object
 from jupyter_hpcsec.audit.kinds import kernels as k
-from jupyter_hpcsec.audit.tap import kernel
+from jupyter_hpcsec.audit.tap import kernel, refusal
+from jupyter_hpcsec.audit.tap.boundary import Boundary
 from jupyter_hpcsec.audit.tap.kernel import KernelMessage
 from jupyter_hpcsec.audit.tap.outputs import Outputs
+from jupyter_hpcsec.audit.tap.refusal import Answer
 from jupyter_hpcsec.audit.tap.teller import Site, Told
 from jupyter_hpcsec.audit.tap.websocket import Agreed, WebSocketFollower
 from jupyter_hpcsec.errors import Refused
@@ -37,17 +40,21 @@ class ChannelsSocket:
         self._subprotocol = agreed.subprotocol
         self._browser = WebSocketFollower(is_browser=True, deflate=agreed.browser)
         self._server: WebSocketFollower | None = None
+        self._boundary = Boundary()
+        self._asked: list[dict[str, Any]] = []
         self._outputs = Outputs(site, told, kernel=kernel, source=source)
         if site.recording.keeps_outputs:
             self._server = WebSocketFollower(is_browser=False, deflate=agreed.server)
 
     def from_browser(self, view: memoryview) -> None:
         """Bytes on their way to the kernel. ``Refused``."""
+        self._asked.clear()  # what came before has passed
         for message in self._browser.feed(view):
             self._tell(kernel.parse(message, self._subprotocol))
 
     def from_server(self, view: memoryview) -> None:
         """Bytes that the kernel answered: looked into only where outputs are recorded."""
+        self._boundary.feed(view)
         if self._server is None:
             return
         try:
@@ -56,6 +63,17 @@ class ChannelsSocket:
         except Refused as refusal:  # nothing is run by an answer; what is recorded of answers ends here and says so
             self._server = None
             self._outputs.lost(refusal.reason)
+
+    def last_words(self, answer: Answer, unread: memoryview) -> bytes:
+        """Cells that did not pass, or are among what is ``unread``, get an error; others only see the end."""
+        if not self._boundary.is_between:
+            return b""
+        with contextlib.suppress(Refused):  # what can't be read is not answered
+            for message in self._browser.feed(unread):
+                parsed = kernel.parse(message, self._subprotocol)
+                if parsed.type == "execute_request":
+                    self._ask(parsed)
+        return refusal.to_cells(answer, self._asked, self._subprotocol)
 
     def closed(self) -> None:
         """The websocket is over."""
@@ -129,6 +147,12 @@ class ChannelsSocket:
         )
         self._told.require(event, values)
         self._outputs.expect(message.id)
+        self._ask(message)
+
+    def _ask(self, message: KernelMessage) -> None:
+        header = refusal.echo(message.header)
+        if header is not None:
+            self._asked.append(header)
 
 
 def _text(value: object) -> str:

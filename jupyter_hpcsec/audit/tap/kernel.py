@@ -10,7 +10,7 @@ refused, and their lane is cut.
 import itertools
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class KernelMessage:
     parent: str
     content: Mapping[str, Any]
     size: int
+    header: Mapping[str, Any]
 
 
 def malformed(reason: str) -> Refused:
@@ -59,6 +60,7 @@ def parse(message: Message, subprotocol: str) -> KernelMessage:
         parent=_text(parent.get("msg_id")) if isinstance(parent, dict) else "",
         content=content,
         size=len(message.data),
+        header=header,
     )
 
 
@@ -96,6 +98,12 @@ def _v1(message: Message) -> dict[str, Any]:
     for index, name in enumerate(PARTS, 1):
         found[name] = _object(data[offsets[index] : offsets[index + 1]])
     return found
+
+
+def join_v1(parts: Sequence[bytes]) -> bytes:
+    """A message in the binary form: its channel, the four ``PARTS``, its buffers."""
+    offsets = itertools.accumulate(map(len, parts), initial=8 * (len(parts) + 2))
+    return struct.pack(f"<{len(parts) + 2}Q", len(parts) + 1, *offsets) + b"".join(parts)
 
 
 def _in_order(offsets: list[int], first: int) -> None:

@@ -18,6 +18,7 @@ from jupyter_hpcsec.audit.tap.exchange import Exchange
 from jupyter_hpcsec.audit.tap.head import Body, malformed
 from jupyter_hpcsec.audit.tap.http import HttpFollower
 from jupyter_hpcsec.audit.tap.paths import Area
+from jupyter_hpcsec.audit.tap.refusal import Answer
 from jupyter_hpcsec.audit.tap.source import source_of
 from jupyter_hpcsec.audit.tap.teller import Site, Told
 from jupyter_hpcsec.audit.tap.terminal import TerminalSocket
@@ -35,6 +36,9 @@ class Socket(Protocol):
 
     def from_server(self, view: memoryview) -> None:
         """Bytes of the server's side."""
+
+    def last_words(self, answer: Answer, unread: memoryview) -> bytes:
+        """What to say in the server's stead when what came last may not pass; empty where nothing can be said."""
 
     def closed(self) -> None:
         """It is over."""
@@ -72,6 +76,15 @@ class StreamTap:
         """Bytes that are being passed to the browser. ``Refused``: the stream must be cut."""
         self._server.feed(view)
         return self._take()
+
+    def last_words(self, sentence: str, date: str, unread: memoryview) -> bytes:
+        """What a websocket says to its browser when what came last may not pass. ``unread`` will not pass either.
+
+        Called at the moment when it is said (``date``, RFC 3339), and nothing after it but ``closed``.
+        """
+        if self.socket is None:
+            return b""
+        return self.socket.last_words(Answer(sentence, date, self._site.number), unread)
 
     def closed(self) -> Told | None:
         """The stream is over: what was not answered is told so."""

@@ -8,6 +8,9 @@ import json
 
 from jupyter_hpcsec.audit.events import Object
 from jupyter_hpcsec.audit.kinds import terminals as t
+from jupyter_hpcsec.audit.tap import refusal
+from jupyter_hpcsec.audit.tap.boundary import Boundary
+from jupyter_hpcsec.audit.tap.refusal import Answer
 from jupyter_hpcsec.audit.tap.teller import Site, Told
 from jupyter_hpcsec.audit.tap.websocket import Agreed, WebSocketFollower
 from jupyter_hpcsec.errors import Refused
@@ -24,6 +27,7 @@ class TerminalSocket:
     def __init__(self, site: Site, told: Told, agreed: Agreed, *, terminal: str, source: str) -> None:
         self._site, self._told, self._terminal, self._source = site, told, terminal, source
         self._browser = WebSocketFollower(is_browser=True, deflate=agreed.browser)
+        self._boundary = Boundary()
         self._line: list[str] = []
         self._held = self._typed = self._shown = 0
         told.note(t.TerminalOpened(session=site.session, terminal=terminal, source=source))
@@ -42,6 +46,11 @@ class TerminalSocket:
     def from_server(self, view: memoryview) -> None:
         """Bytes that the terminal showed, as they came in their frames."""
         self._shown += len(view)
+        self._boundary.feed(view)
+
+    def last_words(self, answer: Answer, unread: memoryview) -> bytes:
+        """Why nothing more can be typed, on a line of its own; ``unread`` is typed in vain."""
+        return refusal.to_terminal(answer) if self._boundary.is_between else b""
 
     def closed(self) -> None:
         """The websocket is over."""

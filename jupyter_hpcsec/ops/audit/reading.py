@@ -258,10 +258,10 @@ def tail(
 def matches(question: Question, shown: Shown) -> bool:
     """Whether an event answers, by all that is asked but free text."""
     row = dict(zip(COLUMNS, row_of(shown.leaf, shown.event), strict=True))
-    asked = {
-        name: getattr(question, name) for name in ("session", "server", "job", "node", "source", "decision", "trust")
-    }
+    asked = {name: getattr(question, name) for name in ("server", "job", "node", "source", "decision", "trust")}
     if any(value and row[name] != value for name, value in asked.items()):
+        return False
+    if question.session and not (row["session"] and row["session"].startswith(question.session.removesuffix("*"))):
         return False
     if question.user and question.user not in (row["user"], row["impersonator"]):
         return False

@@ -62,6 +62,11 @@ def ask(place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask
         (["--user", "alice"], [1]),
         (["--user", "carol"], [2]),  # who acted as somebody else
         (["--session", "b" * 32], [2]),
+        (["--session", "b" * 8], [2]),  # as tables show it
+        (["--session", "bbbb*"], [2]),
+        (["--session", "b" * 33], []),
+        (["--session", "*"], [1, 2]),
+        (["--session", "b", "--user", "alice"], []),
         (["--server", "lab"], [1]),
         (["--job", "77"], [1]),
         (["--node", "n1"], [2]),
