@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -57,26 +58,28 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("when", choices=("prolog", "epilog"), help="before the job: its map; after it: what it left")
-    parser.add_argument(
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
         "--numbers", choices=get_args(Numbers), help="what gres.conf's numbers count, where the two orders differ"
     )
-    parser.add_argument("--maps", type=Path, default=launch.MAPS, help="default: %(default)s")
-    parser.add_argument("--stand-in", default="", metavar="LIBRARY", help="simulated GPUs, to try it")
-    group = parser.add_argument_group("epilog")
-    group.add_argument(
+    common.add_argument("--maps", type=Path, default=launch.MAPS, help="default: %(default)s")
+    common.add_argument("--stand-in", default="", metavar="LIBRARY", help="simulated GPUs, to try it")
+    whens = parser.add_subparsers(dest="when", metavar="WHEN", required=True)
+    whens.add_parser("prolog", parents=[common], help="before the job: write which GPUs are its")
+    epilog = whens.add_parser("epilog", parents=[common], help="after the job: say what it left")
+    epilog.add_argument(
         "--drain",
         type=_whats,
         default=frozenset(),
         metavar="WHAT",
         help=f"drain the node for these findings: {', '.join(WHATS)}, or all (default: for none)",
     )
-    group.add_argument(
+    epilog.add_argument(
         "--wait", type=_seconds, default=10, help="seconds for processes to let go (default: %(default)s)"
     )
-    group.add_argument("--persistence", choices=MODES, help="how the site sets persistence mode")
-    group.add_argument("--compute-mode", choices=COMPUTE_MODES, help="how the site sets the compute mode")
-    group.add_argument("--scontrol", default="/usr/bin/scontrol", metavar="PATH", help="default: %(default)s")
+    epilog.add_argument("--persistence", choices=MODES, help="how the site sets persistence mode")
+    epilog.add_argument("--compute-mode", choices=COMPUTE_MODES, help="how the site sets the compute mode")
+    epilog.add_argument("--scontrol", default="/usr/bin/scontrol", metavar="PATH", help="default: %(default)s")
 
 
 def _whats(text: str) -> frozenset[What]:
@@ -113,7 +116,6 @@ def _node(args: argparse.Namespace) -> int:
         maps=args.maps,
         stand_in=args.stand_in,
         numbers=args.numbers,
-        scontrol=args.scontrol,
     )
     if args.when == "prolog":
         return here.prolog()
@@ -121,7 +123,7 @@ def _node(args: argparse.Namespace) -> int:
         persistence=MODES[args.persistence] if args.persistence else None,
         compute_mode=COMPUTE_MODES[args.compute_mode] if args.compute_mode else None,
     )
-    return here.epilog(expected, args.drain, args.wait)
+    return replace(here, scontrol=args.scontrol).epilog(expected, args.drain, args.wait)
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -155,7 +155,7 @@ def test_the_command(
     ready = make("0")
     for name, value in ready.environment.items():
         monkeypatch.setenv(name, value)
-    words = ["--maps", str(ready.maps), "--stand-in", ready.stand_in, "--scontrol", ready.scontrol]
+    words = ["--maps", str(ready.maps), "--stand-in", ready.stand_in]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert main(["gpu", "node", "prolog", *words]) == 1
     assert "root's part" in capsys.readouterr().err
@@ -171,9 +171,20 @@ def test_the_command_as_root(make: Make, state: Write, monkeypatch: pytest.Monke
     ready = make("0")
     for name, value in ready.environment.items():
         monkeypatch.setenv(name, value)
-    words = ["--maps", str(ready.maps), "--stand-in", ready.stand_in, "--scontrol", ready.scontrol]
+    words = ["--maps", str(ready.maps), "--stand-in", ready.stand_in]
     assert main(["gpu", "node", "prolog", *words]) == CLEAN
     assert kept(ready) == (Gpu(0).uuid,)
-    asked = ["--wait", "0", "--drain", "posture", "--persistence", "on", "--compute-mode", "exclusive"]
+    asked = [
+        "--scontrol",
+        ready.scontrol,
+        "--wait",
+        "0",
+        "--drain",
+        "posture",
+        "--persistence",
+        "on",
+        "--compute-mode",
+        "exclusive",
+    ]
     assert main(["gpu", "node", "epilog", *words, *asked]) == DRAINED
     assert "persistence mode is off" in (tmp_path / "asked").read_text()
