@@ -5,7 +5,7 @@ import importlib.metadata
 import itertools
 import re
 import shlex
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def unknown(words: Sequence[str]) -> list[str]:
     importlib.import_module(f"jupyter_hpcsec.cli.{words[0]}").add_arguments(parser)
     while True:
         known |= set(parser._option_string_actions)
-        actions = next((each.choices for each in parser._actions if isinstance(each.choices, dict)), {})
+        actions = next((each.choices for each in parser._actions if isinstance(each, _SubParsersAction)), {})
         if not actions or not rest or rest[0].startswith("-"):
             break
         if rest[0] not in actions:
