@@ -24,6 +24,7 @@ from jupyter_hpcsec.access.channel import receive_plan, say
 from jupyter_hpcsec.access.landlock import Below, Fs, Net, Ports, Ruleset
 from jupyter_hpcsec.access.places import nearest
 from jupyter_hpcsec.access.prctl import SET_DUMPABLE, SET_NO_NEW_PRIVS, SET_PDEATHSIG, drop_capabilities, prctl
+from jupyter_hpcsec.access.search_path import leave_working_directory
 from jupyter_hpcsec.access.values import Bind, Enforcement, Plan, Right
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 
@@ -172,6 +173,7 @@ def _filter(bind: Bind, channel: socket.socket) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Become the program, restricted; returns only if that failed, after saying why on the channel."""
+    leave_working_directory()
     if len(argv) < 4 or argv[2] != "--":
         raise Malformed("sandbox: expected CHANNEL PARENT -- PROGRAM…")
     with socket.socket(fileno=int(argv[0])) as channel:

@@ -1,6 +1,7 @@
 """What a batch job runs: ``python -I -m jupyter_hpcsec.hub.launch``, without arguments.
 
-1. Close this process to others of the same user, before anything else: a secret came with the environment.
+1. Close this process to others of the same user, before anything else: a secret came with the environment. And find
+   no module in the directory where it stands.
 2. Take our variables out of the environment (``job_environment``).
 3. Everything else is ``job``: private directory, key, enrolment, server, tunnel, end.
 
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jupyter_hpcsec.access.prctl import SET_DUMPABLE, prctl
+from jupyter_hpcsec.access.search_path import leave_working_directory
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def main() -> int:
     """Run the job from start to end; the exit status, with one sentence on stderr where that is not 0."""
     try:
         umask = close_to_others()
+        leave_working_directory()
         from jupyter_hpcsec.hub.job_environment import take  # noqa: PLC0415 - step 1 comes first
 
         job_environment = take(os.environ, hostname=socket.gethostname().partition(".")[0])

@@ -62,10 +62,11 @@ def test_ports_of_a_double_forked_child_are_found(opener: tuple[int, list[int]])
 
 
 def test_a_connection_is_no_listener() -> None:
+    before = set(listeners(os.getpid()))
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()[:2]):
-        mine = [item for item in listeners(os.getpid()) if item.pid == os.getpid()]
+        mine = [item for item in listeners(os.getpid()) if item not in before and item.pid == os.getpid()]
         assert [item.port for item in mine] == [server.getsockname()[1]]
-    assert [item for item in listeners(os.getpid()) if item.pid == os.getpid()] == []
+    assert [item for item in listeners(os.getpid()) if item not in before and item.pid == os.getpid()] == []
 
 
 def test_a_port_nobody_visible_holds_is_held_against_the_process_that_can_not_be_seen() -> None:

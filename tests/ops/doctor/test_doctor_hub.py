@@ -28,6 +28,7 @@ STATUS = {
     "run_directory": "/run/hpcsec",
     "limits": {"idle_lanes": 2},
     "refusals": {"token.expired": 3},
+    "code": {"owners": [], "unsafe_any": False},
     "audit": {"durable": 5, "published": 5, "failing": "", "lost": 0},
 }
 
