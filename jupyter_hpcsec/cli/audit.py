@@ -95,7 +95,9 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--since", default="", help="a day, an ISO 8601 time (UTC), or 90m, 6h, 3d ago")
     group.add_argument("--until", default="", help="likewise; a day is included")
     group.add_argument("--text", default="", help="words that stand in it")
-    group.add_argument("--limit", type=int, default=1000, help="at most so many (default: %(default)s)")
+    group.add_argument(
+        "--limit", type=int, default=1000, help="at most so many (default: %(default)s); an export has to fit"
+    )
     group.add_argument("--newest", action="store_true", help="the newest first")
 
 

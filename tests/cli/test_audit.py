@@ -46,7 +46,7 @@ class Site:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(self.directory / "gateway_config.py")], stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self.socket.exists():
             assert time.monotonic() < deadline
             assert self.process.poll() is None

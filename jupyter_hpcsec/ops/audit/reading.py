@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,19 @@ class Record:
 
 
 def query(record: Record, question: Question, teller: Teller, progress: Progress) -> list[Shown]:
-    """The events that answer; each one proved."""
-    with record.index(progress) as index:
-        leaves = index.ask(question)
+    """The events that answer; each one proved. Where there are more than the limit, that is said."""
+    leaves, is_cut = _answers(record, question, progress)
     teller.tell("query", str(question), len(leaves))
+    if is_cut:
+        teller.say(f"There are more than these {question.limit}: ask more narrowly, or raise --limit.")
     return record.events(leaves)
+
+
+def _answers(record: Record, question: Question, progress: Progress) -> tuple[list[int], bool]:
+    """The leaves that answer, up to the limit; and whether there are more."""
+    with record.index(progress) as index:
+        leaves = index.ask(replace(question, limit=question.limit + 1))
+    return leaves[: question.limit], len(leaves) > question.limit
 
 
 def show(record: Record, name: str, teller: Teller, progress: Progress, *, with_values: bool) -> dict[str, Any]:
@@ -159,11 +167,13 @@ def _sealed(finder: values.Finder, leaf: int, sealed: dict[str, str]) -> dict[st
 def export(
     record: Record, question: Question, destination: Path, teller: Teller, progress: Progress, *, with_values: bool
 ) -> int:
-    """Write a bundle of the events that answer; how many they are."""
+    """Write a bundle of all the events that answer; how many they are. Half an answer is no evidence: ``Refused``."""
     if destination.exists():
         raise Refused("audit.exists", f"{destination} exists; an export replaces nothing")
-    with record.index(progress) as index:
-        leaves = index.ask(question)
+    leaves, is_cut = _answers(record, question, progress)
+    if is_cut:
+        sentence = f"more than {question.limit} events answer; nothing is written: ask more narrowly, or raise --limit"
+        raise Refused("audit.too-many", sentence)
     recorded = teller.tell("export", str(question), len(leaves), with_values=with_values)
     made = make_bundle(
         record.layout,
@@ -187,7 +197,9 @@ def replay(record: Record, name: str, destination: Path | None, teller: Teller, 
         found = index.sessions(name)
         if len(found) != 1:
             raise Unavailable(f"{'more than one' if found else 'no'} session in the record begins with {name!r}")
-        leaves = index.ask(Question(session=found[0], limit=REPLAY_LIMIT))
+        leaves = index.ask(Question(session=found[0], limit=REPLAY_LIMIT + 1))
+    if len(leaves) > REPLAY_LIMIT:
+        raise Refused("audit.too-many", f"session {found[0]} has more than {REPLAY_LIMIT} events; export parts of it")
     session, target = found[0], destination or Path(f"session-{found[0][:8]}.ipynb")
     if target.suffix != ".ipynb":
         raise Malformed(f"{target}: a notebook's file ends with .ipynb")

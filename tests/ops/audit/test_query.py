@@ -97,3 +97,18 @@ def ask(place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask
 )
 def test_questions(ask: Ask, words: list[str], found: list[int]) -> None:
     assert ask(*words) == found
+
+
+def test_an_answer_that_is_not_all_of_it_says_so_and_is_no_evidence(
+    place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    where = ["--directory", str(place.layout.directory), "--socket", str(tmp_path / "none"), "--unrecorded"]
+    assert main(["audit", "query", *where, "--decision", "refused", "--limit", "1"]) == 0
+    assert "more than these 1" in capsys.readouterr().err
+    assert main(["audit", "query", *where, "--decision", "refused", "--limit", "2"]) == 0
+    assert "more than" not in capsys.readouterr().err
+    case = tmp_path / "case"
+    assert main(["audit", "export", *where, str(case), "--decision", "refused", "--limit", "1"]) == 1
+    assert "nothing is written" in capsys.readouterr().err and not case.exists()
+    assert main(["audit", "export", *where, str(case), "--decision", "refused", "--limit", "2"]) == 0
+    assert case.exists()
