@@ -35,6 +35,7 @@ def page(site: Site, watch: Watch) -> Iterator[Page]:
     page.get_by_label("Username").fill("alice")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "/login" not in url)  # a login that a next page interrupts is none
     page.goto(f"{site.url}/hub/spawn")
     page.get_by_label("Small").check()
     yield page
