@@ -19,14 +19,31 @@ function timeOf(response: Response): number | null {
 }
 
 /** `GET /hpcsec/api/<what>`. Never rejects: an interruption is an answer, too. */
-export async function ask(
-  what: 'session' | 'access',
+export function ask(
+  what: 'session' | 'access' | 'gpu',
+  settings: ServerConnection.ISettings
+): Promise<IReply> {
+  return request(what, { cache: 'no-store' }, settings);
+}
+
+/** `POST /hpcsec/api/<what>`; likewise. */
+export function tell(
+  what: 'gpu/keep',
+  body: Record<string, string | number>,
+  settings: ServerConnection.ISettings
+): Promise<IReply> {
+  return request(what, { method: 'POST', body: JSON.stringify(body) }, settings);
+}
+
+async function request(
+  what: string,
+  init: RequestInit,
   settings: ServerConnection.ISettings
 ): Promise<IReply> {
   const url = URLExt.join(settings.baseUrl, 'hpcsec', 'api', what);
   let response: Response;
   try {
-    response = await ServerConnection.makeRequest(url, { cache: 'no-store' }, settings);
+    response = await ServerConnection.makeRequest(url, init, settings);
   } catch {
     return { status: null, isObject: false, body: null, serverTime: null };
   }

@@ -20,6 +20,7 @@ import {
 import { DisposableSet } from '@lumino/disposable';
 
 import { shieldIcon } from './icon';
+import { IdleNotices } from './idle';
 import { MarkedListing } from './marks';
 import { SessionModel } from './model';
 import { Notices } from './notices';
@@ -87,6 +88,7 @@ function activate(
   }
 
   const notices = new Notices(model, trans, { saveAll, open });
+  parts.add(new IdleNotices(app.serviceManager.serverSettings, trans));
   const status = new SessionStatus(model, trans, open);
   const item = statusBar?.registerStatusItem(ID, {
     item: status,

@@ -115,7 +115,7 @@ def machine() -> dict[str, set[str]]:
     }
     found["netns"] = set(system.run(["ip", "netns"]).stdout.splitlines())
     found["links"] = set(re.findall(r"^\d+: ([^:@]+)", system.run(["ip", "-o", "link"]).stdout, re.MULTILINE))
-    found["mounts"] = {f"{mount.path} {mount.kind}" for mount in system.mounts()}
+    found["mounts"] = {f"{mount.point} {mount.kind}" for mount in system.mounts()}
     found["cgroups"] = {str(path) for path in Path("/sys/fs/cgroup").glob("**/*hpcsec*")}
     found["sockets"] = {str(path) for path in Path("/run/munge").glob("*")}
     return found
