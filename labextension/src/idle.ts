@@ -88,7 +88,9 @@ export class IdleNotices implements IDisposable {
         autoClose: 5000
       });
     } else {
-      Notification.error(words.__('The kernel could not be kept: ask again, or use it.'));
+      Notification.error(words.__('The kernel could not be kept: ask again, or use it.'), {
+        autoClose: false // the default shows nothing but a count
+      });
     }
   }
 
