@@ -66,8 +66,9 @@ def users_processes() -> list[int]:
 
 
 def grows(path: Path) -> bool:
-    """Databases' journals come and go, and a record is kept of what happened: its tiles are meant to become more."""
-    return path.name.endswith(("-wal", "-shm")) or "tile" in path.parts
+    """Databases' journals come and go, and a record is kept of what happened: it is meant to become more."""
+    is_record = bool({"tile", "values"} & set(path.parts)) or path.suffix == ".journal"
+    return is_record or path.name.endswith(("-wal", "-shm"))
 
 
 def nothing_more(after: dict[str, Any], before: dict[str, Any]) -> bool:
