@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import socket
 import sys
 from datetime import UTC, datetime
@@ -11,12 +10,11 @@ from pathlib import Path
 from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
 from jupyter_hpcsec.audit.sinks.lag import states
-from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
+from jupyter_hpcsec.cli.options import add_record, add_telling
 from jupyter_hpcsec.config_forward import DEFAULT_STATE
 from jupyter_hpcsec.hub import forward_service
 from jupyter_hpcsec.ops.audit import proving, reading, render, sinks, witnessing
 
-DEFAULT_DIRECTORY = "/var/lib/hpcsec/audit"
 DEFAULT_FORWARD_CONFIG = "/etc/hpcsec/hpcsec_forward_config.py"
 
 
@@ -24,21 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The actions and their options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     common, access, asked, shape = (argparse.ArgumentParser(add_help=False) for _ in range(4))
-    common.add_argument(
-        "--directory",
-        type=Path,
-        default=Path(os.environ.get("HPCSEC_AUDIT_DIRECTORY") or DEFAULT_DIRECTORY),
-        help="the record (default: $HPCSEC_AUDIT_DIRECTORY, or %(default)s)",
-    )
-    access.add_argument(
-        "--socket",
-        type=Path,
-        default=Path(os.environ.get("HPCSEC_ADMIN_SOCKET") or DEFAULT_ADMIN_SOCKET),
-        help="where the gateway records what is read (also HPCSEC_ADMIN_SOCKET; default: %(default)s)",
-    )
-    access.add_argument(
-        "--unrecorded", action="store_true", help="where no gateway runs: read all the same, off the record"
-    )
+    add_record(common)
+    add_telling(access)
     _add_question(asked)
     shape.add_argument("--format", choices=render.FORMATS, default="table", help="default: %(default)s")
     about = [common, access]

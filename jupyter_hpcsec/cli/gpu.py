@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
-from jupyter_hpcsec.config_forward import DEFAULT_RECORD
+from jupyter_hpcsec.cli.options import add_record, add_telling
 from jupyter_hpcsec.gpu import launch
 from jupyter_hpcsec.gpu.node import WHATS, Expected, Numbers, What
 from jupyter_hpcsec.ops.gpu import node, replay, workloads
@@ -40,21 +39,8 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", default="30d", help="a day, an ISO 8601 time, or 90m, 6h, 3d ago (%(default)s)")
     parser.add_argument("--until", default="", help="likewise; a day is included")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
-    parser.add_argument(
-        "--directory",
-        type=Path,
-        default=Path(os.environ.get("HPCSEC_AUDIT_DIRECTORY") or DEFAULT_RECORD),
-        help="the record (default: $HPCSEC_AUDIT_DIRECTORY, or %(default)s)",
-    )
-    parser.add_argument(
-        "--socket",
-        type=Path,
-        default=Path(os.environ.get("HPCSEC_ADMIN_SOCKET") or DEFAULT_ADMIN_SOCKET),
-        help="where the gateway records what is read (also HPCSEC_ADMIN_SOCKET; default: %(default)s)",
-    )
-    parser.add_argument(
-        "--unrecorded", action="store_true", help="where no gateway runs: read all the same, off the record"
-    )
+    add_record(parser)
+    add_telling(parser)
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:

@@ -38,10 +38,7 @@ export class IdleNotices implements IDisposable {
 
   private async _ask(): Promise<void> {
     const reply = await ask('gpu', this._settings);
-    if (this.isDisposed || reply.status === null) {
-      return;
-    }
-    if (reply.status !== 200 || !reply.isObject) {
+    if (this.isDisposed || reply.status !== 200 || !reply.isObject) {
       return;
     }
     const found = readGpu(reply.body);
