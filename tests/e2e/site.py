@@ -29,7 +29,7 @@ from tests.hub.rules import write_policy
 PRODUCTION = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
 USERS = ("alice", "bob", "carol")
 PASSWORD = secrets.token_urlsafe(12)
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 GRACE_S = 8
 """From the change of a policy to the end of the sessions whose rules it changes."""
 HOLD = ".hpcsec-test-hold"

@@ -7,6 +7,7 @@ Each attack is refused by its own rule, is in the gateway's log, and changes not
 import asyncio
 import base64
 import pwd
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -235,9 +236,10 @@ def make_requeued(site: Site, scene: Scene) -> None:
     def runs_again() -> bool:  # Slurm puts the start off by minutes, at a moment of its own after the job's end
         site.slurm("scontrol", "update", f"jobid={job}", "StartTime=now", must=False)
         site.slurm("scontrol", "release", job, must=False)
+        time.sleep(0.5)  # the scheduler is left the time to act on it
         return site.job_state(job) == "RUNNING"
 
-    wait_until(runs_again, "the job runs again")
+    wait_until(runs_again, "the job runs again", patience_s=300)
 
 
 def make_suspended(site: Site, scene: Scene) -> None:
@@ -245,6 +247,7 @@ def make_suspended(site: Site, scene: Scene) -> None:
     wait_until(lambda: site.job_state(scene.what["job_id"]) == "SUSPENDED", "the job is suspended")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("change", "rule"),
     [(make_ended, "attest.ended"), (make_requeued, "attest.requeued"), (make_suspended, "attest.not-running")],

@@ -205,6 +205,8 @@ async def test_a_server_tells_of_kernels_terminals_and_refusals_and_its_event_bu
     await until(lambda: len(agent.of("node.kernel-started")) == 2)  # it is started anew
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
+    # jupyter_client answers 500 to who shuts down a kernel that is still being started anew
+    assert await client.run(kernel, "print('anew')") == "anew\n"
     assert (await client.request("DELETE", f"/api/kernels/{kernel}"))[0] == 204
     await until(lambda: agent.of("node.kernel-stopped"))
     assert agent.of("node.kernel-stopped")[0].kernel == kernel
