@@ -304,6 +304,14 @@ class AdminClient:
         """Have an event of the hub recorded; durable when this returns."""
         await self._call("hub_event", {"event": msgspec.to_builtins(event)})
 
+    async def policy(self) -> dict[str, Any]:
+        """The access policy as the gateway has it: ``{file, digest, error, unsafe, text, people, more}``.
+
+        ``people`` are those with a session now or within the store's retention (30 days), each with what the policy was
+        asked about: ``{user, uid, gid, home, groups, project, active, created_at}``; ``more``: some were left out.
+        """
+        return dict(await self._call("policy", {}))
+
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove events and sealed values older than so many days (0: none); where what remains begins."""
         days = {"events_days": events_days, "values_days": values_days}

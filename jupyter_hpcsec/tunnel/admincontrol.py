@@ -60,5 +60,8 @@ class AdminControl(Protocol):
     async def hub_event(self, *, event: dict[str, Any]) -> None:
         """Record what happened in the hub, as the hub's word; durable when this returns."""
 
+    async def policy(self) -> dict[str, Any]:
+        """The access policy as the gateway has it, and for whom it decided in the last weeks."""
+
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove what is older than so many days from the audit record; where what remains begins."""

@@ -181,6 +181,7 @@ CALLS: Mapping[str, Call] = {
     "keys": Call(_Nothing, _as_is),
     "audit_read": Call(_AuditRead, _as_is),
     "hub_event": Call(_HubEvent, _as_is),
+    "policy": Call(_Nothing, _as_is),
     "audit_retain": Call(_AuditRetain, _as_is),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -29,6 +30,8 @@ from jupyter_hpcsec.tunnel.session import Progress, Session, State
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
 
+PEOPLE = 10_000
+"""Users of whom the policy's page is told."""
 RECORD_S = 0.4
 """How long an end waits for its record: lanes and websockets are cut within a second of the order."""
 
@@ -46,6 +49,21 @@ async def _no_retention(*_: object) -> dict[str, int]:
 
 async def _no_record(*_: object) -> None:
     raise Unavailable("This gateway keeps no audit record.")
+
+
+def _person(session: Session, subject: str) -> dict[str, Any]:
+    """Whom the policy was asked about: what it was given at the enrolment, before that what the hub said."""
+    given = json.loads(subject) if subject else {}
+    return {
+        "user": session.user,
+        "uid": session.uid,
+        "gid": given.get("gid", session.uid),
+        "home": given.get("home") or session.home,
+        "groups": list(given.get("groups") or session.groups),
+        "project": given.get("project") or session.project,
+        "active": session.state is not State.ENDED,
+        "created_at": session.created_at,
+    }
 
 
 def caller() -> Subject:
@@ -74,7 +92,9 @@ class Desk:
         reading: "Reading | None" = None,
         retaining: "Retaining | None" = None,
         record: Callable[[], dict[str, Any]] = dict,
+        policy_text: Callable[[], str] = str,
     ) -> None:
+        self._policy_text = policy_text
         self._retaining = retaining or _no_retention
         self._reading, self._record = reading or _no_record, record
         self._recording: set[asyncio.Future[None]] = set()
@@ -237,6 +257,16 @@ class Desk:
             "limits": asdict(self._settings.limits),
             "audit": self._record(),
             **self._broker.status(self._registry.now()),
+        }
+
+    async def policy(self) -> dict[str, Any]:
+        """The access policy as it was loaded, and for whom it decided: who has a session, or had one lately."""
+        found = await asyncio.to_thread(self._registry.store.people, PEOPLE + 1)
+        return {
+            **self._broker.status(self._registry.now()).get("policy", {}),
+            "text": self._policy_text(),
+            "people": [_person(session, subject) for session, subject in found[:PEOPLE]],
+            "more": len(found) > PEOPLE,
         }
 
     async def keys(self) -> list[dict[str, Any]]:

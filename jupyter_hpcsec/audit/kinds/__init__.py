@@ -16,13 +16,15 @@ from jupyter_hpcsec.audit.kinds import (
     hub,
     kernels,
     node,
+    oversight,
+    policy,
     record,
     requests,
     sessions,
     terminals,
 )
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub)
+MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub, policy, oversight)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
