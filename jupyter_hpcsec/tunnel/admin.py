@@ -37,7 +37,7 @@ from jupyter_hpcsec.tunnel.adminwire import (
 from jupyter_hpcsec.tunnel.limits import Cap, Counters
 from jupyter_hpcsec.tunnel.observer import CALLER, UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix, peer_credentials
-from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.session import By, Progress
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
 __all__ = ["AdminClient", "AdminControl", "AdminServer", "Registration"]
@@ -139,7 +139,7 @@ class _CallHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         # Only a long poll is cut short; what changes something is finished, asked for or not.
-        if self._running is not None and self.request.path == "/v1/wait":
+        if self._running is not None and self.request.path in ("/v1/wait", "/v1/endings"):
             self._running.cancel()
 
     def write_error(self, status_code: int, **_facts: Any) -> None:
@@ -265,9 +265,17 @@ class AdminClient:
         steps = await self._call("wait", {"session": session, "after": after, "timeout_s": held}, held_s=held)
         return [Progress(**step) for step in steps]
 
-    async def end(self, session: str, reason: str) -> None:
-        """End the session, revoke its certificates and cut its lanes; an ended one stays as it is."""
-        await self._call("end", {"session": session, "reason": reason})
+    async def end(self, session: str, reason: str, by: By = "staff") -> None:
+        """End the session, revoke its certificates and cut its lanes; an ended one stays as it is.
+
+        ``by`` is what its user reads of who did it.
+        """
+        await self._call("end", {"session": session, "reason": reason, "by": by})
+
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Sessions that ended after number ``after`` of the gateway's start ``boot``; see ``endings.Endings``."""
+        held = min(timeout_s, float(WAIT_LIMIT_S))
+        return dict(await self._call("endings", {"boot": boot, "after": after, "timeout_s": held}, held_s=held))
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut the session's open connections; its job, kernels and certificate stay, and it can be reached anew."""

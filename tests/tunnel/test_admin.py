@@ -85,7 +85,7 @@ class FakeControl:
     async def cut(self, session: str, reason: str) -> None:
         self._note("cut", session, reason)
 
-    async def end(self, session: str, reason: str) -> None:
+    async def end(self, session: str, reason: str, by: str = "staff") -> None:
         self._note("end", session, reason)
 
     async def sessions(self) -> list[dict[str, Any]]:
