@@ -60,23 +60,30 @@ class _PeerCheckedServer(HTTPServer):
     """Closes what an unlisted user connects, before reading from it."""
 
     def initialize(  # type: ignore[override]
-        self, application: Application, *, allowed_uids: frozenset[int], counters: Counters, **settings: Any
+        self,
+        application: Application,
+        *,
+        allowed_uids: frozenset[int],
+        counters: Counters,
+        observer: Observer,
+        **settings: Any,
     ) -> None:
         super().initialize(application, **settings)
         self._allowed_uids = allowed_uids
-        self._counters = counters
+        self._counters, self._observer = counters, observer
         self._cap = Cap(CONNECTIONS)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         try:
             peer = peer_credentials(stream.socket)
         except Unavailable as error:
-            self._close(stream, "admin.peer", error.reason)
+            self._close(stream, "admin.peer", error.reason, Subject())
             return
+        who, account = f"process {peer.pid} of {peer.account}", Subject(account=peer.account)
         if peer.uid not in self._allowed_uids:
-            self._close(stream, "admin.peer", f"process {peer.pid} of uid {peer.uid}")
+            self._close(stream, "admin.peer", f"{who} may not use the admin socket", account)
         elif not self._cap.acquire():
-            self._close(stream, "admin.connections", f"process {peer.pid} of uid {peer.uid}")
+            self._close(stream, "admin.connections", f"{who} is one too many", account)
         else:
             super().handle_stream(stream, (peer,))  # the handler finds it as its connection's address
 
@@ -84,9 +91,10 @@ class _PeerCheckedServer(HTTPServer):
         self._cap.release()
         super().on_close(server_conn)
 
-    def _close(self, stream: IOStream, rule: str, who: str) -> None:
+    def _close(self, stream: IOStream, rule: str, reason: str, who: Subject) -> None:
         self._counters.count(rule)
-        log.warning("Admin connection closed [%s]: %s", rule, who)
+        log.warning("Admin connection closed [%s]: %s", rule, reason)
+        self._observer.note(AdminRefused(subject=who, decision="refused", rule=rule, reason=reason))
         stream.close()
 
 
@@ -187,6 +195,7 @@ class AdminServer:
             application,
             allowed_uids=frozenset(allowed_uids),
             counters=self.counters,
+            observer=observer,
             max_header_size=16 << 10,
             max_body_size=BODY_LIMIT,
             max_buffer_size=BODY_LIMIT + (64 << 10),
