@@ -126,7 +126,14 @@ class _Cut(_Arguments, frozen=True, kw_only=True):
 
 
 class _End(_Cut, frozen=True, kw_only=True):
+    by: Literal["hub", "staff"] = "staff"
     on_behalf: _Name = ""
+
+
+class _Endings(_Arguments, frozen=True, kw_only=True):
+    boot: Annotated[str, Meta(max_length=32, pattern=r"^[0-9a-f]*\Z")]
+    after: Annotated[int, Meta(ge=0, le=2**53)]
+    timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)]
 
 
 class _Rotate(_Arguments, frozen=True, kw_only=True):
@@ -189,6 +196,7 @@ CALLS: Mapping[str, Call] = {
     "wait": Call(_Wait, _steps),
     "end": Call(_End, _as_is),
     "cut": Call(_Cut, _as_is),
+    "endings": Call(_Endings, _as_is),
     "sessions": Call(_Nothing, _as_is),
     "status": Call(_Nothing, _as_is),
     "rotate": Call(_Rotate, _as_is),
