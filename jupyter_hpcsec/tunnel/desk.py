@@ -23,6 +23,7 @@ from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.peer import PeerCredentials
+from jupyter_hpcsec.tunnel.projectdesk import ProjectDesk, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import Progress, Session, State
 
@@ -59,7 +60,7 @@ def _check_owner(peer: PeerCredentials | None, rule: str, what: str) -> None:
         raise Refused(rule, f"only root and the gateway's user may {what}")
 
 
-class Desk:
+class Desk(ProjectDesk):
     """Answers the admin socket. Errors are ours and cross it with their rule."""
 
     def __init__(
@@ -74,7 +75,9 @@ class Desk:
         reading: "Reading | None" = None,
         retaining: "Retaining | None" = None,
         record: Callable[[], dict[str, Any]] = dict,
+        projects: Projects | None = None,
     ) -> None:
+        super().__init__(projects)
         self._retaining = retaining or _no_retention
         self._reading, self._record = reading or _no_record, record
         self._recording: set[asyncio.Future[None]] = set()
@@ -113,7 +116,9 @@ class Desk:
             home=home,
         )
         try:
+            self._projects.admit(project, user, groups)
             await self._broker.admit(session)
+            self._projects.admit(project, user, groups)  # closed meanwhile? From here on nothing is awaited
         except HpcsecError as error:
             self._tell_refused(session, error)
             raise
@@ -144,6 +149,7 @@ class Desk:
         event = SessionRefused(
             subject=Subject(user=session.user, account=f"uid {session.uid}"),
             server=session.server,
+            project=session.project,
             decision="refused",
             rule=error.rule if isinstance(error, Refused) else "session.unavailable",
             policy=str(policy.get("digest", "")),

@@ -16,13 +16,14 @@ from jupyter_hpcsec.audit.kinds import (
     hub,
     kernels,
     node,
+    projects,
     record,
     requests,
     sessions,
     terminals,
 )
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub)
+MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub, projects)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
