@@ -8,6 +8,18 @@ from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.tunnel.observer import CALLER
 
 
+def caller(on_behalf: str = "") -> Subject:
+    """Who makes the admin call that is being answered: the system's account, by the kernel's word.
+
+    ``on_behalf`` names a person of the hub, by the word of the console, which runs as the gateway's own user; others
+    may not speak for anybody (``Refused``), root neither: it has its own name.
+    """
+    peer = CALLER.get()
+    if on_behalf and (peer is None or peer.uid != os.geteuid()):
+        raise Refused("admin.on-behalf", "only the gateway's own user may act for somebody")
+    return Subject(user=on_behalf, account=peer.account) if peer else Subject()
+
+
 @dataclass(frozen=True)
 class Acting:
     """``name``: a person's at the hub, or the account's. ``is_office``: whether they may approve purposes."""
@@ -27,8 +39,5 @@ def acting(on_behalf: str, *, as_office: bool) -> Acting:
     peer = CALLER.get()
     if peer is None or peer.uid not in (0, os.geteuid()):  # 1
         raise Refused("project.caller", "Only root and the gateway's user may change projects.")
-    if on_behalf:
-        if peer.uid != os.geteuid():  # 2
-            raise Refused("admin.on-behalf", "Only the gateway's own user may act in somebody's name.")
-        return Acting(on_behalf, as_office, Subject(user=on_behalf, account=peer.account))
-    return Acting(peer.account, True, Subject(account=peer.account))  # 3
+    who = caller(on_behalf)  # 2
+    return Acting(on_behalf, as_office, who) if on_behalf else Acting(who.account, True, who)  # 3

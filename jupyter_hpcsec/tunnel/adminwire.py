@@ -118,26 +118,41 @@ class _Wait(_Arguments, frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)]
 
 
-class _End(_Arguments, frozen=True, kw_only=True):
+class _Cut(_Arguments, frozen=True, kw_only=True):
     session: _SessionId
     reason: _Sentence
+
+
+class _End(_Cut, frozen=True, kw_only=True):
+    on_behalf: _Name = ""
 
 
 class _Rotate(_Arguments, frozen=True, kw_only=True):
     kind: Literal["token", "authority", "all"]
 
 
+_ConsoleAction = Literal["live", "session", "search", "me", "integrity", "verify", "alerts", "policy", "projects"]
+"""The pages of the console whose reading is an event."""
+
+
 class _AuditRead(_Arguments, frozen=True, kw_only=True):
-    action: Literal["query", "tail", "show", "export", "replay", "shred"]
+    action: Literal["query", "tail", "show", "export", "replay", "shred"] | _ConsoleAction
     query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
     found: Annotated[int, Meta(ge=0, le=2**53)]
     with_values: bool
     leaf: Annotated[int, Meta(ge=0, le=2**53)]
     name: Annotated[str, Meta(max_length=32)]
+    on_behalf: _Name = ""
 
 
 class _HubEvent(_Arguments, frozen=True, kw_only=True):
     event: dict[str, Any]
+
+
+class _ConsoleEvent(_Arguments, frozen=True, kw_only=True):
+    event: dict[str, Any]
+    on_behalf: _Name
+    note: Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*\Z")] = ""
 
 
 class _AuditRetain(_Arguments, frozen=True, kw_only=True):
@@ -159,7 +174,7 @@ CALLS: Mapping[str, Call] = {
     "show": Call(_Show, as_is),
     "wait": Call(_Wait, _steps),
     "end": Call(_End, as_is),
-    "cut": Call(_End, as_is),
+    "cut": Call(_Cut, as_is),
     "sessions": Call(_Nothing, as_is),
     "status": Call(_Nothing, as_is),
     "rotate": Call(_Rotate, as_is),
@@ -167,6 +182,8 @@ CALLS: Mapping[str, Call] = {
     "keys": Call(_Nothing, as_is),
     "audit_read": Call(_AuditRead, as_is),
     "hub_event": Call(_HubEvent, as_is),
+    "policy": Call(_Nothing, as_is),
+    "console_event": Call(_ConsoleEvent, as_is),
     "audit_retain": Call(_AuditRetain, as_is),
     **projectwire.CALLS,
 }

@@ -17,7 +17,7 @@ Uid = Annotated[int, Meta(ge=0, le=2**32 - 2)]
 Directory = Annotated[str, Meta(max_length=4096, pattern=r"^/[^\x00-\x1f\x7f]*\Z")]
 
 
-class Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Base: fields that are not named are refused."""
 
 
