@@ -37,6 +37,7 @@ from jupyter_hpcsec.tunnel.adminwire import (
 from jupyter_hpcsec.tunnel.limits import Cap, Counters
 from jupyter_hpcsec.tunnel.observer import CALLER, UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.projectcalls import ProjectCalls
 from jupyter_hpcsec.tunnel.session import By, Progress
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
@@ -221,7 +222,7 @@ class AdminServer:
 # -- client ---------------------------------------------------------------------------------------------------------
 
 
-class AdminClient:
+class AdminClient(ProjectCalls):
     """Asks the gateway at ``socket``. Each call is its own connection, so that a restarted gateway is no matter.
 
     Every method raises ``Unavailable`` where no gateway answers within ``timeout_s`` seconds, with the way to mend it,
