@@ -15,6 +15,7 @@ import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Subject, Trust, kind_of
 from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, HubApiRefused, LaneRefused, SocketRefused
+from jupyter_hpcsec.audit.kinds.console import ConsoleRefused
 from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.record import AuditExported, AuditRead, AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionBound, SessionEnrolled
@@ -29,7 +30,10 @@ REFUSALS, REFUSALS_AT_ONCE = 2.0, 200
 DAY_NS = 86_400 * 10**9
 SESSIONS = 16_384
 """Sessions whose facts are remembered."""
-FLOODS = (HubLoginRefused, ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused)
+FLOODS = (
+    *(HubLoginRefused, ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused),
+    ConsoleRefused,
+)
 UNLOGGED = "port."
 """Refusals by these rules are only counted by the front door; here the counts become events."""
 

@@ -265,9 +265,12 @@ class AdminClient:
         steps = await self._call("wait", {"session": session, "after": after, "timeout_s": held}, held_s=held)
         return [Progress(**step) for step in steps]
 
-    async def end(self, session: str, reason: str) -> None:
-        """End the session, revoke its certificates and cut its lanes; an ended one stays as it is."""
-        await self._call("end", {"session": session, "reason": reason})
+    async def end(self, session: str, reason: str, on_behalf: str = "") -> None:
+        """End the session, revoke its certificates and cut its lanes; an ended one stays as it is.
+
+        ``on_behalf``: the person of the hub whose order it is, taken from the gateway's own user alone (the console).
+        """
+        await self._call("end", {"session": session, "reason": reason, "on_behalf": on_behalf})
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut the session's open connections; its job, kernels and certificate stay, and it can be reached anew."""
@@ -294,15 +297,27 @@ class AdminClient:
         return list(await self._call("keys", {}))
 
     async def audit_read(
-        self, *, action: str, query: str, found: int, with_values: bool = False, leaf: int = 0, name: str = ""
+        self,
+        *,
+        action: str,
+        query: str,
+        found: int,
+        with_values: bool = False,
+        leaf: int = 0,
+        name: str = "",
+        on_behalf: str = "",
     ) -> None:
         """Have it recorded that somebody reads the record, before they do; ``shred`` destroys a value of ``leaf``."""
         asked = {"action": action, "query": query, "found": found, "with_values": with_values}
-        await self._call("audit_read", asked | {"leaf": leaf, "name": name})
+        await self._call("audit_read", asked | {"leaf": leaf, "name": name, "on_behalf": on_behalf})
 
     async def hub_event(self, event: Event) -> None:
         """Have an event of the hub recorded; durable when this returns."""
         await self._call("hub_event", {"event": msgspec.to_builtins(event)})
+
+    async def console_event(self, event: Event, on_behalf: str = "") -> None:
+        """Have an event of the console recorded; a refusal in its turn, everything else durably before this returns."""
+        await self._call("console_event", {"event": msgspec.to_builtins(event), "on_behalf": on_behalf})
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove events and sealed values older than so many days (0: none); where what remains begins."""

@@ -84,7 +84,7 @@ _Uid = Annotated[int, Meta(ge=0, le=2**32 - 2)]
 _Directory = Annotated[str, Meta(max_length=4096, pattern=r"^/[^\x00-\x1f\x7f]*\Z")]
 
 
-class _Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Base: fields that are not named are refused."""
 
 
@@ -120,26 +120,40 @@ class _Wait(_Arguments, frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)]
 
 
-class _End(_Arguments, frozen=True, kw_only=True):
+class _Cut(_Arguments, frozen=True, kw_only=True):
     session: _SessionId
     reason: _Sentence
+
+
+class _End(_Cut, frozen=True, kw_only=True):
+    on_behalf: _Name = ""
 
 
 class _Rotate(_Arguments, frozen=True, kw_only=True):
     kind: Literal["token", "authority", "all"]
 
 
+_ConsoleAction = Literal["live", "session", "search", "me", "integrity", "verify", "alerts", "policy", "projects"]
+"""The pages of the console whose reading is an event."""
+
+
 class _AuditRead(_Arguments, frozen=True, kw_only=True):
-    action: Literal["query", "tail", "show", "export", "replay", "shred"]
+    action: Literal["query", "tail", "show", "export", "replay", "shred"] | _ConsoleAction
     query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
     found: Annotated[int, Meta(ge=0, le=2**53)]
     with_values: bool
     leaf: Annotated[int, Meta(ge=0, le=2**53)]
     name: Annotated[str, Meta(max_length=32)]
+    on_behalf: _Name = ""
 
 
 class _HubEvent(_Arguments, frozen=True, kw_only=True):
     event: dict[str, Any]
+
+
+class _ConsoleEvent(_Arguments, frozen=True, kw_only=True):
+    event: dict[str, Any]
+    on_behalf: _Name
 
 
 class _AuditRetain(_Arguments, frozen=True, kw_only=True):
@@ -173,7 +187,7 @@ CALLS: Mapping[str, Call] = {
     "show": Call(_Show, _as_is),
     "wait": Call(_Wait, _steps),
     "end": Call(_End, _as_is),
-    "cut": Call(_End, _as_is),
+    "cut": Call(_Cut, _as_is),
     "sessions": Call(_Nothing, _as_is),
     "status": Call(_Nothing, _as_is),
     "rotate": Call(_Rotate, _as_is),
@@ -181,6 +195,7 @@ CALLS: Mapping[str, Call] = {
     "keys": Call(_Nothing, _as_is),
     "audit_read": Call(_AuditRead, _as_is),
     "hub_event": Call(_HubEvent, _as_is),
+    "console_event": Call(_ConsoleEvent, _as_is),
     "audit_retain": Call(_AuditRetain, _as_is),
 }
 

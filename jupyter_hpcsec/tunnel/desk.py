@@ -13,7 +13,7 @@ import msgspec
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.audit.events import Event, Subject
-from jupyter_hpcsec.audit.kinds import FROM_HUB
+from jupyter_hpcsec.audit.kinds import FROM_CONSOLE, FROM_HUB
 from jupyter_hpcsec.audit.kinds.gateway import AdminCalled, KeysRotated
 from jupyter_hpcsec.audit.kinds.sessions import SessionBound, SessionRefused, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
@@ -48,10 +48,16 @@ async def _no_record(*_: object) -> None:
     raise Unavailable("This gateway keeps no audit record.")
 
 
-def caller() -> Subject:
-    """Who makes the admin call that is being answered: the system's account, by the kernel's word."""
+def caller(on_behalf: str = "") -> Subject:
+    """Who makes the admin call that is being answered: the system's account, by the kernel's word.
+
+    ``on_behalf`` names a person of the hub, by the word of the console, which runs as the gateway's own user; others
+    may not speak for anybody (``Refused``), root neither: it has its own name.
+    """
     peer = CALLER.get()
-    return Subject(account=peer.account) if peer else Subject()
+    if on_behalf and (peer is None or peer.uid != os.geteuid()):
+        raise Refused("admin.on-behalf", "only the gateway's own user may act for somebody")
+    return Subject(user=on_behalf, account=peer.account) if peer else Subject()
 
 
 def _check_owner(peer: PeerCredentials | None, rule: str, what: str) -> None:
@@ -165,24 +171,24 @@ class Desk:
         """Progress of a session after a number, as it comes."""
         return await self._registry.wait(session, after, timeout_s)
 
-    async def end(self, session: str, reason: str) -> None:
+    async def end(self, session: str, reason: str, on_behalf: str = "") -> None:
         """End a session now, for whatever reason; ending it twice is no error.
 
         Who ended it and why is on record before it takes effect; but a record that can't be written, or is slow, keeps
         nobody in: ending is the safe direction. It is then recorded when it can be, and ``session.ended`` after it.
         """
-        await self._called_first("end", session, reason)
+        await self._called_first("end", session, reason, caller(on_behalf))
         self._registry.finish(session, reason)
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut a session's open connections: its websockets end now, its job goes on. Recorded as an end is."""
-        await self._called_first("cut", session, reason)
+        await self._called_first("cut", session, reason, caller())
         self._registry.cut(session, reason)
 
-    async def _called_first(self, call: str, session: str, reason: str) -> None:
+    async def _called_first(self, call: str, session: str, reason: str, who: Subject) -> None:
         """Who asked for it: the hub does so for its users, people do with ``hpcsec session``."""
         observer = self._registry.observer
-        event = AdminCalled(call=call, subject=caller(), session=session, reason=reason)
+        event = AdminCalled(call=call, subject=who, session=session, reason=reason)
 
         async def record() -> None:
             try:
@@ -195,7 +201,9 @@ class Desk:
         recording.add_done_callback(self._recording.discard)
         await asyncio.wait({recording}, timeout=RECORD_S)
 
-    async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
+    async def audit_read(
+        self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str, on_behalf: str = ""
+    ) -> None:
         """Somebody reads the audit record; it is theirs to read, and it is recorded before they do.
 
         A value is shredded for root and the gateway's own user only: the hub may register sessions and destroy nothing.
@@ -203,7 +211,7 @@ class Desk:
         peer = CALLER.get()
         if action == "shred":
             _check_owner(peer, "audit.shred", "shred values")
-        await self._reading(action, query, found, with_values, leaf, name, caller())
+        await self._reading(action, query, found, with_values, leaf, name, caller(on_behalf))
 
     async def hub_event(self, *, event: dict[str, Any]) -> None:
         """What happened in the hub, as its word: durable when this returns. ``Malformed`` for what is not the hub's."""
@@ -212,6 +220,19 @@ class Desk:
         except msgspec.ValidationError as exc:
             raise Malformed(f"not an event of the hub: {exc}") from exc
         await self._registry.observer.keep(told, "hub")
+
+    async def console_event(self, *, event: dict[str, Any], on_behalf: str) -> None:
+        """What happened in the console: noted where it refused something, else durable when this returns."""
+        _check_owner(CALLER.get(), "audit.console", "tell what happened in the console")
+        try:
+            told: Event = msgspec.convert(event, Union[FROM_CONSOLE])  # noqa: UP007 - computed
+        except msgspec.ValidationError as exc:
+            raise Malformed(f"not an event of the console: {exc}") from exc
+        placed = msgspec.structs.replace(told, subject=caller(on_behalf))
+        if told.decision == "refused":
+            self._registry.observer.note(placed)
+        else:
+            await self._registry.observer.keep(placed)
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove what is older than so many days, for root and the gateway's own user."""
