@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from jupyter_hpcsec.tunnel.limits import Cap, Counters
 from jupyter_hpcsec.tunnel.observer import CALLER, UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
 __all__ = ["AdminClient", "AdminControl", "AdminServer", "Registration"]
@@ -279,6 +281,10 @@ class AdminClient:
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
         return list(await self._call("sessions", {}))
+
+    async def session_page(self, asked: SessionQuestion) -> dict[str, Any]:
+        """One page of them: ``sessions`` (as ``show``), ``total`` of all pages, ``more`` if another follows."""
+        return dict(await self._call("session_page", asdict(asked)))
 
     async def status(self) -> dict[str, Any]:
         """The gateway's own facts and counters."""

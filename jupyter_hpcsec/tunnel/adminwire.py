@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.sessionpage import PAGE_LIMIT, Order
 
 BODY_LIMIT = 256 << 10
 """Bytes of a request. A launch specification goes on to the node in one message of twice that, at most."""
@@ -162,6 +163,20 @@ class _AuditRetain(_Arguments, frozen=True, kw_only=True):
     values_days: Annotated[int, Meta(ge=0, le=36_600)]
 
 
+class _SessionPage(_Arguments, frozen=True, kw_only=True):
+    user: _Name = ""
+    node: _Name = ""
+    project: _Name = ""
+    order: Order = "newest"
+    after: _Name = ""
+    after_id: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
+    limit: Annotated[int, Meta(ge=1, le=PAGE_LIMIT)] = 50
+
+    def __post_init__(self) -> None:
+        if self.after_id and self.order == "newest" and not (self.after.isascii() and self.after.isdigit()):
+            raise ValueError("after is a time, in Unix seconds, where the newest come first")
+
+
 class _Nothing(_Arguments, frozen=True, kw_only=True):
     pass
 
@@ -190,6 +205,7 @@ CALLS: Mapping[str, Call] = {
     "end": Call(_End, _as_is),
     "cut": Call(_Cut, _as_is),
     "sessions": Call(_Nothing, _as_is),
+    "session_page": Call(_SessionPage, _as_is),
     "status": Call(_Nothing, _as_is),
     "rotate": Call(_Rotate, _as_is),
     "drop_tokens": Call(_Nothing, _as_is),
