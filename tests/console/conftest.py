@@ -43,12 +43,17 @@ PATIENCE_S = 120.0
 XSRF = re.compile(r'name="_xsrf" value="([^"]+)"')
 
 
+def make_client(url: str) -> httpx.AsyncClient:
+    """Plain HTTP only: to load this system's authorities takes longer than most of these tests."""
+    return httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S, verify=False)  # noqa: S501
+
+
 class Visitor:
     """A browser of one person: cookies, redirects, and the token of the last form that it was shown."""
 
     def __init__(self, place: "Place", token: str) -> None:
         self.token, self._place, self.shown = token, place, ""
-        self.client = httpx.AsyncClient(base_url=place.url, trust_env=False, timeout=PATIENCE_S, verify=False)
+        self.client = make_client(place.url)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """A page below the prefix, where need be by the hub's login."""
@@ -131,7 +136,7 @@ class Place:
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
         """A bare request of nobody, not followed."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=PATIENCE_S, verify=False) as client:
+        async with make_client(self.url) as client:
             return await client.request(method, path if path.startswith("/") else f"{PREFIX}{path}", headers=headers)
 
     def all_events(self) -> list[dict[str, Any]]:
