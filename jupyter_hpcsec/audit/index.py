@@ -158,17 +158,24 @@ class Index:
         self._db.close()
 
     def _prepare(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == SCHEMA_VERSION and self._about("record") == self._owner:
+        if self._is_ours():
             return
-        self._make(self._db, version != 0)
+        self._db.execute("BEGIN EXCLUSIVE")
+        if not self._is_ours():  # another process may have made it meanwhile
+            self._make(self._db)
+        self._db.execute("COMMIT")
 
-    def _make(self, db: sqlite3.Connection, is_there: bool) -> None:
-        if is_there:
-            for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
-                if kind == "table" and not name.startswith(("words_", "sqlite_")):
-                    db.execute(f'DROP TABLE "{name}"')
-        db.executescript(_SCHEMA)
+    def _is_ours(self) -> bool:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return version == SCHEMA_VERSION and self._about("record") == self._owner
+
+    def _make(self, db: sqlite3.Connection) -> None:
+        """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
+        for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
+            if kind == "table" and not name.startswith(("words_", "sqlite_")):
+                db.execute(f'DROP TABLE "{name}"')
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
         db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -248,7 +255,7 @@ class Index:
             return [Finding("index.lies", where, f"it knows {covered} events, the record has {size}")]
         anew = sqlite3.connect(":memory:", isolation_level=None)
         with contextlib.closing(anew):
-            self._make(anew, is_there=False)
+            self._make(anew)
             _add(anew, self._reader.published(0, covered), lambda done: None)
             found = [Finding("index.lies", where, said, leaf) for said, leaf in _compare_rows(self._db, anew)] or [
                 Finding("index.lies", where, said, leaf) for said, leaf in _compare_words(self._db, anew)

@@ -4,7 +4,9 @@ import contextlib
 import json
 import random
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -276,3 +278,17 @@ def test_two_that_catch_up_at_once_add_each_event_once(place: Place) -> None:
         _add(second._db, late, lambda done: None)
         assert not first.differences()
         assert [alert.count for alert in second.alerts(AlertQuestion(name="gpu.R5"))] == [2]
+
+
+def test_of_many_that_make_it_at_once_each_finds_it_whole(place: Place) -> None:
+    verifier, there, barrier = read_verifier(place.layout), reader(place), threading.Barrier(8)
+
+    def look(_: int) -> int:
+        barrier.wait(60)
+        with contextlib.closing(Index(place.layout.index, there, verifier)) as index:
+            return index.catch_up()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(look, range(8))) == {36}
+    with opened(place) as index:
+        assert len(index.ask(Question())) == 36 and not index.differences()
