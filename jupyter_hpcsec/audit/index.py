@@ -9,9 +9,13 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from jupyter_hpcsec.audit import alert_index
+from jupyter_hpcsec.audit.alert_index import AlertQuestion
+from jupyter_hpcsec.audit.alert_states import Alert
 from jupyter_hpcsec.audit.findings import Finding
 from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.question import SUFFIX_END, Plan, Question
@@ -41,6 +45,7 @@ CREATE INDEX events_session ON events (session, leaf, kind) WHERE session != '';
 CREATE INDEX events_kind ON events (kind);
 {_PARTIAL}
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
+{alert_index.SCHEMA}
 """
 
 
@@ -90,6 +95,7 @@ class Index:
         self._db.close()
 
     def _prepare(self) -> None:
+<<<<<<< HEAD
         """Make its tables where there are none of ours, once, whoever else does so at the same moment."""
         if self._is_ours():
             return
@@ -108,6 +114,25 @@ class Index:
                 if kind == "table" and not name.startswith(("words_", "sqlite_")):
                     db.execute(f'DROP TABLE "{name}"')
         for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
+=======
+        if self._is_ours():
+            return
+        self._db.execute("BEGIN EXCLUSIVE")
+        if not self._is_ours():  # another process may have made it meanwhile
+            self._make(self._db)
+        self._db.execute("COMMIT")
+
+    def _is_ours(self) -> bool:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return version == SCHEMA_VERSION and self._about("record") == self._owner
+
+    def _make(self, db: sqlite3.Connection) -> None:
+        """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
+        for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
+            if kind == "table" and not name.startswith(("words_", "sqlite_")):
+                db.execute(f'DROP TABLE "{name}"')
+        for statement in _SCHEMA.split(";"):
+>>>>>>> int
             db.execute(statement)
         db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -177,6 +202,31 @@ class Index:
         with self._translated():
             return [str(row[0]) for row in self._db.execute(query, (beginning, beginning + SUFFIX_END))]
 
+    def alerts(self, question: AlertQuestion) -> list[Alert]:
+        """The alerts that answer, the newest first."""
+        with self._translated():
+            return alert_index.ask(self._db, question)
+
+    def alert(self, number: int) -> Alert | None:
+        """The alert of this number."""
+        with self._translated():
+            return alert_index.SqlBoard(self._db).by_number(number)
+
+    def alert_events(self, number: int, *, before: int = 0, limit: int = 100) -> list[int]:
+        """The leaves of an alert's events, the newest first; with ``before`` only older ones than that leaf."""
+        with self._translated():
+            return alert_index.leaves(self._db, number, before, limit)
+
+    def open_alerts(self, limit: int) -> dict[str, int]:
+        """How many alerts are open by severity; ``limit`` are counted at most."""
+        with self._translated():
+            return alert_index.count_open(self._db, limit)
+
+    def open_alerts_by_session(self, limit: int) -> dict[str, int]:
+        """How many of the newest ``limit`` open alerts each session has."""
+        with self._translated():
+            return alert_index.open_by_session(self._db, limit)
+
     def differences(self) -> list[Finding]:
         """How it differs from one that is made anew from the record: what it hides, invents, or says wrongly."""
         try:
@@ -192,11 +242,12 @@ class Index:
             return [Finding("index.lies", where, f"it knows {covered} events, the record has {size}")]
         anew = sqlite3.connect(":memory:", isolation_level=None)
         with contextlib.closing(anew):
-            self._make(anew, is_there=False)
+            self._make(anew)
             _add(anew, self._reader.published(0, covered), lambda done: None)
             found = [Finding("index.lies", where, said, leaf) for said, leaf in _compare_rows(self._db, anew)] or [
                 Finding("index.lies", where, said, leaf) for said, leaf in _compare_words(self._db, anew)
             ]
+            found += [Finding("index.lies", where, said, leaf) for said, leaf in _compare_alerts(self._db, anew)]
         damage = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
         damage += self._words_damage()
         return found[:100] + [Finding("index.damaged", where, said) for said in damage]
@@ -233,10 +284,12 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: Callable[[int], None]) -> None:
     rows: list[tuple[Any, ...]] = []
     words: list[tuple[int, str]] = []
+    alerting: list[tuple[int, dict[str, Any]]] = []
 
     def flush() -> None:
         if not rows:
             return
+<<<<<<< HEAD
         with _transaction(db):
             (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
             fresh = [row for row in rows if row[0] >= known]  # another process may add the same ones meanwhile
@@ -246,13 +299,33 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
             )
             db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, rows[-1][0] + 1)),))
         progress(rows[-1][0] + 1)
+=======
+        last = rows[-1][0]
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
+            for each in (rows, words, alerting):  # another process may have added the same ones meanwhile
+                each[:] = [entry for entry in each if entry[0] >= known]
+            db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", rows)  # noqa: S608
+            db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
+            alert_index.add(db, alerting)
+            db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, last + 1)),))
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        progress(last + 1)
+>>>>>>> int
         rows.clear()
         words.clear()
+        alerting.clear()
 
     for leaf, data in events:
         event = json.loads(data)
         rows.append(row_of(leaf, event))
         words.append((leaf, words_of(event)))
+        if alert_index.is_concerned(event):
+            alerting.append((leaf, event))
         if len(rows) >= BATCH:
             flush()
     flush()
@@ -287,6 +360,20 @@ def _compare_words(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterat
     counts = [db.execute("SELECT count(*) FROM temp.instances").fetchone()[0] for db in (ours, anew)]
     if counts[0] != counts[1]:
         yield "it has more or fewer words than the record", 0
+
+
+def _compare_alerts(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    for table, key, said in (
+        ("alerts", "number", "the alert of this event is not what the record makes of it"),
+        ("alert_events", "alert, leaf", "the events of this alert are not those of the record"),
+    ):
+        query = f"SELECT * FROM {table} ORDER BY {key}"  # noqa: S608
+        names = [column[0] for column in anew.execute(query).description]
+        at = names.index(key.split(",", maxsplit=1)[0])
+        for mine, theirs in zip_longest(ours.execute(query), anew.execute(query)):
+            if mine != theirs:
+                yield said, (theirs or mine)[at]
+                break
 
 
 def rebuild(path: Path, reader: Reader, verifier: Verifier, progress: Callable[[int, int], None]) -> int:

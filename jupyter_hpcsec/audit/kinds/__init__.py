@@ -17,13 +17,19 @@ from jupyter_hpcsec.audit.kinds import (
     hub,
     kernels,
     node,
+    oversight,
+    policy,
+    projects,
     record,
     requests,
     sessions,
     terminals,
 )
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub, console)
+MODULES = (
+    *(record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub),
+    *(policy, console, oversight, projects),
+)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
@@ -39,7 +45,9 @@ TELLABLE: dict[str, type[Told]] = {kind: each for kind, each in KINDS.items() if
 FROM_HUB: tuple[type[Event], ...] = tuple(each for each in KINDS.values() if each.__module__ == hub.__name__)
 """What the hub may have recorded as its word."""
 
-FROM_CONSOLE: tuple[type[Event], ...] = tuple(each for each in KINDS.values() if each.__module__ == console.__name__)
+FROM_CONSOLE: tuple[type[Event], ...] = tuple(
+    each for each in KINDS.values() if each.__module__ in {console.__name__, oversight.__name__}
+)
 """What the security console may have recorded: it runs as the gateway's own user, and the gateway notes its word."""
 
 
