@@ -77,14 +77,24 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.hub = StandInHub()
+        self.second_place = directory / "checkpoints"
         self.deployment = Deployment(directory)
-        self.log = Log(directory / "audit", origin="test.example/audit", second_place=None, checkpoint_s=0.02)
-        self.auditor = Auditor(self.log, session=self._session, clock=time.monotonic)
+        self.log = Log(
+            directory / "audit", origin="test.example/audit", second_place=self.second_place, checkpoint_s=0.02
+        )
+        self.auditor = Auditor(self.log, session=self._session, clock=time.monotonic, facts=self._facts)
         self.port = 0
         self._visitors: list[Visitor] = []
 
     def _session(self, session: str) -> Any:
         return self.deployment.store.get(session)
+
+    def _facts(self) -> dict[str, Any]:
+        """What a gateway says of its record's surroundings (``hub.record_facts``)."""
+        places = {"directory": self.directory / "audit", "second_place": self.second_place}
+        forward = {"forward": str(self.directory / "forward"), "witness": None, "witness_key": "", "cosigned": ""}
+        days = {"retention_days": 0, "values_days": 0, "free_bytes": 1 << 40, "is_apart": True}
+        return {name: str(path) for name, path in places.items()} | forward | days
 
     @property
     def url(self) -> str:
@@ -150,7 +160,7 @@ class Place:
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     made = Place(tmp_path)
     made.deployment.observer = made.auditor
-    await made.deployment.start(reading=made.auditor.reading)
+    await made.deployment.start(reading=made.auditor.reading, record=made.auditor.status)
     async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
         yield made
         await made.close()
