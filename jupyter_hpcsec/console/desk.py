@@ -11,6 +11,7 @@ from typing import TypeVar
 from jupyter_hpcsec.audit.events import Event
 from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.config_console import ConsoleSettings
+from jupyter_hpcsec.console.comparing import Comparing
 from jupyter_hpcsec.console.verifying import Verifying
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.ops.audit.reading import Record
@@ -84,6 +85,7 @@ class Desk:
         self.settings, self.log = settings, log
         self.gateway = AdminClient(settings.admin_socket)
         self.record = Books(settings)
+        self.comparing = Comparing()
         self.verifying = Verifying(self.gateway.console_event, log)
         self._telling: set[asyncio.Task[None]] = set()
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tornado.web import RequestHandler
 
 from jupyter_hpcsec.console.page import Callback, Page, Static
-from jupyter_hpcsec.console.pages import alerts, home, integrity, live
+from jupyter_hpcsec.console.pages import alerts, home, integrity, live, policy
 
 STATIC = Path(__file__).parent / "static"
 
@@ -15,6 +15,7 @@ PAGES: list[tuple[str, type[Page]]] = [
     *live.ROUTES,
     *alerts.ROUTES,
     *integrity.ROUTES,
+    *policy.ROUTES,
 ]
 """(pattern below the prefix, handler)."""
 

@@ -13,6 +13,7 @@ of the gateway (registry, store), ``place.log`` the record. ``place.get(path, he
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -156,14 +157,26 @@ class Place:
             await each.client.aclose()
 
 
-@pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    made = Place(tmp_path)
+@contextlib.asynccontextmanager
+async def running(directory: Path, prepare: Callable[[Place], None] = lambda place: None) -> AsyncIterator[Place]:
+    """A place that serves; ``prepare`` may change its deployment before that starts."""
+    made = Place(directory)
     made.deployment.observer = made.auditor
-    await made.deployment.start(reading=made.auditor.reading, record=made.auditor.status)
+    prepare(made)
+    await made.deployment.start(
+        reading=made.auditor.reading,
+        record=made.auditor.status,
+        policy_text=made.deployment.policies.text,
+    )
     async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
         yield made
         await made.close()
     await made.deployment.stop()
     await made.hub.stop()
     made.log.close()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with running(tmp_path) as made:
+        yield made
