@@ -19,13 +19,15 @@ from jupyter_hpcsec.audit.kinds.gateway import AdminCalled, KeysRotated
 from jupyter_hpcsec.audit.kinds.sessions import SessionBound, SessionRefused, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel.acting import caller
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.peer import PeerCredentials
+from jupyter_hpcsec.tunnel.projectdesk import ProjectDesk, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
-from jupyter_hpcsec.tunnel.session import Progress, Session, State
+from jupyter_hpcsec.tunnel.session import By, Progress, Session, State
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
@@ -66,24 +68,12 @@ def _person(session: Session, subject: str) -> dict[str, Any]:
     }
 
 
-def caller(on_behalf: str = "") -> Subject:
-    """Who makes the admin call that is being answered: the system's account, by the kernel's word.
-
-    ``on_behalf`` names a person of the hub, by the word of the console, which runs as the gateway's own user; others
-    may not speak for anybody (``Refused``), root neither: it has its own name.
-    """
-    peer = CALLER.get()
-    if on_behalf and (peer is None or peer.uid != os.geteuid()):
-        raise Refused("admin.on-behalf", "only the gateway's own user may act for somebody")
-    return Subject(user=on_behalf, account=peer.account) if peer else Subject()
-
-
 def _check_owner(peer: PeerCredentials | None, rule: str, what: str) -> None:
     if peer is None or peer.uid not in (0, os.geteuid()):
         raise Refused(rule, f"only root and the gateway's user may {what}")
 
 
-class Desk:
+class Desk(ProjectDesk):
     """Answers the admin socket. Errors are ours and cross it with their rule."""
 
     def __init__(
@@ -98,8 +88,10 @@ class Desk:
         reading: "Reading | None" = None,
         retaining: "Retaining | None" = None,
         record: Callable[[], dict[str, Any]] = dict,
+        projects: Projects | None = None,
         policy_text: Callable[[], str] = str,
     ) -> None:
+        super().__init__(projects)
         self._policy_text = policy_text
         self._retaining = retaining or _no_retention
         self._reading, self._record = reading or _no_record, record
@@ -139,7 +131,9 @@ class Desk:
             home=home,
         )
         try:
+            self._projects.admit(project, user, groups)
             await self._broker.admit(session)
+            self._projects.admit(project, user, groups)  # closed meanwhile? From here on nothing is awaited
         except HpcsecError as error:
             self._tell_refused(session, error)
             raise
@@ -170,6 +164,7 @@ class Desk:
         event = SessionRefused(
             subject=Subject(user=session.user, account=f"uid {session.uid}"),
             server=session.server,
+            project=session.project,
             decision="refused",
             rule=error.rule if isinstance(error, Refused) else "session.unavailable",
             policy=str(policy.get("digest", "")),
@@ -191,14 +186,18 @@ class Desk:
         """Progress of a session after a number, as it comes."""
         return await self._registry.wait(session, after, timeout_s)
 
-    async def end(self, session: str, reason: str, on_behalf: str = "") -> None:
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Sessions that ended, as they end: the hub cancels their jobs."""
+        return await self._registry.endings.after(boot, after, timeout_s)
+
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
         """End a session now, for whatever reason; ending it twice is no error.
 
         Who ended it and why is on record before it takes effect; but a record that can't be written, or is slow, keeps
         nobody in: ending is the safe direction. It is then recorded when it can be, and ``session.ended`` after it.
         """
         await self._called_first("end", session, reason, caller(on_behalf))
-        self._registry.finish(session, reason)
+        self._registry.finish(session, reason, by)
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut a session's open connections: its websockets end now, its job goes on. Recorded as an end is."""
