@@ -20,9 +20,10 @@ from jupyter_hpcsec.audit.kinds import (
     requests,
     sessions,
     terminals,
+    transfers,
 )
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub)
+MODULES = (record, gateway, sessions, connections, requests, transfers, kernels, terminals, node, gpu, hub)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
