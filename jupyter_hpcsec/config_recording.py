@@ -31,8 +31,8 @@ class RecordingTraits(HasTraits):
         RECORDING_LEVELS,
         "sources",
         help="What of the sessions is recorded. 'metadata': requests, files and their sizes, the use of kernels and "
-        "terminals. 'sources': also the code that is run and what is typed. 'sources+outputs': also what cells answer and terminals show. "
-        "Users are told which it is.",
+        "terminals. 'sources': also the code that is run and what is typed. 'sources+outputs': also what cells answer "
+        "and terminals show. Users are told which it is.",
     ).tag(config=True)
 
     recording_by_group = Dict(

@@ -10,15 +10,19 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from jupyter_hpcsec.audit import alert_index
+from jupyter_hpcsec.audit.alert_index import AlertQuestion
+from jupyter_hpcsec.audit.alert_states import Alert
 from jupyter_hpcsec.audit.findings import Finding
 from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BATCH = 5000
 BUSY_S = 30.0
 SUFFIX_END = "\U0010ffff"
@@ -40,6 +44,7 @@ CREATE INDEX events_object ON events (object) WHERE object != '';
 CREATE INDEX events_rule ON events (rule) WHERE rule != '';
 CREATE INDEX events_kind ON events (kind, time);
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
+{alert_index.SCHEMA}
 """
 
 
@@ -203,6 +208,31 @@ class Index:
         with self._translated():
             return [str(row[0]) for row in self._db.execute(query, (beginning, beginning + SUFFIX_END))]
 
+    def alerts(self, question: AlertQuestion) -> list[Alert]:
+        """The alerts that answer, the newest first."""
+        with self._translated():
+            return alert_index.ask(self._db, question)
+
+    def alert(self, number: int) -> Alert | None:
+        """The alert of this number."""
+        with self._translated():
+            return alert_index.SqlBoard(self._db).by_number(number)
+
+    def alert_events(self, number: int, *, before: int = 0, limit: int = 100) -> list[int]:
+        """The leaves of an alert's events, the newest first; with ``before`` only older ones than that leaf."""
+        with self._translated():
+            return alert_index.leaves(self._db, number, before, limit)
+
+    def open_alerts(self, limit: int) -> dict[str, int]:
+        """How many alerts are open by severity; ``limit`` are counted at most."""
+        with self._translated():
+            return alert_index.count_open(self._db, limit)
+
+    def open_alerts_by_session(self, limit: int) -> dict[str, int]:
+        """How many of the newest ``limit`` open alerts each session has."""
+        with self._translated():
+            return alert_index.open_by_session(self._db, limit)
+
     def differences(self) -> list[Finding]:
         """How it differs from one that is made anew from the record: what it hides, invents, or says wrongly."""
         try:
@@ -223,6 +253,7 @@ class Index:
             found = [Finding("index.lies", where, said, leaf) for said, leaf in _compare_rows(self._db, anew)] or [
                 Finding("index.lies", where, said, leaf) for said, leaf in _compare_words(self._db, anew)
             ]
+            found += [Finding("index.lies", where, said, leaf) for said, leaf in _compare_alerts(self._db, anew)]
         damage = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
         damage += self._words_damage()
         return found[:100] + [Finding("index.damaged", where, said) for said in damage]
@@ -246,24 +277,37 @@ class Index:
 def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: Callable[[int], None]) -> None:
     rows: list[tuple[Any, ...]] = []
     words: list[tuple[int, str]] = []
+    alerting: list[tuple[int, dict[str, Any]]] = []
 
     def flush() -> None:
         if not rows:
             return
         db.execute("BEGIN IMMEDIATE")
+        (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
+        if rows[0][0] < known:  # another process added them meanwhile
+            db.execute("ROLLBACK")
+            for each in (rows, words, alerting):
+                each[:] = [entry for entry in each if entry[0] >= known]
+            if rows:
+                flush()
+            return
         marks = ", ".join("?" * len(COLUMNS))
         db.executemany(f"INSERT INTO events VALUES ({marks})", rows)  # noqa: S608
         db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
+        alert_index.add(db, alerting)
         db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(rows[-1][0] + 1),))
         db.execute("COMMIT")
         progress(rows[-1][0] + 1)
         rows.clear()
         words.clear()
+        alerting.clear()
 
     for leaf, data in events:
         event = json.loads(data)
         rows.append(row_of(leaf, event))
         words.append((leaf, words_of(event)))
+        if alert_index.is_concerned(event):
+            alerting.append((leaf, event))
         if len(rows) >= BATCH:
             flush()
     flush()
@@ -298,6 +342,20 @@ def _compare_words(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterat
     counts = [db.execute("SELECT count(*) FROM temp.instances").fetchone()[0] for db in (ours, anew)]
     if counts[0] != counts[1]:
         yield "it has more or fewer words than the record", 0
+
+
+def _compare_alerts(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    for table, key, said in (
+        ("alerts", "number", "the alert of this event is not what the record makes of it"),
+        ("alert_events", "alert, leaf", "the events of this alert are not those of the record"),
+    ):
+        query = f"SELECT * FROM {table} ORDER BY {key}"  # noqa: S608
+        names = [column[0] for column in anew.execute(query).description]
+        at = names.index(key.split(",", maxsplit=1)[0])
+        for mine, theirs in zip_longest(ours.execute(query), anew.execute(query)):
+            if mine != theirs:
+                yield said, (theirs or mine)[at]
+                break
 
 
 def rebuild(path: Path, reader: Reader, verifier: Verifier, progress: Callable[[int, int], None]) -> int:

@@ -21,6 +21,7 @@ COMMANDS = {
     "audit": "read, search, verify and export the audit record",
     "gpu": "what runs on the GPUs, and what the watch says of it",
     "metrics": "print the gateway's metrics, as Prometheus reads them",
+    "console": "run the security console (a service of JupyterHub)",
     "access": "check, explain and compare access policies",
     "doctor": "say which hop is broken and how to mend it",
     "cluster": "the development cluster: a real Slurm on this computer (root)",

@@ -19,7 +19,7 @@ from traitlets import TraitError
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
 from jupyter_hpcsec.access.values import Code
-from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.events import Event, Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
@@ -136,7 +136,7 @@ async def serve(
         token_life_s=settings.token_lifetime_s,
     )
     store = Store(settings.state_directory / "sessions.sqlite")
-    policies = make_policies(settings, log)
+    policies = make_policies(settings, log, lambda event: auditor.note(event))  # noqa: PLW0108 - there is none yet
     broker = make_broker(settings, keyring, store, policies)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
@@ -171,6 +171,7 @@ async def serve(
         reading=auditor.reading,
         retaining=auditor.retaining,
         record=auditor.status,
+        policy_text=policies.text,
     )
     metrics = Metrics(
         registry,
@@ -268,9 +269,9 @@ async def _retain(auditor: Auditor, settings: GatewaySettings, log: logging.Logg
         await asyncio.sleep(RETAIN_S)
 
 
-def make_policies(settings: GatewaySettings, log: logging.Logger) -> Policies:
+def make_policies(settings: GatewaySettings, log: logging.Logger, tell: Callable[[Event], None]) -> Policies:
     """Where rules come from, by the configuration."""
-    return UnsafeNoPolicy() if settings.policy_file is None else PolicyFile(settings.policy_file, parse, log)
+    return UnsafeNoPolicy() if settings.policy_file is None else PolicyFile(settings.policy_file, parse, log, tell)
 
 
 async def _until_stopped(stop: asyncio.Event, revision: Revision) -> None:

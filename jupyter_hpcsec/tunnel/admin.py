@@ -274,12 +274,13 @@ class AdminClient:
         steps = await self._call("wait", {"session": session, "after": after, "timeout_s": held}, held_s=held)
         return [Progress(**step) for step in steps]
 
-    async def end(self, session: str, reason: str, by: By = "staff") -> None:
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
         """End the session, revoke its certificates and cut its lanes; an ended one stays as it is.
 
-        ``by`` is what its user reads of who did it.
+        ``by`` is what its user reads of who did it; ``on_behalf``: the person of the hub whose order it is, taken from
+        the gateway's own user alone (the console).
         """
-        await self._call("end", {"session": session, "reason": reason, "by": by})
+        await self._call("end", {"session": session, "reason": reason, "by": by, "on_behalf": on_behalf})
 
     async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
         """Sessions that ended after number ``after`` of the gateway's start ``boot``; see ``endings.Endings``."""
@@ -311,15 +312,39 @@ class AdminClient:
         return list(await self._call("keys", {}))
 
     async def audit_read(
-        self, *, action: str, query: str, found: int, with_values: bool = False, leaf: int = 0, name: str = ""
+        self,
+        *,
+        action: str,
+        query: str,
+        found: int,
+        with_values: bool = False,
+        leaf: int = 0,
+        name: str = "",
+        on_behalf: str = "",
     ) -> None:
         """Have it recorded that somebody reads the record, before they do; ``shred`` destroys a value of ``leaf``."""
         asked = {"action": action, "query": query, "found": found, "with_values": with_values}
-        await self._call("audit_read", asked | {"leaf": leaf, "name": name})
+        await self._call("audit_read", asked | {"leaf": leaf, "name": name, "on_behalf": on_behalf})
 
     async def hub_event(self, event: Event) -> None:
         """Have an event of the hub recorded; durable when this returns."""
         await self._call("hub_event", {"event": msgspec.to_builtins(event)})
+
+    async def policy(self) -> dict[str, Any]:
+        """The access policy as the gateway has it: ``{file, digest, error, unsafe, text, people, more}``.
+
+        ``people`` are those with a session now or within the store's retention (30 days), each with what the policy was
+        asked about: ``{user, uid, gid, home, groups, project, active, created_at}``; ``more``: some were left out.
+        """
+        return dict(await self._call("policy", {}))
+
+    async def console_event(self, event: Event, on_behalf: str = "", note: str = "") -> None:
+        """Have an event of the console recorded; a refusal in its turn, everything else durably before this returns.
+
+        A ``note`` that somebody wrote is sealed beside the event.
+        """
+        told = {"event": msgspec.to_builtins(event), "on_behalf": on_behalf, "note": note}
+        await self._call("console_event", told)
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove events and sealed values older than so many days (0: none); where what remains begins."""

@@ -84,7 +84,7 @@ _Uid = Annotated[int, Meta(ge=0, le=2**32 - 2)]
 _Directory = Annotated[str, Meta(max_length=4096, pattern=r"^/[^\x00-\x1f\x7f]*\Z")]
 
 
-class _Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Base: fields that are not named are refused."""
 
 
@@ -125,10 +125,9 @@ class _Cut(_Arguments, frozen=True, kw_only=True):
     reason: _Sentence
 
 
-class _End(_Arguments, frozen=True, kw_only=True):
-    session: _SessionId
-    reason: _Sentence
+class _End(_Cut, frozen=True, kw_only=True):
     by: Literal["hub", "staff"] = "staff"
+    on_behalf: _Name = ""
 
 
 class _Endings(_Arguments, frozen=True, kw_only=True):
@@ -141,17 +140,28 @@ class _Rotate(_Arguments, frozen=True, kw_only=True):
     kind: Literal["token", "authority", "all"]
 
 
+_ConsoleAction = Literal["live", "session", "search", "me", "integrity", "verify", "alerts", "policy", "projects"]
+"""The pages of the console whose reading is an event."""
+
+
 class _AuditRead(_Arguments, frozen=True, kw_only=True):
-    action: Literal["query", "tail", "show", "export", "replay", "shred"]
+    action: Literal["query", "tail", "show", "export", "replay", "shred"] | _ConsoleAction
     query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
     found: Annotated[int, Meta(ge=0, le=2**53)]
     with_values: bool
     leaf: Annotated[int, Meta(ge=0, le=2**53)]
     name: Annotated[str, Meta(max_length=32)]
+    on_behalf: _Name = ""
 
 
 class _HubEvent(_Arguments, frozen=True, kw_only=True):
     event: dict[str, Any]
+
+
+class _ConsoleEvent(_Arguments, frozen=True, kw_only=True):
+    event: dict[str, Any]
+    on_behalf: _Name
+    note: Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*\Z")] = ""
 
 
 class _AuditRetain(_Arguments, frozen=True, kw_only=True):
@@ -194,6 +204,8 @@ CALLS: Mapping[str, Call] = {
     "keys": Call(_Nothing, _as_is),
     "audit_read": Call(_AuditRead, _as_is),
     "hub_event": Call(_HubEvent, _as_is),
+    "policy": Call(_Nothing, _as_is),
+    "console_event": Call(_ConsoleEvent, _as_is),
     "audit_retain": Call(_AuditRetain, _as_is),
 }
 

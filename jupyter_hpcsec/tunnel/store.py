@@ -133,6 +133,17 @@ class Store:
         with self._reading() as db:
             return [(_session(row[:-1]), str(row[-1])) for row in db.execute(query)]
 
+    def people(self, limit: int) -> list[tuple[Session, str]]:
+        """Each user's newest session, ended ones included until they are purged, with its subject (``subjects``).
+
+        Users with a session that runs come first, with that one; ``limit`` at most.
+        """
+        query = f"""SELECT {_FIELDS}, subject FROM (
+            SELECT *, row_number() OVER (PARTITION BY user ORDER BY state = 'ended', created_at DESC, id) AS place
+            FROM sessions) WHERE place = 1 ORDER BY state = 'ended', user LIMIT ?"""  # noqa: S608
+        with self._reading() as db:
+            return [(_session(row[:-1]), str(row[-1])) for row in db.execute(query, (limit,))]
+
     def set_stale(self, session_id: str, stale_at: int) -> None:
         """Remember since when (Unix seconds) a session's rules are no longer the policy's; 0: they are."""
         with self._transaction() as db:

@@ -104,7 +104,8 @@ class Deployment:
             limits=self.limits,
         )
 
-    async def start(self) -> None:
+    async def start(self, **desk: Any) -> None:
+        """``desk``: what else the admin API's desk is given."""
         settings = self.settings()
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.run_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -149,6 +150,7 @@ class Deployment:
             counters=self.counters,
             endpoints=lambda: self.gateway.endpoints,
             log=self.log,
+            **desk,
         )
         listeners = [listen_tcp(endpoint, 128) for endpoint in settings.listen]
         self.port = listeners[0].getsockname()[1]

@@ -11,18 +11,24 @@ import msgspec
 from jupyter_hpcsec.audit.events import Event, Stamp, Told, kind_of
 from jupyter_hpcsec.audit.kinds import (
     connections,
+    console,
     gateway,
     gpu,
     hub,
     kernels,
     node,
+    oversight,
+    policy,
     record,
     requests,
     sessions,
     terminals,
 )
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub)
+MODULES = (
+    *(record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub),
+    *(policy, console, oversight),
+)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
@@ -37,6 +43,11 @@ TELLABLE: dict[str, type[Told]] = {kind: each for kind, each in KINDS.items() if
 
 FROM_HUB: tuple[type[Event], ...] = tuple(each for each in KINDS.values() if each.__module__ == hub.__name__)
 """What the hub may have recorded as its word."""
+
+FROM_CONSOLE: tuple[type[Event], ...] = tuple(
+    each for each in KINDS.values() if each.__module__ in {console.__name__, oversight.__name__}
+)
+"""What the security console may have recorded: it runs as the gateway's own user, and the gateway notes its word."""
 
 
 def schema(kind: str) -> dict[str, Any]:
