@@ -19,6 +19,7 @@ import {
 } from '@jupyterlab/filebrowser';
 import { DisposableSet } from '@lumino/disposable';
 
+import { tellEnding } from './ending';
 import { shieldIcon } from './icon';
 import { IdleNotices } from './idle';
 import { MarkedListing } from './marks';
@@ -107,6 +108,7 @@ function activate(
     });
   }
 
+  tellEnding(model, trans);
   explainRefusals(trans, open);
   if (browsers) {
     tellRefusedDirectories(browsers.tracker, trans);
