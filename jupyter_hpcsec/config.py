@@ -15,6 +15,7 @@ from typing import Any
 from traitlets import Bool, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
+from jupyter_hpcsec.config_projects import ProjectTraits
 from jupyter_hpcsec.config_recording import RecordingTraits
 from jupyter_hpcsec.config_values import GatewaySettings, Limits
 
@@ -26,7 +27,7 @@ _BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
 ATTESTORS = ("scheduler", "munge", "none")
 
 
-class HpcsecGateway(RecordingTraits, Configurable):
+class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
     """The gateway: the one TLS port that compute nodes dial, and one unix socket per session for the proxy."""
 
     listen = List(
@@ -309,6 +310,7 @@ class HpcsecGateway(RecordingTraits, Configurable):
             metrics_listen=self.metrics_listen,
             forward_directory=Path(self.forward_directory) if self.forward_directory else None,
             recording=self.recording_settings(),
+            projects=self.project_settings(),
             trusted_proxies=tuple(self.trusted_proxies),
             is_forwarded=self.proxy_adds_forwarded_for,
         )

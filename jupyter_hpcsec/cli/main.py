@@ -17,6 +17,7 @@ COMMANDS = {
     "quickstart": "try it: hub, gateway, tunnel and JupyterLab on this computer",
     "gateway": "run the gateway (the hub host's end of the tunnel)",
     "session": "list, show and end sessions",
+    "project": "propose, approve, renew and close projects, which sessions belong to",
     "keys": "list and rotate the gateway's keys",
     "audit": "read, search, verify and export the audit record",
     "gpu": "what runs on the GPUs, and what the watch says of it",

@@ -151,6 +151,7 @@ class Auditor:
             server=session.server,
             job=event.job or session.job_id,
             node=event.node or session.node,
+            project=session.project,
             policy=event.policy or session.access,
         )
 

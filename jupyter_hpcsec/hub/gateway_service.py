@@ -33,6 +33,8 @@ from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
+from jupyter_hpcsec.hub.projectoffice import ProjectOffice
+from jupyter_hpcsec.hub.projectstore import FILE, ProjectStore
 from jupyter_hpcsec.hub.recall import recall, tail
 from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
@@ -48,12 +50,14 @@ from jupyter_hpcsec.identity.attestation import (
 from jupyter_hpcsec.identity.enrolment import Enroller
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.slurm import SlurmScheduler
+from jupyter_hpcsec.projects.rules import Site
 from jupyter_hpcsec.tunnel import metricsport
 from jupyter_hpcsec.tunnel.admin import AdminServer
 from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
 from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.observer import Observer
 from jupyter_hpcsec.tunnel.private import passable_directory, private_directory
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.store import Store
@@ -161,6 +165,7 @@ async def serve(
         registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
     )
     revision = Revision(policies, store, registry, grace_s=settings.policy_grace_s, log=log)
+    projects = open_projects(settings, auditor)
     desk = Desk(
         registry,
         broker,
@@ -171,6 +176,7 @@ async def serve(
         reading=auditor.reading,
         retaining=auditor.retaining,
         record=auditor.status,
+        projects=projects,
         policy_text=policies.text,
     )
     metrics = Metrics(
@@ -213,15 +219,7 @@ async def serve(
                 endpoints=", ".join(gateway.endpoints),
             )
         )
-        if "none" in settings.attestors:
-            log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
-        if settings.policy_file is None:
-            log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
-        if settings.unsafe_user_owned_code:
-            log.warning(
-                "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
-                "there can take the sandbox away. Not for production."
-            )
+        warn_of_what_is_off(settings, log)
         if ready:
             ready.set()
         await _until_stopped(stop, revision)
@@ -235,7 +233,32 @@ async def serve(
             await loopback.stop()
         gateway.close()
         store.close()
+        projects.shut()
         await asyncio.to_thread(record.close)
+
+
+def warn_of_what_is_off(settings: GatewaySettings, log: logging.Logger) -> None:
+    """What is not for production stands in the log, each time."""
+    if "none" in settings.attestors:
+        log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
+    if settings.policy_file is None:
+        log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
+    if settings.unsafe_user_owned_code:
+        log.warning(
+            "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
+            "there can take the sandbox away. Not for production."
+        )
+
+
+def open_projects(settings: GatewaySettings, observer: Observer) -> ProjectOffice:
+    """The registry of projects, beside the sessions' database."""
+    site = Site(
+        contact=settings.projects.contact,
+        longest_days=settings.projects.longest_days,
+        warning_days=settings.projects.warning_days,
+    )
+    store = ProjectStore(settings.state_directory / FILE)
+    return ProjectOffice(store, mode=settings.projects.mode, site=site, observer=observer)
 
 
 def open_record(settings: GatewaySettings, log: logging.Logger) -> Log:

@@ -33,6 +33,9 @@ class Admin(Protocol):
     ) -> Registration:
         """A new session, waiting for its job."""
 
+    async def projects(self, user: str = "", groups: Sequence[str] = ()) -> dict[str, Any]:
+        """The user's projects, and whether they need one."""
+
     async def bind_job(self, session: str, job_id: str) -> None:
         """Only this job may enrol."""
 

@@ -30,6 +30,7 @@ from jupyter_hpcsec.hub.jobpart import JobPart
 from jupyter_hpcsec.hub.jobstate import Phase
 from jupyter_hpcsec.hub.profiles import Choice
 from jupyter_hpcsec.hub.progress import ProgressFeed, printable
+from jupyter_hpcsec.hub.projectchoice import asked_for, parse_offer
 from jupyter_hpcsec.hub.route import UnixSocketRoute, socket_url
 from jupyter_hpcsec.hub.submission import job_variables
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Progress, State
@@ -113,6 +114,8 @@ class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, JobPart):
         choice, account, gateway = self.choice(self.user_options), self.account(), self.gateway()
         self.feed.post("Asking the gateway for a session", 5)
         await gateway.wait_up(lambda message: self.feed.post(message, 5))
+        groups = sorted({*self._hub_groups(), *accounts.group_names(account.groups)})
+        project, charged = await self._project(choice, groups)
         registration = await gateway.client.register(  # 2
             user=self.user.name,
             server=self.name,
@@ -120,15 +123,16 @@ class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, JobPart):
             lifetime_s=self.lifetime_s(choice),
             launch=self.launch(),
             home=str(account.home),
-            groups=sorted({*self._hub_groups(), *accounts.group_names(account.groups)}),
-            project=self._project(choice),
+            groups=groups,
+            project=project,
         )
         self.session, self.socket = registration.session, str(registration.socket)
         self._token_hash = hubtoken.token_hash(self.orm_spawner, self.api_token)
         self._save()
         url = socket_url(registration.socket)
         self.feed.post("Handing the job to the batch system", 10)
-        await self.submit(choice, job_variables(registration.token, registration.endpoints, registration.ca))  # 3
+        variables = job_variables(registration.token, registration.endpoints, registration.ca)
+        await self.submit(choice, variables, account=charged)  # 3
         self._save()
         self.log.info("Session %s of %s is job %s", self.session, self._log_name, self.job_id)
         await gateway.client.bind_job(self.session, self.job_id)  # 4
@@ -143,9 +147,20 @@ class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, JobPart):
         minutes = choice.minutes if choice else self.default_minutes
         return int(self.start_timeout) + 60 * int(minutes) + LIFETIME_MARGIN_S
 
-    def _project(self, choice: Choice | None) -> str:
-        """What the policy's ``{project}`` stands for: the account that the administrator gave the job, nobody else."""
-        return (choice.profile.account if choice else "") or str(getattr(self, "req_account", ""))
+    async def _project(self, choice: Choice | None, groups: list[str]) -> tuple[str, str]:
+        """What the policy's ``{project}`` stands for, and the batch account that the project brings with it.
+
+        Without a registry it is the account that the administrator gave the job. With one it is what the user asked for
+        (the gateway decides whether it is theirs), or their only one.
+        """
+        asked = asked_for(self.user_options)
+        offer = parse_offer(await self.gateway().client.projects(self.user.name, groups))
+        if offer.mode == "off":
+            if asked:
+                raise Refused("options.project", "There are no projects here; leave the choice out.")
+            return (choice.profile.account if choice else "") or str(getattr(self, "req_account", "")), ""
+        chosen = offer.chosen(asked)
+        return (chosen.id, chosen.terms.account) if chosen else (asked, "")
 
     def launch(self) -> dict[str, Any]:
         """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""

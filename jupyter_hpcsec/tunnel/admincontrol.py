@@ -45,6 +45,9 @@ class AdminControl(Protocol):
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
 
+    async def session_page(self, **asked: Any) -> dict[str, Any]:
+        """One page of the sessions that have not ended: ``sessions``, ``total``, ``more``."""
+
     async def status(self) -> dict[str, Any]:
         """The gateway's own facts and counters."""
 
@@ -70,6 +73,31 @@ class AdminControl(Protocol):
 
     async def console_event(self, *, event: dict[str, Any], on_behalf: str, note: str = "") -> None:
         """Record what happened in the security console, for the gateway's own user only; ``note`` is sealed beside."""
+
+    async def projects(self, user: str, groups: Sequence[str]) -> dict[str, Any]:
+        """A user's projects, or all."""
+
+    async def project_show(self, project: str) -> dict[str, Any]:
+        """One project."""
+
+    async def project_propose(self, project: str, on_behalf: str, as_office: bool, **terms: Any) -> dict[str, Any]:
+        """A new project, or other terms for one."""
+
+    async def project_approve(self, project: str, on_behalf: str, as_office: bool, review_on: str) -> dict[str, Any]:
+        """Approve a project's terms until a day."""
+
+    async def project_renew(
+        self, project: str, on_behalf: str, as_office: bool, review_on: str, reason: str
+    ) -> dict[str, Any]:
+        """Renew a project, or ask for it."""
+
+    async def project_members(
+        self, project: str, on_behalf: str, as_office: bool, **changes: Sequence[str]
+    ) -> dict[str, Any]:
+        """Members come and go."""
+
+    async def project_close(self, project: str, on_behalf: str, as_office: bool, reason: str) -> dict[str, Any]:
+        """Close a project for good."""
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove what is older than so many days from the audit record; where what remains begins."""

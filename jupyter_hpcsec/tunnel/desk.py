@@ -19,13 +19,16 @@ from jupyter_hpcsec.audit.kinds.gateway import AdminCalled, KeysRotated
 from jupyter_hpcsec.audit.kinds.sessions import SessionBound, SessionRefused, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel.acting import caller
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.peer import PeerCredentials
+from jupyter_hpcsec.tunnel.projectdesk import ProjectDesk, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import By, Progress, Session, State
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
@@ -66,24 +69,12 @@ def _person(session: Session, subject: str) -> dict[str, Any]:
     }
 
 
-def caller(on_behalf: str = "") -> Subject:
-    """Who makes the admin call that is being answered: the system's account, by the kernel's word.
-
-    ``on_behalf`` names a person of the hub, by the word of the console, which runs as the gateway's own user; others
-    may not speak for anybody (``Refused``), root neither: it has its own name.
-    """
-    peer = CALLER.get()
-    if on_behalf and (peer is None or peer.uid != os.geteuid()):
-        raise Refused("admin.on-behalf", "only the gateway's own user may act for somebody")
-    return Subject(user=on_behalf, account=peer.account) if peer else Subject()
-
-
 def _check_owner(peer: PeerCredentials | None, rule: str, what: str) -> None:
     if peer is None or peer.uid not in (0, os.geteuid()):
         raise Refused(rule, f"only root and the gateway's user may {what}")
 
 
-class Desk:
+class Desk(ProjectDesk):
     """Answers the admin socket. Errors are ours and cross it with their rule."""
 
     def __init__(
@@ -98,8 +89,10 @@ class Desk:
         reading: "Reading | None" = None,
         retaining: "Retaining | None" = None,
         record: Callable[[], dict[str, Any]] = dict,
+        projects: Projects | None = None,
         policy_text: Callable[[], str] = str,
     ) -> None:
+        super().__init__(projects)
         self._policy_text = policy_text
         self._retaining = retaining or _no_retention
         self._reading, self._record = reading or _no_record, record
@@ -139,7 +132,9 @@ class Desk:
             home=home,
         )
         try:
+            self._projects.admit(project, user, groups)
             await self._broker.admit(session)
+            self._projects.admit(project, user, groups)  # closed meanwhile? From here on nothing is awaited
         except HpcsecError as error:
             self._tell_refused(session, error)
             raise
@@ -170,6 +165,7 @@ class Desk:
         event = SessionRefused(
             subject=Subject(user=session.user, account=f"uid {session.uid}"),
             server=session.server,
+            project=session.project,
             decision="refused",
             rule=error.rule if isinstance(error, Refused) else "session.unavailable",
             policy=str(policy.get("digest", "")),
@@ -271,6 +267,13 @@ class Desk:
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
         return [self._registry.facts(row.id) for row in self._registry.store.active()]
+
+    async def session_page(self, **asked: Any) -> dict[str, Any]:
+        """One page of them (``sessionpage.SessionQuestion``), and how many answer in all; ``more``: another page is."""
+        question = SessionQuestion(**asked)
+        rows, total = self._registry.store.page(question)
+        shown = [self._registry.facts(row.id) for row in rows[: question.limit]]
+        return {"sessions": shown, "total": total, "more": len(rows) > question.limit}
 
     async def status(self) -> dict[str, Any]:
         """Facts about this gateway for people and for ``hpcsec doctor``."""

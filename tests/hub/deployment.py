@@ -31,6 +31,7 @@ from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Account
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
+from jupyter_hpcsec.tunnel.projectdesk import Projects
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.store import Store
@@ -81,6 +82,7 @@ class Deployment:
         self.grace_s = 600
         self.observer: Observer = UNOBSERVED
         self.tap: Callable[[Session], Tap] | None = None
+        self.projects: Projects | None = None
 
     def settings(self) -> GatewaySettings:
         listen = tuple(endpoint.replace(":0", f":{self.port}") for endpoint in self.listen)
@@ -150,6 +152,7 @@ class Deployment:
             counters=self.counters,
             endpoints=lambda: self.gateway.endpoints,
             log=self.log,
+            projects=self.projects,
             **desk,
         )
         listeners = [listen_tcp(endpoint, 128) for endpoint in settings.listen]

@@ -45,6 +45,7 @@ class GatewayDouble:
         self.refuse_bind = False
         self.refusal: Refused | None = None
         self.calls: list[str] = []
+        self.offer: dict[str, Any] = {"mode": "off", "office": "your administrators", "projects": []}
         self._servers: dict[str, HTTPServer] = {}
 
     async def hub_event(self, *, event: dict[str, Any]) -> None:
@@ -123,6 +124,10 @@ class GatewayDouble:
             ["gateway.example:8443"],
             Path(self.sessions_by_id[identifier]["socket"]),
         )
+
+    async def projects(self, user: str, groups: list[str]) -> dict[str, Any]:
+        """What a test has put there."""
+        return self.offer
 
     async def bind_job(self, session: str, job_id: str) -> None:
         self.calls.append("bind_job")

@@ -13,6 +13,7 @@ import pytest
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, LaneOpened
 from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
+from jupyter_hpcsec.audit.kinds.gpu import GpuUse
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
@@ -99,6 +100,16 @@ async def test_what_a_job_says_of_itself_is_the_nodes_word(deployment: Deploymen
     said = [event for event in record.of("session.state") if event["state"] == "ready"]
     assert {event["trust"] for event in said} == {"node"}
     assert "\x1b" not in said[0]["reason"]
+
+
+async def test_a_sessions_events_name_its_project_whatever_its_node_says(
+    deployment: Deployment, record: Record
+) -> None:
+    registration = await deployment.register(project="genomics")
+    await deployment.registry.observer.keep(GpuUse(session=registration.session, project="another", used_s=5), "node")
+    (used,) = record.of("gpu.use")
+    assert (used["project"], used["subject"]["user"], used["trust"]) == ("genomics", "alice", "node")
+    assert [event["project"] for event in record.of("session.registered")] == ["genomics"]
 
 
 async def test_who_ended_a_session_is_the_kernels_word(deployment: Deployment, record: Record) -> None:

@@ -19,6 +19,7 @@ from jupyter_hpcsec.audit.kinds import (
     node,
     oversight,
     policy,
+    projects,
     record,
     requests,
     sessions,
@@ -27,7 +28,7 @@ from jupyter_hpcsec.audit.kinds import (
 
 MODULES = (
     *(record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub),
-    *(policy, console, oversight),
+    *(policy, console, oversight, projects),
 )
 """In the order in which the documentation lists them."""
 
