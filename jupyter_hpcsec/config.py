@@ -122,6 +122,12 @@ class HpcsecGateway(RecordingTraits, Configurable):
         "address translation. A token stolen together with its MUNGE credential then works from any node.",
     ).tag(config=True)
 
+    node_helpers = Bool(
+        False,
+        help="True hears root's helpers on the nodes (hpcsec gpu node watch), each by a MUNGE credential of uid 0 from "
+        "the node's address as Slurm has it. Needs munge and scontrol on this host.",
+    ).tag(config=True)
+
     policy_file = Unicode(
         "/etc/hpcsec/policy.yaml",
         help="Who may read and write what, and what sessions may do on the network: see the admin guide. Owned by root "
@@ -293,6 +299,7 @@ class HpcsecGateway(RecordingTraits, Configurable):
             issuer=f"hpcsec-gateway@{self.trust_domain}",
             attestors=tuple(self.attestors),
             compares_node_address=not self.unsafe_any_node_address,
+            node_helpers=self.node_helpers,
             token_lifetime_s=self.token_lifetime_s,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),

@@ -27,7 +27,7 @@ from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
-from jupyter_hpcsec.hub import record_facts
+from jupyter_hpcsec.hub import nodehelper, record_facts
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
@@ -105,6 +105,7 @@ def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, polic
         store=store,
         policies=policies,
         recordings=recordings(settings.recording),
+        nodes=nodehelper.make_enroller(settings, keyring),
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -158,7 +159,12 @@ async def serve(
         tap=make_tap(settings, auditor),
     )
     gateway = Gateway(
-        registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
+        registry,
+        broker,
+        limits=settings.limits,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        log=log,
+        nodes=nodehelper.make_port(settings, store, broker, observer=auditor, counters=counters, log=log),
     )
     revision = Revision(policies, store, registry, grace_s=settings.policy_grace_s, log=log)
     desk = Desk(

@@ -14,9 +14,10 @@ from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.gpu import launch
 from jupyter_hpcsec.gpu.alerts import TITLES, Alert, Finding
 from jupyter_hpcsec.gpu.devices import present
+from jupyter_hpcsec.gpu.keeper import WatchNote
 from jupyter_hpcsec.gpu.processes import Processes
 from jupyter_hpcsec.gpu.samples import KernelFact
-from jupyter_hpcsec.gpu.watch import Report, Watch, WatchNote, Word
+from jupyter_hpcsec.gpu.watch import Report, Watch, Word
 from jupyter_hpcsec.server.facts import read_facts
 from jupyter_hpcsec.server.gpu_kernels import SWEEP_S, adopt_orphans, kernel_facts, reap
 
