@@ -15,6 +15,7 @@ from typing import Any
 from traitlets import Bool, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
+from jupyter_hpcsec.config_projects import ProjectTraits
 from jupyter_hpcsec.config_recording import RecordingTraits
 from jupyter_hpcsec.config_values import GatewaySettings, Limits
 
@@ -26,7 +27,7 @@ _BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
 ATTESTORS = ("scheduler", "munge", "none")
 
 
-class HpcsecGateway(RecordingTraits, Configurable):
+class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
     """The gateway: the one TLS port that compute nodes dial, and one unix socket per session for the proxy."""
 
     listen = List(
@@ -291,8 +292,8 @@ class HpcsecGateway(RecordingTraits, Configurable):
             run_directory=Path(self.run_directory),
             admin_socket=Path(self.admin_socket),
             socket_gid=_gid(self.socket_group) if self.socket_group else None,
-            allowed_uids=frozenset({0, os.geteuid(), *map(_peer_uid, self.allowed_peers)}),
-            proxy_uids=frozenset(map(_peer_uid, self.proxy_users)),
+            allowed_uids=frozenset({0, os.geteuid(), *map(peer_uid, self.allowed_peers)}),
+            proxy_uids=frozenset(map(peer_uid, self.proxy_users)),
             hub_api_url=self.hub_api_url,
             hub_base_url=self.hub_base_url,
             trust_domain=self.trust_domain,
@@ -305,7 +306,7 @@ class HpcsecGateway(RecordingTraits, Configurable):
             limits=Limits(**limits),
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
-            code_owners=tuple(sorted(map(_peer_uid, self.code_owners))),
+            code_owners=tuple(sorted(map(peer_uid, self.code_owners))),
             unsafe_user_owned_code=self.unsafe_user_owned_code,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
@@ -316,6 +317,7 @@ class HpcsecGateway(RecordingTraits, Configurable):
             metrics_listen=self.metrics_listen,
             forward_directory=Path(self.forward_directory) if self.forward_directory else None,
             recording=self.recording_settings(),
+            projects=self.project_settings(),
             trusted_proxies=tuple(self.trusted_proxies),
             is_forwarded=self.proxy_adds_forwarded_for,
         )
@@ -328,12 +330,11 @@ def _gid(name: str) -> int:
         raise TraitError(f"socket_group names the group {name!r}, which does not exist on this host") from exc
 
 
-def _peer_uid(name: str) -> int:
+def peer_uid(name: str, setting: str = "allowed_peers or proxy_users") -> int:
+    """The uid that a setting names, by number or name; ``TraitError``."""
     if name.isascii() and name.isdigit():
         return int(name)
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError as exc:
-        raise TraitError(
-            f"allowed_peers or proxy_users names the user {name!r}, who does not exist on this host"
-        ) from exc
+        raise TraitError(f"{setting} names the user {name!r}, who does not exist on this host") from exc

@@ -123,6 +123,7 @@ def understood(item: Item, session_id: str, boot: int, source: str) -> Told:
         job="",
         node="",
         source=source,
+        project="",
         policy="",
         told_by=item.by,
         told_boot=boot,

@@ -35,6 +35,7 @@ from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Account
 from jupyter_hpcsec.tunnel.nodeport import Watchers
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
+from jupyter_hpcsec.tunnel.projectdesk import Projects
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.store import Store
@@ -88,6 +89,7 @@ class Deployment:
         self.node_addresses: NodeAddresses | None = None
         self.unmunge: Sequence[str] = ("unmunge",)
         self.watchers: Watchers | None = None
+        self.projects: Projects | None = None
 
     def settings(self) -> GatewaySettings:
         listen = tuple(endpoint.replace(":0", f":{self.port}") for endpoint in self.listen)
@@ -111,7 +113,8 @@ class Deployment:
             limits=self.limits,
         )
 
-    async def start(self) -> None:
+    async def start(self, **desk: Any) -> None:
+        """``desk``: what else the admin API's desk is given."""
         settings = self.settings()
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.run_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -162,6 +165,8 @@ class Deployment:
             counters=self.counters,
             endpoints=lambda: self.gateway.endpoints,
             log=self.log,
+            projects=self.projects,
+            **desk,
         )
         listeners = [listen_tcp(endpoint, 128) for endpoint in settings.listen]
         self.port = listeners[0].getsockname()[1]

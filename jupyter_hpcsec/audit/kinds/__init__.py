@@ -11,19 +11,26 @@ import msgspec
 from jupyter_hpcsec.audit.events import Event, Stamp, Told, ToldByRoot, kind_of
 from jupyter_hpcsec.audit.kinds import (
     connections,
+    console,
     gateway,
     gpu,
     gpunode,
     hub,
     kernels,
     node,
+    oversight,
+    policy,
+    projects,
     record,
     requests,
     sessions,
     terminals,
 )
 
-MODULES = (record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, gpunode, hub)
+MODULES = (
+    *(record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, gpunode, hub),
+    *(policy, console, oversight, projects),
+)
 """In the order in which the documentation lists them."""
 
 KINDS: dict[str, type[Event]] = {
@@ -45,6 +52,11 @@ TELLABLE_BY_ROOT: dict[str, type[ToldByRoot]] = {
 
 FROM_HUB: tuple[type[Event], ...] = tuple(each for each in KINDS.values() if each.__module__ == hub.__name__)
 """What the hub may have recorded as its word."""
+
+FROM_CONSOLE: tuple[type[Event], ...] = tuple(
+    each for each in KINDS.values() if each.__module__ in {console.__name__, oversight.__name__}
+)
+"""What the security console may have recorded: it runs as the gateway's own user, and the gateway notes its word."""
 
 
 def schema(kind: str) -> dict[str, Any]:
