@@ -213,6 +213,12 @@ class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
         "hold counts and no names; all users of this host can read them there. Empty: on the admin socket only.",
     ).tag(config=True)
 
+    metrics_sessions = Bool(
+        False,
+        help="True adds what each kernel holds on each GPU to the metrics, by parts of the ids of session and kernel "
+        "and by device, for as many as 2,000. No names; but who can read the metrics sees what single sessions do.",
+    ).tag(config=True)
+
     forward_directory = Unicode(
         "", help="HpcsecForward.state_directory, for the sinks' lag. Default: forward in the state directory."
     ).tag(config=True)
@@ -315,6 +321,7 @@ class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
             audit_cosigned=Path(self.audit_cosigned) if self.audit_cosigned else None,
             audit_values_days=self.audit_values_days,
             metrics_listen=self.metrics_listen,
+            metrics_sessions=self.metrics_sessions,
             forward_directory=Path(self.forward_directory) if self.forward_directory else None,
             recording=self.recording_settings(),
             projects=self.project_settings(),

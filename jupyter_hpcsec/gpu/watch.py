@@ -115,6 +115,11 @@ class Watch:
             if alert.raised and alert.finding.action != "notify":
                 await self.act(alert.finding)
 
+    def idle_s(self, kernel: str) -> float:
+        """For how long a kernel has held GPU memory idle."""
+        clock = self._memory.clocks.get(kernel)
+        return clock.idle_s if clock else 0.0
+
     def _with_kept(self, kernel: KernelFact) -> KernelFact:
         return msgspec.structs.replace(kernel, kept_s=self._kept.get(kernel.id, 0.0))
 

@@ -250,6 +250,9 @@ class Gateway:
                     renewed = await self._renewed(peer, live, message.request)
                     peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
                     await control.stream.send(renewed)
+                case m.Seen():
+                    if self._nodes:
+                        self._nodes.session_sees(peer.session, message)
                 case m.Events():
                     self._registry.hear(peer.session, control, message, address)
                 case _:

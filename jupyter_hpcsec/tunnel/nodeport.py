@@ -133,6 +133,11 @@ class NodePort:
         silent = sum(helper.is_silent for helper in self._helpers.values())
         return {"connected": connected, "away": len(self._helpers) - connected, "silent": silent}
 
+    def session_sees(self, session: str, seen: m.Seen) -> None:
+        """What a session's own watch shows."""
+        if self._watchers:
+            self._watchers.session_sees(session, seen)
+
     def close(self) -> None:
         """Cut them off; they come back to the next gateway."""
         for task in self._tasks:

@@ -31,6 +31,8 @@ from jupyter_hpcsec.tunnel.ear import understood
 from jupyter_hpcsec.tunnel.nodelink import NodeLink
 from jupyter_hpcsec.tunnel.nodespool import NodeSpool
 from jupyter_hpcsec.tunnel.silence import SILENT_S
+from jupyter_hpcsec.tunnel.spool import open_spool
+from jupyter_hpcsec.tunnel.teller import Teller
 from jupyter_hpcsec.tunnel.tls import MessageStream, client_context, dial
 from tests.hub.deployment import Deployment, MemoryCredentials, server_name_of
 from tests.identity.nodecredential import credential, fake_unmunge
@@ -51,7 +53,7 @@ class Keeper:
     def note(self, event: Event, trust: Trust = "gateway") -> None:
         self.kept.append((event, trust))
 
-    async def keep(self, event: Event, trust: Trust = "gateway") -> None:
+    async def keep(self, event: Event, trust: Trust = "gateway", sealed: Any = None) -> None:
         self.kept.append((event, trust))
 
     def require(self) -> None: ...
@@ -221,7 +223,7 @@ async def test_a_helper_can_t_lie_about_other_nodes_sessions_nor_in_other_names(
     assert {trust for event, trust in kept(site).kept if isinstance(event, ToldByRoot)} == {"node"}
 
 
-async def ask_twice(site: Deployment, shown: tuple[bytes, bytes], message: m.Events) -> None:
+async def ask_twice(site: Deployment, shown: tuple[bytes, bytes], message: m.Events, *before: m.Seen) -> None:
     ca = site.broker.authority()
     context = client_context(m.NODE, ca, shown)
     stream = MessageStream(
@@ -230,6 +232,8 @@ async def ask_twice(site: Deployment, shown: tuple[bytes, bytes], message: m.Eve
     try:
         await stream.send(m.NodeHello(version="x"))
         await stream.receive(m.MAX_MESSAGE)
+        for seen in before:
+            await stream.send(seen)
         await stream.send(message)
         async with asyncio.timeout(LIMIT_S):
             while not isinstance(m.decode_from_gateway(await stream.receive(m.MAX_MESSAGE)), m.EventsAcked):
@@ -300,6 +304,46 @@ async def test_a_replayed_batch_is_recorded_once(site: Deployment, spool: NodeSp
     for _ in range(3):
         await ask_twice(site, shown, batch)
     assert len(kept(site).of(GpuNodeJob)) == 1
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.own: list[tuple[str, m.Seen]] = []
+        self.root: list[tuple[str, str, m.Seen]] = []
+        self.gone: list[str] = []
+
+    def session_sees(self, session: str, seen: m.Seen) -> None:
+        self.own.append((session, seen))
+
+    def root_sees(self, node: str, session: str, seen: m.Seen) -> None:
+        self.root.append((node, session, seen))
+
+    def node_gone(self, node: str) -> None:
+        self.gone.append(node)
+
+
+async def test_views_arrive_as_those_of_the_right_session_and_are_not_recorded(
+    site: Deployment, spool: NodeSpool, tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    site.nodes._watchers = recorder
+    registration = await site.register()
+    teller = Teller(open_spool([tmp_path]))
+    lie = m.Seen(job="99", held=[m.Held(device="GPU-1", pids=[1], memory=5)])
+    async with site.running_agent(registration, teller=teller):
+        teller.show(lie)
+        await until(lambda: recorder.own)
+        credentials = Credentials()
+        async with helper(site, spool, credentials) as said:
+            await until(lambda: "the gateway is told" in said)
+        shown = (credentials.certificate_pem(), credentials.key_pem())
+        batch = m.Events(boot=9, events=[m.Item(seq=1, at=0, by="node", event=raw({"kind": "gpu.node-job"}))])
+        await ask_twice(site, shown, batch, m.Seen(job="41"), m.Seen(job="99"), m.Seen())
+        await until(lambda: len(recorder.gone) == 2)
+    ((session, seen),) = recorder.own
+    assert (session, seen.job, seen.held) == (registration.session, "", lie.held)
+    assert [(node, whose) for node, whose, _ in recorder.root] == [("node1", registration.session)]
+    assert not [event for event, _ in kept(site).kept if "Seen" in type(event).__name__]
 
 
 async def test_silence_is_told_once_and_its_end(site: Deployment, spool: NodeSpool) -> None:
