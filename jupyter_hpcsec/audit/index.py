@@ -40,7 +40,7 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE events ({", ".join(["leaf INTEGER PRIMARY KEY", *(f"{name} TEXT NOT NULL" for name in COLUMNS[1:])])});
 CREATE INDEX events_id ON events (id);
 CREATE INDEX events_time ON events (time);
-CREATE INDEX events_user ON events (user);
+CREATE INDEX events_user ON events (user, leaf, kind);
 CREATE INDEX events_session ON events (session, leaf, kind) WHERE session != '';
 CREATE INDEX events_kind ON events (kind);
 {_PARTIAL}
@@ -95,6 +95,26 @@ class Index:
         self._db.close()
 
     def _prepare(self) -> None:
+<<<<<<< HEAD
+        """Make its tables where there are none of ours, once, whoever else does so at the same moment."""
+        if self._is_ours():
+            return
+        with _transaction(self._db):
+            if not self._is_ours():
+                (version,) = self._db.execute("PRAGMA user_version").fetchone()
+                self._make(self._db, version != 0)
+
+    def _is_ours(self) -> bool:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return bool(version == SCHEMA_VERSION and self._about("record") == self._owner)
+
+    def _make(self, db: sqlite3.Connection, is_there: bool) -> None:
+        if is_there:
+            for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
+                if kind == "table" and not name.startswith(("words_", "sqlite_")):
+                    db.execute(f'DROP TABLE "{name}"')
+        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
+=======
         if self._is_ours():
             return
         self._db.execute("BEGIN EXCLUSIVE")
@@ -112,6 +132,7 @@ class Index:
             if kind == "table" and not name.startswith(("words_", "sqlite_")):
                 db.execute(f'DROP TABLE "{name}"')
         for statement in _SCHEMA.split(";"):
+>>>>>>> int
             db.execute(statement)
         db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -149,12 +170,15 @@ class Index:
 
     def kinds(self, session: str) -> dict[str, int]:
         """How many events of which kind a session has."""
+        query = "SELECT kind, count(*) FROM events INDEXED BY events_session WHERE session = ? AND session != ''"
         with self._translated():
-            return dict(
-                self._run(
-                    "SELECT kind, count(*) FROM events WHERE session = ? AND session != '' GROUP BY kind", (session,)
-                )
-            )
+            return dict(self._run(f"{query} GROUP BY kind", (session,)))
+
+    def kinds_of_user(self, user: str) -> dict[str, int]:
+        """How many events of which kind are a user's."""
+        with self._translated():
+            query = "SELECT kind, count(*) FROM events INDEXED BY events_user WHERE user = ? GROUP BY kind"
+            return dict(self._run(query, (user,)))
 
     def of_kinds(self, session: str, kinds: Sequence[str], *, start: int = 0, limit: int = 1000) -> list[int]:
         """Leaves of a session that are of these kinds, from ``start`` on."""
@@ -244,6 +268,19 @@ class Index:
             raise Unavailable(f"The index {self._path} can't be used: {exc}. Try `hpcsec audit reindex`.") from exc
 
 
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing, and nobody else writes meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # a full disk ends it by itself
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: Callable[[int], None]) -> None:
     rows: list[tuple[Any, ...]] = []
     words: list[tuple[int, str]] = []
@@ -252,6 +289,17 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
     def flush() -> None:
         if not rows:
             return
+<<<<<<< HEAD
+        with _transaction(db):
+            (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
+            fresh = [row for row in rows if row[0] >= known]  # another process may add the same ones meanwhile
+            db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", fresh)  # noqa: S608
+            db.executemany(
+                "INSERT INTO words (rowid, text) VALUES (?, ?)", [each for each in words if each[0] >= known]
+            )
+            db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, rows[-1][0] + 1)),))
+        progress(rows[-1][0] + 1)
+=======
         last = rows[-1][0]
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -267,6 +315,7 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
             db.execute("ROLLBACK")
             raise
         progress(last + 1)
+>>>>>>> int
         rows.clear()
         words.clear()
         alerting.clear()
