@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from jupyter_hpcsec.ops.bench import audit, gpu, gpu_latency, report, sandbox, start, tap, tunnel
+from jupyter_hpcsec.ops.bench import console as console_pages
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -41,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
     subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
+    help_text = "the security console's first pages over a large record"
+    subject = subjects.add_parser("console", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
+    subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
     help_text = "a tick of the GPU watch: 8 simulated GPUs, 5,000 processes; a kernel's latency with it and without"
     subject = subjects.add_parser("gpu", help=help_text, description=help_text)
     subject.add_argument("--processes", type=int, default=5000, help="on the node (default: %(default)s)")
@@ -54,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
     runs = {
         "audit": _run_audit,
+        "console": _run_console,
         "gpu": _run_gpu,
         "sandbox": _run_sandbox,
         "start": _run_start,
@@ -71,6 +78,15 @@ def _run_gpu(args: argparse.Namespace) -> int:
 
 def _run_audit(args: argparse.Namespace) -> int:
     measured = audit.run(max(1, args.events), _say, args.directory)
+    print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
+    return 0
+
+
+def _run_console(args: argparse.Namespace) -> int:
+    from jupyter_hpcsec.console.measured import pages  # noqa: PLC0415 - JupyterHub takes its time
+
+    made = pages(console_pages.LONG, console_pages.OWNER)
+    measured = console_pages.run(max(100, args.events), made, _say, args.directory)
     print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
     return 0
 

@@ -128,7 +128,7 @@ def _watch(library: Path, state: Path, pid: int) -> Watch:
 
 
 async def _turn(client: Any, seconds: float) -> list[float]:
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
