@@ -27,10 +27,11 @@ from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
-from jupyter_hpcsec.hub import record_facts
+from jupyter_hpcsec.hub import nodehelper, record_facts
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
+from jupyter_hpcsec.hub.gpuviews import GpuViews
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
 from jupyter_hpcsec.hub.projectoffice import ProjectOffice
@@ -109,6 +110,7 @@ def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, polic
         store=store,
         policies=policies,
         recordings=recordings(settings.recording),
+        nodes=nodehelper.make_enroller(settings, keyring),
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -161,8 +163,15 @@ async def serve(
         observer=auditor,
         tap=make_tap(settings, auditor),
     )
+    views = GpuViews(auditor, time.monotonic)
+    nodes = nodehelper.make_port(settings, store, broker, observer=auditor, counters=counters, log=log, watchers=views)
     gateway = Gateway(
-        registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
+        registry,
+        broker,
+        limits=settings.limits,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        log=log,
+        nodes=nodes,
     )
     revision = Revision(policies, store, registry, grace_s=settings.policy_grace_s, log=log)
     projects = open_projects(settings, auditor)
@@ -184,6 +193,7 @@ async def serve(
         gateway,
         refusals=counters.snapshot,
         health=record.health,
+        gpu=lambda: views.facts(nodes.counts(), with_lines=settings.metrics_sessions),
         sinks=lambda: states(settings.record[0], settings.forward),
     )
     admin = AdminServer(
