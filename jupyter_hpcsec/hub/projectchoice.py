@@ -17,7 +17,7 @@ OPTION = "project"
 """Its name among the user's options."""
 
 
-class _Terms(Struct, frozen=True):
+class OfferedTerms(Struct, frozen=True):
     title: str
     purpose: str
     owner: str
@@ -32,7 +32,7 @@ class Offered(Struct, frozen=True):
     review_on: str
     warning: str
     why_not: str
-    terms: _Terms
+    terms: OfferedTerms
 
     @property
     def is_open(self) -> bool:
@@ -46,6 +46,8 @@ class Offer(Struct, frozen=True):
     mode: str
     office: str
     projects: tuple[Offered, ...] = ()
+    told: dict[str, str] = {}
+    """What protects a session (``access``) and what is recorded of it (``recording``), in sentences."""
 
     @property
     def open(self) -> tuple[Offered, ...]:
@@ -57,6 +59,10 @@ class Offer(Struct, frozen=True):
         if name:
             return next((each for each in self.projects if each.id == name), None)
         return self.open[0] if self.mode == "required" and len(self.open) == 1 else None
+
+
+WITHOUT_PROJECTS = Offer(mode="off", office="")
+"""A site that has none."""
 
 
 def parse_offer(answer: Mapping[str, Any]) -> Offer:
