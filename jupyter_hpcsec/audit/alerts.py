@@ -163,6 +163,12 @@ _LISTED: tuple[Watched, ...] = (
         "hub.login-refused", "hub.login-refused", "medium", "Many logins are refused",
         "Somebody guesses passwords, or a program has an old one.", by=("source",), at_least=10, within_s=600,
     ),
+    Watched(
+        "console.refused", "console.refused", "medium", "The security console refuses somebody again and again",
+        "Somebody tries pages, forms or tokens that are not theirs.",
+        rules=("console.scope", "console.xsrf", "console.access", "console.not-a-person", "console.peer"),
+        by=("user", "source"), at_least=3, within_s=3600,
+    ),
     # -- what nodes tell, or do not
     Watched(
         "session.silent", "session.silent", "medium", "A node has stopped telling",

@@ -16,6 +16,8 @@ from jupyter_hpcsec.ops.audit.reading import Record
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
 THREADS = 4
+COUNTED = 1000
+"""Open alerts that are counted for the navigation; more are "1000+"."""
 CATCH_UP_S = 2.0
 """Between two looks for new events, so that whoever asks finds the index nearly up to date."""
 
@@ -33,6 +35,8 @@ class Books:
         self._quick = ThreadPoolExecutor(THREADS, thread_name_prefix="record")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="toil")
         self._adding = Lock()
+        self.open_alerts = 0
+        """Alerts that nobody has looked at yet, as of the last look; ``COUNTED`` at most."""
 
     async def run(self, work: Callable[[Record, Index], T]) -> T:
         """What ``work`` returns; ``Unavailable`` or ``Refused`` where the record can't be read."""
@@ -55,7 +59,7 @@ class Books:
         said = ""
         while True:
             try:
-                await self.run(lambda record, index: None)
+                self.open_alerts = await self.run(lambda _, index: sum(index.open_alerts(COUNTED).values()))
                 said = ""
             except HpcsecError as error:
                 if error.reason != said:

@@ -137,6 +137,7 @@ class Guarded(RequestHandler):
             "home": f"{settings.hub_prefix}home",
             "path": self.request.path.removeprefix(settings.prefix),
             "reader": self.reader,
+            "open_alerts": self.desk.record.open_alerts,
             "nav": [entry for entry in self.settings["nav"] if self.reader and self.reader.may(entry.scope)],
         }
         self.set_header("Content-Type", "text/html; charset=utf-8")

@@ -6,11 +6,15 @@ from typing import Any, NamedTuple
 from tornado.web import RequestHandler
 
 from jupyter_hpcsec.console.page import Callback, Page, Static
-from jupyter_hpcsec.console.pages import home, live
+from jupyter_hpcsec.console.pages import alerts, home, live
 
 STATIC = Path(__file__).parent / "static"
 
-PAGES: list[tuple[str, type[Page]]] = [*home.ROUTES, *live.ROUTES]
+PAGES: list[tuple[str, type[Page]]] = [
+    *home.ROUTES,
+    *live.ROUTES,
+    *alerts.ROUTES,
+]
 """(pattern below the prefix, handler)."""
 
 

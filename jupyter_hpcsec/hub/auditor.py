@@ -16,6 +16,7 @@ import msgspec
 from jupyter_hpcsec.audit.events import Event, Subject, Trust, kind_of
 from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, HubApiRefused, LaneRefused, SocketRefused
 from jupyter_hpcsec.audit.kinds.console import ConsoleRefused
+from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
 from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.record import AuditExported, AuditRead, AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionBound, SessionEnrolled
@@ -31,8 +32,8 @@ DAY_NS = 86_400 * 10**9
 SESSIONS = 16_384
 """Sessions whose facts are remembered."""
 FLOODS = (
-    *(HubLoginRefused, ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused),
-    ConsoleRefused,
+    *(AdminRefused, ConnectionRefused, ConsoleRefused, EnrolmentRefused, HubApiRefused, HubLoginRefused, LaneRefused),
+    SocketRefused,
 )
 UNLOGGED = "port."
 """Refusals by these rules are only counted by the front door; here the counts become events."""

@@ -117,6 +117,7 @@ class JobPart(ChoicePart):
             query_cmd=self.batch_query_cmd,
             cancel_cmd=self.batch_cancel_cmd,
             hard_cancel_cmd=self.batch_hard_cancel_cmd or self.batch_cancel_cmd,
+            kill_cmd=self.batch_kill_cmd,
             detail_cmd=self.batch_detail_cmd,
             environment=command_environment(os.environ, self.batch_env_keep, account),
             variables=self.get_req_subvars(),

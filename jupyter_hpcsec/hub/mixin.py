@@ -20,6 +20,8 @@ from jupyter_hpcsec.gpu import launch as gpu_watch
 from jupyter_hpcsec.hub import hubtoken
 from jupyter_hpcsec.hub.batch import verify_hub
 from jupyter_hpcsec.hub.batchsystem import JOB_ID
+from jupyter_hpcsec.hub.ending import Ended
+from jupyter_hpcsec.hub.endpart import EndPart
 from jupyter_hpcsec.hub.follow import SpawnFailed, failed, until_ready
 from jupyter_hpcsec.hub.formpart import FormPart
 from jupyter_hpcsec.hub.gatewaylink import GatewayLink
@@ -38,7 +40,7 @@ LIFETIME_MARGIN_S = 300
 """Between the end of a job and the end of everything that was issued for it."""
 
 
-class HpcsecSpawnerMixin(UnixSocketRoute, FormPart):
+class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, FormPart):
     """Put it before a batchspawner class: ``class Mine(HpcsecSpawnerMixin, batchspawner.SlurmSpawner)``."""
 
     feed = Instance(ProgressFeed, args=())
@@ -66,7 +68,7 @@ class HpcsecSpawnerMixin(UnixSocketRoute, FormPart):
         5. Scheduler and gateway are followed until the server is ready.
         6. It answers HTTP on the session's socket.
         """
-        self._starting = True
+        self._starting, self.ended = True, None
         try:
             async with asyncio.timeout(self.start_timeout - min(CLEAN_UP_S, self.start_timeout / 10)):
                 return await self._start()
@@ -180,6 +182,13 @@ class HpcsecSpawnerMixin(UnixSocketRoute, FormPart):
         except HpcsecError:
             return ""
 
+    async def _ending(self) -> Ended | None:
+        try:
+            facts = await self.gateway().client.show(self.session)
+        except HpcsecError:
+            return None
+        return Ended.of(facts.get("reason", ""), facts.get("ended_by", ""))
+
     async def _wait_for_answer(self, url: str) -> None:
         self.feed.post("Checking that the notebook server answers", 95)
         try:
@@ -210,10 +219,15 @@ class HpcsecSpawnerMixin(UnixSocketRoute, FormPart):
         if not now and not await self._has_ended(self.stop_grace):
             self.log.error("Job %s of session %s did not end; its session is revoked", self.job_id, self.session)
 
-    async def clean_up(self, reason: str) -> None:
-        """End the session and cancel the job at once, whatever of them exists. What fails is logged, not raised."""
+    async def clean_up(self, reason: str, *, kill: bool = False) -> None:
+        """End the session and cancel the job at once, whatever of them exists. What fails is logged, not raised.
+
+        ``kill``: nothing of the job is asked to end first, since it was told and has not.
+        """
         await self._end_session(reason)
         if self.job_id:
+            if kill and self.batch_kill_cmd:
+                await self._cancel(kill=True)
             await self._cancel(hard=True)
         self.clear_state()
 
@@ -228,9 +242,10 @@ class HpcsecSpawnerMixin(UnixSocketRoute, FormPart):
             # with its job gone its agent is gone, too; what is left at the gateway ends with the session's lifetime
             self.log.warning("Session %s could not be ended at the gateway: %s", self.session, error)
 
-    async def _cancel(self, *, hard: bool) -> None:
+    async def _cancel(self, *, hard: bool = False, kill: bool = False) -> None:
         try:
-            complaint = await self.batch().cancel(self.job_id, hard=hard)
+            batch = self.batch()
+            complaint = await (batch.kill(self.job_id) if kill else batch.cancel(self.job_id, hard=hard))
         except HpcsecError as error:
             complaint = error.reason
         if complaint:
@@ -262,12 +277,16 @@ class HpcsecSpawnerMixin(UnixSocketRoute, FormPart):
         if view.phase is Phase.GONE:  # asked twice: a controller that fails over may forget for a moment
             await asyncio.sleep(self.startup_poll_interval)
             view = await self.job()
-        if view.is_alive and await self.gateway().state(self.session) is not State.ENDED:
+        was_ended = await self.gateway().state(self.session) is State.ENDED
+        if view.is_alive and not was_ended:
             return None
+        if was_ended:
+            self.ended = self.ended or await self._ending()
         self.log.info(
             "Session %s of %s ended: job %s is %s", self.session, self._log_name, self.job_id, view.state or view.phase
         )
-        await self.clean_up("the job ended" if not view.is_alive else "the session was ended")
+        reason = "the session was ended" if view.is_alive else "the job ended"
+        await self.clean_up(reason, kill=view.phase is Phase.RUNNING)
         return 1
 
     async def _recover(self) -> int | None:
@@ -304,11 +323,12 @@ class HpcsecSpawnerMixin(UnixSocketRoute, FormPart):
                 "was_ready": self.was_ready,
                 "token_hash": self._token_hash,
             }
-        return state
+        return state | self.ended_state()
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The reverse. A state that is not ours, or not whole, is no session: ``poll`` then says that nothing runs."""
         job_id, ours = state.get("job_id"), state.get("hpcsec")
+        self.ended = Ended.from_state(state.get("hpcsec_ended"))
         known = isinstance(job_id, str) and JOB_ID.fullmatch(job_id) is not None
         super().load_state({"job_id": job_id if known else ""})
         if isinstance(ours, dict) and SESSION_ID.fullmatch(str(ours.get("session", ""))):

@@ -18,6 +18,8 @@ OPTION = "project"
 
 
 class OfferedTerms(Struct, frozen=True):
+    """What of a project's terms the page and the job need."""
+
     title: str
     purpose: str
     owner: str

@@ -12,9 +12,7 @@ from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.utils import url_path_join
 from tornado import web, websocket
 
-from jupyter_hpcsec.audit.events import Object
-from jupyter_hpcsec.audit.kinds.node import NodeRequestRefused
-from jupyter_hpcsec.server.events import tell
+from jupyter_hpcsec.server.refusals import refusals
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerWebApplication
@@ -30,10 +28,7 @@ class ClosedEventsHandler(APIHandler):
     @web.authenticated
     async def get(self) -> None:
         """Refused, whatever the method."""
-        event = NodeRequestRefused(
-            object=Object(type="url", name=self.request.path), decision="refused", rule="events.closed", reason=CLOSED
-        )
-        tell(event)
+        refusals.tell(self.request.path, "events.closed", CLOSED)
         raise web.HTTPError(403, CLOSED, reason="events are closed")
 
     post = put = patch = delete = get

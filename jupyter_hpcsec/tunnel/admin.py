@@ -38,7 +38,7 @@ from jupyter_hpcsec.tunnel.limits import Cap, Counters
 from jupyter_hpcsec.tunnel.observer import CALLER, UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix, peer_credentials
 from jupyter_hpcsec.tunnel.projectcalls import ProjectCalls
-from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.session import By, Progress
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
 __all__ = ["AdminClient", "AdminControl", "AdminServer", "Registration"]
@@ -61,23 +61,30 @@ class _PeerCheckedServer(HTTPServer):
     """Closes what an unlisted user connects, before reading from it."""
 
     def initialize(  # type: ignore[override]
-        self, application: Application, *, allowed_uids: frozenset[int], counters: Counters, **settings: Any
+        self,
+        application: Application,
+        *,
+        allowed_uids: frozenset[int],
+        counters: Counters,
+        observer: Observer,
+        **settings: Any,
     ) -> None:
         super().initialize(application, **settings)
         self._allowed_uids = allowed_uids
-        self._counters = counters
+        self._counters, self._observer = counters, observer
         self._cap = Cap(CONNECTIONS)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         try:
             peer = peer_credentials(stream.socket)
         except Unavailable as error:
-            self._close(stream, "admin.peer", error.reason)
+            self._close(stream, "admin.peer", error.reason, Subject())
             return
+        who, account = f"process {peer.pid} of {peer.account}", Subject(account=peer.account)
         if peer.uid not in self._allowed_uids:
-            self._close(stream, "admin.peer", f"process {peer.pid} of uid {peer.uid}")
+            self._close(stream, "admin.peer", f"{who} may not use the admin socket", account)
         elif not self._cap.acquire():
-            self._close(stream, "admin.connections", f"process {peer.pid} of uid {peer.uid}")
+            self._close(stream, "admin.connections", f"{who} is one too many", account)
         else:
             super().handle_stream(stream, (peer,))  # the handler finds it as its connection's address
 
@@ -85,9 +92,10 @@ class _PeerCheckedServer(HTTPServer):
         self._cap.release()
         super().on_close(server_conn)
 
-    def _close(self, stream: IOStream, rule: str, who: str) -> None:
+    def _close(self, stream: IOStream, rule: str, reason: str, who: Subject) -> None:
         self._counters.count(rule)
-        log.warning("Admin connection closed [%s]: %s", rule, who)
+        log.warning("Admin connection closed [%s]: %s", rule, reason)
+        self._observer.note(AdminRefused(subject=who, decision="refused", rule=rule, reason=reason))
         stream.close()
 
 
@@ -140,7 +148,7 @@ class _CallHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         # Only a long poll is cut short; what changes something is finished, asked for or not.
-        if self._running is not None and self.request.path == "/v1/wait":
+        if self._running is not None and self.request.path in ("/v1/wait", "/v1/endings"):
             self._running.cancel()
 
     def write_error(self, status_code: int, **_facts: Any) -> None:
@@ -188,6 +196,7 @@ class AdminServer:
             application,
             allowed_uids=frozenset(allowed_uids),
             counters=self.counters,
+            observer=observer,
             max_header_size=16 << 10,
             max_body_size=BODY_LIMIT,
             max_buffer_size=BODY_LIMIT + (64 << 10),
@@ -266,12 +275,18 @@ class AdminClient(ProjectCalls):
         steps = await self._call("wait", {"session": session, "after": after, "timeout_s": held}, held_s=held)
         return [Progress(**step) for step in steps]
 
-    async def end(self, session: str, reason: str, on_behalf: str = "") -> None:
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
         """End the session, revoke its certificates and cut its lanes; an ended one stays as it is.
 
-        ``on_behalf``: the person of the hub whose order it is, taken from the gateway's own user alone (the console).
+        ``by`` is what its user reads of who did it; ``on_behalf``: the person of the hub whose order it is, taken from
+        the gateway's own user alone (the console).
         """
-        await self._call("end", {"session": session, "reason": reason, "on_behalf": on_behalf})
+        await self._call("end", {"session": session, "reason": reason, "by": by, "on_behalf": on_behalf})
+
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Sessions that ended after number ``after`` of the gateway's start ``boot``; see ``endings.Endings``."""
+        held = min(timeout_s, float(WAIT_LIMIT_S))
+        return dict(await self._call("endings", {"boot": boot, "after": after, "timeout_s": held}, held_s=held))
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut the session's open connections; its job, kernels and certificate stay, and it can be reached anew."""

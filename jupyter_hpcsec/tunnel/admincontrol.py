@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from jupyter_hpcsec.tunnel.adminwire import Registration
-from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.session import By, Progress
 
 
 class AdminControl(Protocol):
@@ -33,8 +33,11 @@ class AdminControl(Protocol):
     async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
         """Steps with ``seq > after``, as soon as there are any; [] after ``timeout_s`` seconds."""
 
-    async def end(self, session: str, reason: str, on_behalf: str = "") -> None:
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
         """End, revoke, cut; ending an ended session changes nothing. ``on_behalf`` names whom the console acts for."""
+
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Which sessions ended after number ``after`` of the gateway's start ``boot``; see ``endings.Endings``."""
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut what is open; the session goes on."""

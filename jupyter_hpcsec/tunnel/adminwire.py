@@ -124,7 +124,14 @@ class _Cut(_Arguments, frozen=True, kw_only=True):
 
 
 class _End(_Cut, frozen=True, kw_only=True):
+    by: Literal["hub", "staff"] = "staff"
     on_behalf: _Name = ""
+
+
+class _Endings(_Arguments, frozen=True, kw_only=True):
+    boot: Annotated[str, Meta(max_length=32, pattern=r"^[0-9a-f]*\Z")]
+    after: Annotated[int, Meta(ge=0, le=2**53)]
+    timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)]
 
 
 class _Rotate(_Arguments, frozen=True, kw_only=True):
@@ -175,6 +182,7 @@ CALLS: Mapping[str, Call] = {
     "wait": Call(_Wait, _steps),
     "end": Call(_End, as_is),
     "cut": Call(_Cut, as_is),
+    "endings": Call(_Endings, as_is),
     "sessions": Call(_Nothing, as_is),
     "status": Call(_Nothing, as_is),
     "rotate": Call(_Rotate, as_is),

@@ -27,7 +27,7 @@ from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.peer import PeerCredentials
 from jupyter_hpcsec.tunnel.projectdesk import ProjectDesk, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
-from jupyter_hpcsec.tunnel.session import Progress, Session, State
+from jupyter_hpcsec.tunnel.session import By, Progress, Session, State
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
@@ -186,14 +186,18 @@ class Desk(ProjectDesk):
         """Progress of a session after a number, as it comes."""
         return await self._registry.wait(session, after, timeout_s)
 
-    async def end(self, session: str, reason: str, on_behalf: str = "") -> None:
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Sessions that ended, as they end: the hub cancels their jobs."""
+        return await self._registry.endings.after(boot, after, timeout_s)
+
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
         """End a session now, for whatever reason; ending it twice is no error.
 
         Who ended it and why is on record before it takes effect; but a record that can't be written, or is slow, keeps
         nobody in: ending is the safe direction. It is then recorded when it can be, and ``session.ended`` after it.
         """
         await self._called_first("end", session, reason, caller(on_behalf))
-        self._registry.finish(session, reason)
+        self._registry.finish(session, reason, by)
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut a session's open connections: its websockets end now, its job goes on. Recorded as an end is."""

@@ -4,20 +4,23 @@ import contextlib
 import json
 import random
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.events import Event, Object, Subject
-from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, _add, rebuild
+from jupyter_hpcsec.audit.index import COLUMNS, Index, _add, rebuild
 from jupyter_hpcsec.audit.kinds.connections import HubApiRefused, LaneOpened
 from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
 from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.node import NodeGap
 from jupyter_hpcsec.audit.kinds.oversight import AlertAcknowledged
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionEnded, SessionRegistered
+from jupyter_hpcsec.audit.question import Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
@@ -105,8 +108,9 @@ def test_answers(place: Place, question: Question, count: int) -> None:
 )
 def test_no_question_reads_the_whole_table(place: Place, question: Question) -> None:
     with opened(place) as index:
-        statement, values = question.sql()
-        plan = [row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+        made = Plan(question, index._run).statement()
+        assert made is not None
+        plan = [row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {made.sql}", made.values)]
     assert not [step for step in plan if step.startswith("SCAN events")], plan
 
 
@@ -276,3 +280,17 @@ def test_two_that_catch_up_at_once_add_each_event_once(place: Place) -> None:
         _add(second._db, late, lambda done: None)
         assert not first.differences()
         assert [alert.count for alert in second.alerts(AlertQuestion(name="gpu.R5"))] == [2]
+
+
+def test_of_many_that_make_it_at_once_each_finds_it_whole(place: Place) -> None:
+    verifier, there, barrier = read_verifier(place.layout), reader(place), threading.Barrier(8)
+
+    def look(_: int) -> int:
+        barrier.wait(60)
+        with contextlib.closing(Index(place.layout.index, there, verifier)) as index:
+            return index.catch_up()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(look, range(8))) == {36}
+    with opened(place) as index:
+        assert len(index.ask(Question())) == 36 and not index.differences()

@@ -486,7 +486,44 @@ async def test_poll_of_a_session_that_was_ended_cancels_its_job(
     slurm.job("7", "RUNNING|None|N/A|node1")
     gateway.step("ended", "by an administrator")
     assert await spawner.poll() == 1
-    assert slurm.read("cancelled").split() == ["7"]
+    assert slurm.read("cancelled").splitlines() == ["--batch --signal=KILL 7 ", "7 "]
+    nothing_left(spawner, gateway, slurm)
+    assert spawner.ended.sentence == "Your session was ended by this site's staff: by an administrator"
+    assert make().ended is None
+    again = make()
+    again.load_state(spawner.get_state())  # as JupyterHub keeps it of a server that is gone
+    assert again.ended == spawner.ended
+
+
+async def test_a_job_that_ignores_the_end_of_its_session_is_cancelled_at_once(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    spawner = make()
+    stopped: list[str] = []
+    await ready(spawner, gateway)
+    slurm.job("7", "RUNNING|None|N/A|node1")
+    slurm.write("stubborn")
+    spawner.poll_interval = 3600  # JupyterHub itself would not look within this test
+    spawner.add_poll_callback(stopped.append, "stopped")
+    spawner.start_polling()
+    gateway.step("ended", "a <b>leak</b>")
+    await until(lambda: stopped)
+    assert slurm.read("cancelled").splitlines() == ["--batch --signal=KILL 7 ", "7 "]
+    nothing_left(spawner, gateway, slurm)
+    assert spawner.ended.sentence == "Your session was ended by this site's staff: a <b>leak</b>"
+
+
+async def test_a_server_that_its_user_stops_is_asked_gently_and_no_reason_stays(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    spawner = make()
+    await ready(spawner, gateway)
+    slurm.job("7", "RUNNING|None|N/A|node1")
+    spawner.start_polling()
+    spawner.stop_polling()  # JupyterHub does so first
+    await spawner.stop()
+    assert slurm.read("cancelled").splitlines() == ["--full --signal=TERM 7 "]
+    assert spawner.ended is None
 
 
 # A hub restart

@@ -170,6 +170,17 @@ async def test_a_server_tells_of_kernels_terminals_and_refusals_and_its_event_bu
     assert (await stranger.request("POST", "/api/events", forged))[0] == 403
     await until(lambda: len(agent.of("node.request-refused")) == 4)
     assert {event.rule for event in agent.of("node.request-refused")} == {"events.closed"}
+    # Refused: an app, with and without a websocket; who asked is named
+    assert (await client.request("GET", "/hpcsec/app/9999/x"))[0] >= 400
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.unix_connect(
+            str(client.socket),
+            uri=f"ws://localhost{BASE}/hpcsec/app/9999/x",
+            additional_headers={"Authorization": f"token {client.token}"},
+        )
+    await until(lambda: len([event for event in agent.of("node.request-refused") if "app." in event.rule]) == 2)
+    app = agent.of("node.request-refused")[-1]
+    assert app.object.name.endswith("/hpcsec/app/9999/x") and "Asked by " in app.reason and app.decision == "refused"
     # Refused: what the policy closes, by contents manager and files handler
     for target in ("/api/contents/closed/x.txt", "/files/closed/x.txt"):
         assert (await client.request("GET", target))[0] == 403

@@ -17,10 +17,11 @@ from typing import Any
 
 from jupyter_hpcsec.audit import files, values
 from jupyter_hpcsec.audit.export import make_bundle, write_bundle
-from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, rebuild, row_of
+from jupyter_hpcsec.audit.index import COLUMNS, Index, rebuild, row_of
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.proofs import Prover
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
