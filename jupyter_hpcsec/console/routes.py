@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from tornado.web import RequestHandler
 
 from jupyter_hpcsec.console.page import Callback, Page, Static
-from jupyter_hpcsec.console.pages import alerts, home, live
+from jupyter_hpcsec.console.pages import alerts, home, live, projects
 
 STATIC = Path(__file__).parent / "static"
 
@@ -14,6 +14,7 @@ PAGES: list[tuple[str, type[Page]]] = [
     *home.ROUTES,
     *live.ROUTES,
     *alerts.ROUTES,
+    *projects.ROUTES,
 ]
 """(pattern below the prefix, handler)."""
 
