@@ -56,6 +56,11 @@ class Offer(Struct, frozen=True):
         """Those that a session may begin in."""
         return tuple(each for each in self.projects if each.is_open)
 
+    @property
+    def in_order(self) -> tuple[Offered, ...]:
+        """Those that are open first."""
+        return tuple(sorted(self.projects, key=lambda each: (not each.is_open, each.id)))
+
     def chosen(self, name: str) -> Offered | None:
         """What a start is for: what was asked for, or the only one there is where one is needed."""
         if name:
