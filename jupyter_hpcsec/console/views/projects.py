@@ -64,7 +64,9 @@ class May:
 
 def project(facts: Mapping[str, Any]) -> Project:
     """From the gateway's answer."""
-    terms = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["terms"].items()}
+    terms: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in facts["terms"].items()
+    }
     values: dict[str, Any] = {name: facts[name] for name in Project.__dataclass_fields__ if name in facts}
     state = str(facts["state"])
     return Project(
