@@ -76,6 +76,12 @@ class Quickstart:
         except queue.Empty:
             raise AssertionError("no link was shown:\n" + "".join(self.lines)) from None
 
+    def hpcsec(self, *words: str) -> str:
+        """What the command prints, asked of this quickstart's gateway."""
+        (state,) = (found[1] for line in self.lines if (found := re.search(r"(/\S+/hpcsec-\S+) \(0700", line)))
+        argv = [sys.executable, "-m", "jupyter_hpcsec.cli.main", *words, "--socket", f"{state}/run/admin.sock"]
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
+
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
         try:
@@ -95,6 +101,8 @@ class SiteWithProfiles(sites.LocalSite):
     def spawner_settings(self, state: Path, admin_socket: Path) -> dict[str, dict[str, Any]]:
         settings = super().spawner_settings(state, admin_socket)
         settings["QuickstartSpawner"]["profiles"] = PROFILES
+        settings["QuickstartSpawner"]["batch_estimate_cmd"] = "date '+to start at %Y-%m-%dT%H:%M:%S'"
+        settings["QuickstartSpawner"]["estimate_wait"] = 30.0
         hold = shlex.quote(os.environ.get(HOLD, ""))
         settings["QuickstartSpawner"]["req_prologue"] = f"while [ -e {hold} ]; do sleep 0.1; done"
         return settings
