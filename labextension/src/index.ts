@@ -25,6 +25,7 @@ import { MarkedListing } from './marks';
 import { SessionModel } from './model';
 import { Notices } from './notices';
 import { explainRefusals, tellRefusedDirectories } from './refusals';
+import { makeRoom } from './room';
 import { readSettings } from './settings';
 import { SidePanel } from './sidepanel';
 import { SessionStatus } from './status';
@@ -71,6 +72,9 @@ function activate(
       return new SessionView(model, trans, { saveAll, refresh });
     },
     looked: isSeen => {
+      if (isSeen) {
+        makeRoom(app.shell);
+      }
       if (isSeen && isLoaded) {
         void model.loadAccess();
       }
