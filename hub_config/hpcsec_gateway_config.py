@@ -72,5 +72,11 @@ c.HpcsecGateway.policy_file = "/etc/hpcsec/policy.yaml"
 # starts. Where a software account owns it, name that account here. SITE
 c.HpcsecGateway.code_owners = []
 
+# Whether each session belongs to a project with an approved purpose and a review date: "required" starts none without
+# one, so begin with `hpcsec project propose` or `import`; docs/admins/projects.md. SITE
+c.HpcsecGateway.projects = "optional"
+# Whom people write to about projects: they are shown it where a project keeps them out. SITE
+# c.HpcsecGateway.project_office = "projects@cluster.example"
+
 # A changed policy ends the sessions of those whose rules it changes, so many seconds after they were told.
 c.HpcsecGateway.policy_grace_s = 600

@@ -15,6 +15,7 @@ from typing import Any
 from traitlets import Bool, Float, Integer, List, TraitError, Unicode, default, validate
 from traitlets.config import Configurable
 
+from jupyter_hpcsec.config_projects import ProjectTraits
 from jupyter_hpcsec.config_recording import RecordingTraits
 from jupyter_hpcsec.config_values import GatewaySettings, Limits
 
@@ -26,7 +27,7 @@ _BASE_URL = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*")
 ATTESTORS = ("scheduler", "munge", "none")
 
 
-class HpcsecGateway(RecordingTraits, Configurable):
+class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
     """The gateway: the one TLS port that compute nodes dial, and one unix socket per session for the proxy."""
 
     listen = List(
@@ -122,6 +123,12 @@ class HpcsecGateway(RecordingTraits, Configurable):
         "address translation. A token stolen together with its MUNGE credential then works from any node.",
     ).tag(config=True)
 
+    node_helpers = Bool(
+        False,
+        help="True hears root's helpers on the nodes (hpcsec gpu node watch), each by a MUNGE credential of uid 0 from "
+        "the node's address as Slurm has it. Needs munge and scontrol on this host.",
+    ).tag(config=True)
+
     policy_file = Unicode(
         "/etc/hpcsec/policy.yaml",
         help="Who may read and write what, and what sessions may do on the network: see the admin guide. Owned by root "
@@ -206,6 +213,12 @@ class HpcsecGateway(RecordingTraits, Configurable):
         "hold counts and no names; all users of this host can read them there. Empty: on the admin socket only.",
     ).tag(config=True)
 
+    metrics_sessions = Bool(
+        False,
+        help="True adds what each kernel holds on each GPU to the metrics, by parts of the ids of session and kernel "
+        "and by device, for as many as 2,000. No names; but who can read the metrics sees what single sessions do.",
+    ).tag(config=True)
+
     forward_directory = Unicode(
         "", help="HpcsecForward.state_directory, for the sinks' lag. Default: forward in the state directory."
     ).tag(config=True)
@@ -285,20 +298,21 @@ class HpcsecGateway(RecordingTraits, Configurable):
             run_directory=Path(self.run_directory),
             admin_socket=Path(self.admin_socket),
             socket_gid=_gid(self.socket_group) if self.socket_group else None,
-            allowed_uids=frozenset({0, os.geteuid(), *map(_peer_uid, self.allowed_peers)}),
-            proxy_uids=frozenset(map(_peer_uid, self.proxy_users)),
+            allowed_uids=frozenset({0, os.geteuid(), *map(peer_uid, self.allowed_peers)}),
+            proxy_uids=frozenset(map(peer_uid, self.proxy_users)),
             hub_api_url=self.hub_api_url,
             hub_base_url=self.hub_base_url,
             trust_domain=self.trust_domain,
             issuer=f"hpcsec-gateway@{self.trust_domain}",
             attestors=tuple(self.attestors),
             compares_node_address=not self.unsafe_any_node_address,
+            node_helpers=self.node_helpers,
             token_lifetime_s=self.token_lifetime_s,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),
             policy_file=None if self.unsafe_no_access_control else Path(self.policy_file),
             policy_grace_s=self.policy_grace_s,
-            code_owners=tuple(sorted(map(_peer_uid, self.code_owners))),
+            code_owners=tuple(sorted(map(peer_uid, self.code_owners))),
             unsafe_user_owned_code=self.unsafe_user_owned_code,
             audit_directory=Path(self.audit_directory) if self.audit_directory else None,
             audit_checkpoints=Path(self.audit_checkpoints) if self.audit_checkpoints else None,
@@ -307,8 +321,10 @@ class HpcsecGateway(RecordingTraits, Configurable):
             audit_cosigned=Path(self.audit_cosigned) if self.audit_cosigned else None,
             audit_values_days=self.audit_values_days,
             metrics_listen=self.metrics_listen,
+            metrics_sessions=self.metrics_sessions,
             forward_directory=Path(self.forward_directory) if self.forward_directory else None,
             recording=self.recording_settings(),
+            projects=self.project_settings(),
             trusted_proxies=tuple(self.trusted_proxies),
             is_forwarded=self.proxy_adds_forwarded_for,
         )
@@ -321,12 +337,11 @@ def _gid(name: str) -> int:
         raise TraitError(f"socket_group names the group {name!r}, which does not exist on this host") from exc
 
 
-def _peer_uid(name: str) -> int:
+def peer_uid(name: str, setting: str = "allowed_peers or proxy_users") -> int:
+    """The uid that a setting names, by number or name; ``TraitError``."""
     if name.isascii() and name.isdigit():
         return int(name)
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError as exc:
-        raise TraitError(
-            f"allowed_peers or proxy_users names the user {name!r}, who does not exist on this host"
-        ) from exc
+        raise TraitError(f"{setting} names the user {name!r}, who does not exist on this host") from exc

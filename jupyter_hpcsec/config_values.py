@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jupyter_hpcsec.config_projects import ProjectSettings
 from jupyter_hpcsec.config_recording import RecordingSettings
 
 
@@ -63,9 +64,12 @@ class GatewaySettings:
     audit_witness: str = ""
     audit_cosigned: Path | None = None
     metrics_listen: str = ""
+    metrics_sessions: bool = False
+    node_helpers: bool = False
     forward_directory: Path | None = None
     """``None``: ``forward`` in the state directory."""
     recording: RecordingSettings = field(default_factory=RecordingSettings)
+    projects: ProjectSettings = field(default_factory=ProjectSettings)
     trusted_proxies: tuple[str, ...] = ()
     """Networks of proxies in front of the hub's, as text."""
     is_forwarded: bool = True

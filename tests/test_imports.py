@@ -8,19 +8,23 @@ import pytest
 import jupyter_hpcsec
 
 ROOT = Path(jupyter_hpcsec.__file__).parent
-CAPABILITIES = {"identity", "tunnel", "access", "gpu", "audit"}
-BASE = {"errors", "config", "config_forward", "config_recording", "config_values", "_version", "events"}
+CAPABILITIES = {"identity", "tunnel", "access", "gpu", "audit", "projects"}
+SETTINGS = {"config", "config_console", "config_forward", "config_projects", "config_recording", "config_values"}
+BASE = {"errors", "_version", "events"} | SETTINGS
 TYPED_EVENTS = ("jupyter_hpcsec.audit.events", "jupyter_hpcsec.audit.kinds")
 """What every package may make: values. The record that keeps them is nobody's to import but the layers above."""
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "cli": {"ops", "hub", "server"} | CAPABILITIES | BASE,
+    "cli": {"console", "ops", "hub", "server"} | CAPABILITIES | BASE,
+    "console": {"ops", "hub", "server"} | CAPABILITIES | BASE,
     "ops": {"hub", "server"} | CAPABILITIES | BASE,
     "hub": CAPABILITIES | BASE,
     "server": CAPABILITIES | BASE,
-    "config": {"config_recording", "config_values", "errors", "_version"},
-    "config_values": {"config_recording"},
+    "config": {"config_projects", "config_recording", "config_values", "errors", "_version"},
+    "config_values": {"config_projects", "config_recording"},
+    "config_projects": set(),
     "config_recording": {"errors"},
+    "config_console": {"config", "errors", "_version"},
     "config_forward": {"config", "errors", "_version"},
     "errors": set(),
     "_version": set(),

@@ -92,8 +92,8 @@ class Object(Safe, frozen=True, kw_only=True):
 class Event(Safe, frozen=True, kw_only=True, tag_field="kind"):
     """What all kinds share. An empty field is left out of the leaf.
 
-    ``session``, ``server``, ``job``, ``node`` say where; ``source`` is the address that it came from; ``rule`` and
-    ``policy`` (its hash) say by what a decision was made; ``reason`` is a sentence for people.
+    ``session``, ``server``, ``job``, ``node`` say where, ``project`` for what; ``source`` is the address that it came
+    from; ``rule`` and ``policy`` (its hash) say by what a decision was made; ``reason`` is a sentence for people.
     """
 
     subject: Subject = Subject()
@@ -102,6 +102,7 @@ class Event(Safe, frozen=True, kw_only=True, tag_field="kind"):
     job: Name = ""
     node: Name = ""
     source: Name = ""
+    project: Name = ""
     object: Object = Object()
     decision: Decision = ""
     rule: Name = ""
@@ -121,6 +122,13 @@ class Told(Event, frozen=True, kw_only=True):
     told_boot: Count = 0
     told_seq: Count = 0
     told_at: Name = ""
+
+
+class ToldByRoot(Told, frozen=True, kw_only=True):
+    """Base of what root's helper on a node tells, and no session may. ``told_by`` is ``node/NAME/gpu``.
+
+    Numbers and starts are the helper's own. ``job`` is its word; whose session that is, the gateway's.
+    """
 
 
 class Stamp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

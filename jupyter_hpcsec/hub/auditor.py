@@ -15,6 +15,8 @@ import msgspec
 
 from jupyter_hpcsec.audit.events import Event, Subject, Trust, kind_of
 from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, HubApiRefused, LaneRefused, SocketRefused
+from jupyter_hpcsec.audit.kinds.console import ConsoleRefused
+from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
 from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.record import AuditExported, AuditRead, AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionBound, SessionEnrolled
@@ -29,7 +31,10 @@ REFUSALS, REFUSALS_AT_ONCE = 2.0, 200
 DAY_NS = 86_400 * 10**9
 SESSIONS = 16_384
 """Sessions whose facts are remembered."""
-FLOODS = (HubLoginRefused, ConnectionRefused, EnrolmentRefused, SocketRefused, HubApiRefused, LaneRefused)
+FLOODS = (
+    *(AdminRefused, ConnectionRefused, ConsoleRefused, EnrolmentRefused, HubApiRefused, HubLoginRefused, LaneRefused),
+    SocketRefused,
+)
 UNLOGGED = "port."
 """Refusals by these rules are only counted by the front door; here the counts become events."""
 
@@ -62,10 +67,10 @@ class Auditor:
                 return
         self._log.note(self._placed(event), trust, sealed)
 
-    async def keep(self, event: Event, trust: Trust = "gateway") -> None:
+    async def keep(self, event: Event, trust: Trust = "gateway", sealed: Mapping[str, bytes] | None = None) -> None:
         """Record it; durable when this returns. ``Unavailable``."""
         # shielded: the record sets its receipts, and who waits may be cancelled while it does
-        await asyncio.shield(asyncio.wrap_future(self._log.record(self._placed(event), trust)))
+        await asyncio.shield(asyncio.wrap_future(self._log.record(self._placed(event), trust, sealed)))
 
     def receipt(self, event: Event, sealed: Mapping[str, bytes]) -> "Future[int]":
         """Record it; the receipt is given once it is durable, and raises ``Unavailable`` where it can't be."""
@@ -146,6 +151,7 @@ class Auditor:
             server=session.server,
             job=event.job or session.job_id,
             node=event.node or session.node,
+            project=session.project,
             policy=event.policy or session.access,
         )
 

@@ -47,6 +47,7 @@ class BatchSystem:
     query_cmd: str
     cancel_cmd: str
     hard_cancel_cmd: str
+    kill_cmd: str
     environment: Mapping[str, str]
     variables: Mapping[str, str | int]
     detail_cmd: str = ""
@@ -117,8 +118,15 @@ class BatchSystem:
 
     async def cancel(self, job_id: str, *, hard: bool) -> str:
         """Ask the job to end, or end it; returns the scheduler's complaint, empty when it made none."""
+        return await self._order(self.hard_cancel_cmd if hard else self.cancel_cmd, job_id)
+
+    async def kill(self, job_id: str) -> str:
+        """Kill the job's processes without asking them; likewise."""
+        return await self._order(self.kill_cmd, job_id)
+
+    async def _order(self, template: str, job_id: str) -> str:
         try:
-            answer = await self._run(self.hard_cancel_cmd if hard else self.cancel_cmd, job_id=job_id)
+            answer = await self._run(template, job_id=job_id)
         except Unavailable as error:
             return error.reason
         return "" if answer.status == 0 else printable(answer.err or answer.out or f"exit status {answer.status}")

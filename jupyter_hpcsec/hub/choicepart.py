@@ -9,6 +9,7 @@ from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.hub.follow import failed
 from jupyter_hpcsec.hub.profileform import options_from_form, render_form
 from jupyter_hpcsec.hub.profiles import Choice, Profile, choose, visible
+from jupyter_hpcsec.hub.projectchoice import asked_for
 from jupyter_hpcsec.hub.traits import SpawnerTraits
 
 
@@ -45,5 +46,6 @@ class ChoicePart(SpawnerTraits):
         """JupyterHub's hook before ``start``: refuses, and never sets an attribute as ``apply_user_options`` could."""
         try:
             self.choice(user_options)
+            asked_for(user_options)
         except HpcsecError as error:
             raise failed(error) from error

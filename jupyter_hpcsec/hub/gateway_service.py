@@ -19,7 +19,7 @@ from traitlets import TraitError
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.access.policy import parse
 from jupyter_hpcsec.access.values import Code
-from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.events import Event, Subject
 from jupyter_hpcsec.audit.kinds.gateway import GatewayStarted, GatewayStopped
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
@@ -27,12 +27,15 @@ from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
-from jupyter_hpcsec.hub import record_facts
+from jupyter_hpcsec.hub import nodehelper, record_facts
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
+from jupyter_hpcsec.hub.gpuviews import GpuViews
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
+from jupyter_hpcsec.hub.projectoffice import ProjectOffice
+from jupyter_hpcsec.hub.projectstore import FILE, ProjectStore
 from jupyter_hpcsec.hub.recall import recall, tail
 from jupyter_hpcsec.hub.recordings import recordings
 from jupyter_hpcsec.hub.revision import Revision
@@ -48,12 +51,14 @@ from jupyter_hpcsec.identity.attestation import (
 from jupyter_hpcsec.identity.enrolment import Enroller
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.slurm import SlurmScheduler
+from jupyter_hpcsec.projects.rules import Site
 from jupyter_hpcsec.tunnel import metricsport
 from jupyter_hpcsec.tunnel.admin import AdminServer
 from jupyter_hpcsec.tunnel.desk import Desk
 from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
 from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
+from jupyter_hpcsec.tunnel.observer import Observer
 from jupyter_hpcsec.tunnel.private import passable_directory, private_directory
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.store import Store
@@ -105,6 +110,7 @@ def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, polic
         store=store,
         policies=policies,
         recordings=recordings(settings.recording),
+        nodes=nodehelper.make_enroller(settings, keyring),
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -136,7 +142,7 @@ async def serve(
         token_life_s=settings.token_lifetime_s,
     )
     store = Store(settings.state_directory / "sessions.sqlite")
-    policies = make_policies(settings, log)
+    policies = make_policies(settings, log, lambda event: auditor.note(event))  # noqa: PLW0108 - there is none yet
     broker = make_broker(settings, keyring, store, policies)
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
@@ -157,10 +163,18 @@ async def serve(
         observer=auditor,
         tap=make_tap(settings, auditor),
     )
+    views = GpuViews(auditor, time.monotonic)
+    nodes = nodehelper.make_port(settings, store, broker, observer=auditor, counters=counters, log=log, watchers=views)
     gateway = Gateway(
-        registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
+        registry,
+        broker,
+        limits=settings.limits,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        log=log,
+        nodes=nodes,
     )
     revision = Revision(policies, store, registry, grace_s=settings.policy_grace_s, log=log)
+    projects = open_projects(settings, auditor)
     desk = Desk(
         registry,
         broker,
@@ -171,12 +185,15 @@ async def serve(
         reading=auditor.reading,
         retaining=auditor.retaining,
         record=auditor.status,
+        projects=projects,
+        policy_text=policies.text,
     )
     metrics = Metrics(
         registry,
         gateway,
         refusals=counters.snapshot,
         health=record.health,
+        gpu=lambda: views.facts(nodes.counts(), with_lines=settings.metrics_sessions),
         sinks=lambda: states(settings.record[0], settings.forward),
     )
     admin = AdminServer(
@@ -212,15 +229,7 @@ async def serve(
                 endpoints=", ".join(gateway.endpoints),
             )
         )
-        if "none" in settings.attestors:
-            log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
-        if settings.policy_file is None:
-            log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
-        if settings.unsafe_user_owned_code:
-            log.warning(
-                "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
-                "there can take the sandbox away. Not for production."
-            )
+        warn_of_what_is_off(settings, log)
         if ready:
             ready.set()
         await _until_stopped(stop, revision)
@@ -234,7 +243,32 @@ async def serve(
             await loopback.stop()
         gateway.close()
         store.close()
+        projects.shut()
         await asyncio.to_thread(record.close)
+
+
+def warn_of_what_is_off(settings: GatewaySettings, log: logging.Logger) -> None:
+    """What is not for production stands in the log, each time."""
+    if "none" in settings.attestors:
+        log.warning("ATTESTATION IS OFF: any process that holds a job token can enrol. Not for production.")
+    if settings.policy_file is None:
+        log.warning("ACCESS CONTROL IS OFF: sessions may read and write whatever their users may.")
+    if settings.unsafe_user_owned_code:
+        log.warning(
+            "THE OWNER OF THE NODES' CODE IS NOT ASKED FOR: users who can change jupyter-hpcsec or its Python "
+            "there can take the sandbox away. Not for production."
+        )
+
+
+def open_projects(settings: GatewaySettings, observer: Observer) -> ProjectOffice:
+    """The registry of projects, beside the sessions' database."""
+    site = Site(
+        contact=settings.projects.contact,
+        longest_days=settings.projects.longest_days,
+        warning_days=settings.projects.warning_days,
+    )
+    store = ProjectStore(settings.state_directory / FILE)
+    return ProjectOffice(store, mode=settings.projects.mode, site=site, observer=observer)
 
 
 def open_record(settings: GatewaySettings, log: logging.Logger) -> Log:
@@ -268,9 +302,9 @@ async def _retain(auditor: Auditor, settings: GatewaySettings, log: logging.Logg
         await asyncio.sleep(RETAIN_S)
 
 
-def make_policies(settings: GatewaySettings, log: logging.Logger) -> Policies:
+def make_policies(settings: GatewaySettings, log: logging.Logger, tell: Callable[[Event], None]) -> Policies:
     """Where rules come from, by the configuration."""
-    return UnsafeNoPolicy() if settings.policy_file is None else PolicyFile(settings.policy_file, parse, log)
+    return UnsafeNoPolicy() if settings.policy_file is None else PolicyFile(settings.policy_file, parse, log, tell)
 
 
 async def _until_stopped(stop: asyncio.Event, revision: Revision) -> None:

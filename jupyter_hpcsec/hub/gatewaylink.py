@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.admin import AdminClient, Registration
 from jupyter_hpcsec.tunnel.adminwire import UNKNOWN_SESSION
-from jupyter_hpcsec.tunnel.session import Progress, State
+from jupyter_hpcsec.tunnel.session import By, Progress, State
 
 RETRY_S = 0.5
 
@@ -33,6 +33,9 @@ class Admin(Protocol):
     ) -> Registration:
         """A new session, waiting for its job."""
 
+    async def projects(self, user: str = "", groups: Sequence[str] = ()) -> dict[str, Any]:
+        """The user's projects, and whether they need one."""
+
     async def bind_job(self, session: str, job_id: str) -> None:
         """Only this job may enrol."""
 
@@ -42,8 +45,11 @@ class Admin(Protocol):
     async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
         """Its next steps, or nothing after ``timeout_s``."""
 
-    async def end(self, session: str, reason: str) -> None:
+    async def end(self, session: str, reason: str, by: By = "staff") -> None:
         """Revoke it. Twice is once."""
+
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Sessions that ended, as they end."""
 
     async def status(self) -> dict[str, Any]:
         """The gateway itself."""
@@ -77,7 +83,7 @@ class GatewayLink:
 
         async def ask() -> None:
             try:
-                await self.client.end(session, reason)
+                await self.client.end(session, reason, "hub")
             except Refused as error:
                 if error.rule != UNKNOWN_SESSION:
                     raise

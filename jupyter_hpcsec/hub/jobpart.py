@@ -116,6 +116,7 @@ class JobPart(ChoicePart):
             query_cmd=self.batch_query_cmd,
             cancel_cmd=self.batch_cancel_cmd,
             hard_cancel_cmd=self.batch_hard_cancel_cmd or self.batch_cancel_cmd,
+            kill_cmd=self.batch_kill_cmd,
             detail_cmd=self.batch_detail_cmd,
             environment=command_environment(os.environ, self.batch_env_keep, account),
             variables=self.get_req_subvars(),
@@ -123,17 +124,19 @@ class JobPart(ChoicePart):
             timeout_s=self.batch_command_timeout,
         )
 
-    async def submit(self, choice: Choice | None, job_environment: dict[str, str]) -> None:
+    async def submit(self, choice: Choice | None, job_environment: dict[str, str], *, account: str = "") -> None:
         """Render the script and submit it; sets ``job_id``, also when cancelled meanwhile. Raises ``HpcsecError``,
         ``SpawnFailed``.
 
         ``job_environment`` holds the token; it goes to the batch command's environment and nowhere else.
+        ``account`` is the project's, in place of the profile's.
         """
         batch = self.batch()
         names = sorted({*batch.environment, *job_environment})
         chosen = choice.variables() if choice else {}
         unset = {key for key in ("queue", *WORDS) if not chosen.get(key)}
         asked = {key: value for key, value in chosen.items() if key not in unset}
+        asked |= {"account": account} if account else {}
         script = await self._get_batch_script(**{**batch.variables, **asked, "keepvars": ",".join(names)})
         if any(value in script for value in job_environment.values()):
             raise Refused(

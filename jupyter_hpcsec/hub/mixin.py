@@ -21,6 +21,8 @@ from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub import hubtoken
 from jupyter_hpcsec.hub.batch import verify_hub
 from jupyter_hpcsec.hub.batchsystem import JOB_ID
+from jupyter_hpcsec.hub.ending import Ended
+from jupyter_hpcsec.hub.endpart import EndPart
 from jupyter_hpcsec.hub.follow import SpawnFailed, failed, until_ready
 from jupyter_hpcsec.hub.gatewaylink import GatewayLink
 from jupyter_hpcsec.hub.hubteller import teller_for
@@ -28,6 +30,7 @@ from jupyter_hpcsec.hub.jobpart import JobPart
 from jupyter_hpcsec.hub.jobstate import Phase
 from jupyter_hpcsec.hub.profiles import Choice
 from jupyter_hpcsec.hub.progress import ProgressFeed, printable
+from jupyter_hpcsec.hub.projectchoice import asked_for, parse_offer
 from jupyter_hpcsec.hub.route import UnixSocketRoute, socket_url
 from jupyter_hpcsec.hub.submission import job_variables
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Progress, State
@@ -38,7 +41,7 @@ LIFETIME_MARGIN_S = 300
 """Between the end of a job and the end of everything that was issued for it."""
 
 
-class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
+class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, JobPart):
     """Put it before a batchspawner class: ``class Mine(HpcsecSpawnerMixin, batchspawner.SlurmSpawner)``."""
 
     feed = Instance(ProgressFeed, args=())
@@ -66,7 +69,7 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         5. Scheduler and gateway are followed until the server is ready.
         6. It answers HTTP on the session's socket.
         """
-        self._starting = True
+        self._starting, self.ended = True, None
         try:
             async with asyncio.timeout(self.start_timeout - min(CLEAN_UP_S, self.start_timeout / 10)):
                 return await self._start()
@@ -111,6 +114,8 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         choice, account, gateway = self.choice(self.user_options), self.account(), self.gateway()
         self.feed.post("Asking the gateway for a session", 5)
         await gateway.wait_up(lambda message: self.feed.post(message, 5))
+        groups = sorted({*self._hub_groups(), *accounts.group_names(account.groups)})
+        project, charged = await self._project(choice, groups)
         registration = await gateway.client.register(  # 2
             user=self.user.name,
             server=self.name,
@@ -118,15 +123,16 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
             lifetime_s=self.lifetime_s(choice),
             launch=self.launch(),
             home=str(account.home),
-            groups=sorted({*self._hub_groups(), *accounts.group_names(account.groups)}),
-            project=self._project(choice),
+            groups=groups,
+            project=project,
         )
         self.session, self.socket = registration.session, str(registration.socket)
         self._token_hash = hubtoken.token_hash(self.orm_spawner, self.api_token)
         self._save()
         url = socket_url(registration.socket)
         self.feed.post("Handing the job to the batch system", 10)
-        await self.submit(choice, job_variables(registration.token, registration.endpoints, registration.ca))  # 3
+        variables = job_variables(registration.token, registration.endpoints, registration.ca)
+        await self.submit(choice, variables, account=charged)  # 3
         self._save()
         self.log.info("Session %s of %s is job %s", self.session, self._log_name, self.job_id)
         await gateway.client.bind_job(self.session, self.job_id)  # 4
@@ -141,9 +147,20 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         minutes = choice.minutes if choice else self.default_minutes
         return int(self.start_timeout) + 60 * int(minutes) + LIFETIME_MARGIN_S
 
-    def _project(self, choice: Choice | None) -> str:
-        """What the policy's ``{project}`` stands for: the account that the administrator gave the job, nobody else."""
-        return (choice.profile.account if choice else "") or str(getattr(self, "req_account", ""))
+    async def _project(self, choice: Choice | None, groups: list[str]) -> tuple[str, str]:
+        """What the policy's ``{project}`` stands for, and the batch account that the project brings with it.
+
+        Without a registry it is the account that the administrator gave the job. With one it is what the user asked for
+        (the gateway decides whether it is theirs), or their only one.
+        """
+        asked = asked_for(self.user_options)
+        offer = parse_offer(await self.gateway().client.projects(self.user.name, groups))
+        if offer.mode == "off":
+            if asked:
+                raise Refused("options.project", "There are no projects here; leave the choice out.")
+            return (choice.profile.account if choice else "") or str(getattr(self, "req_account", "")), ""
+        chosen = offer.chosen(asked)
+        return (chosen.id, chosen.terms.account) if chosen else (asked, "")
 
     def launch(self) -> dict[str, Any]:
         """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""
@@ -165,6 +182,13 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
             return str((await self.gateway().client.show(self.session)).get("reason", ""))
         except HpcsecError:
             return ""
+
+    async def _ending(self) -> Ended | None:
+        try:
+            facts = await self.gateway().client.show(self.session)
+        except HpcsecError:
+            return None
+        return Ended.of(facts.get("reason", ""), facts.get("ended_by", ""))
 
     async def _wait_for_answer(self, url: str) -> None:
         self.feed.post("Checking that the notebook server answers", 95)
@@ -196,10 +220,15 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         if not now and not await self._has_ended(self.stop_grace):
             self.log.error("Job %s of session %s did not end; its session is revoked", self.job_id, self.session)
 
-    async def clean_up(self, reason: str) -> None:
-        """End the session and cancel the job at once, whatever of them exists. What fails is logged, not raised."""
+    async def clean_up(self, reason: str, *, kill: bool = False) -> None:
+        """End the session and cancel the job at once, whatever of them exists. What fails is logged, not raised.
+
+        ``kill``: nothing of the job is asked to end first, since it was told and has not.
+        """
         await self._end_session(reason)
         if self.job_id:
+            if kill and self.batch_kill_cmd:
+                await self._cancel(kill=True)
             await self._cancel(hard=True)
         self.clear_state()
 
@@ -214,9 +243,10 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
             # with its job gone its agent is gone, too; what is left at the gateway ends with the session's lifetime
             self.log.warning("Session %s could not be ended at the gateway: %s", self.session, error)
 
-    async def _cancel(self, *, hard: bool) -> None:
+    async def _cancel(self, *, hard: bool = False, kill: bool = False) -> None:
         try:
-            complaint = await self.batch().cancel(self.job_id, hard=hard)
+            batch = self.batch()
+            complaint = await (batch.kill(self.job_id) if kill else batch.cancel(self.job_id, hard=hard))
         except HpcsecError as error:
             complaint = error.reason
         if complaint:
@@ -248,12 +278,16 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
         if view.phase is Phase.GONE:  # asked twice: a controller that fails over may forget for a moment
             await asyncio.sleep(self.startup_poll_interval)
             view = await self.job()
-        if view.is_alive and await self.gateway().state(self.session) is not State.ENDED:
+        was_ended = await self.gateway().state(self.session) is State.ENDED
+        if view.is_alive and not was_ended:
             return None
+        if was_ended:
+            self.ended = self.ended or await self._ending()
         self.log.info(
             "Session %s of %s ended: job %s is %s", self.session, self._log_name, self.job_id, view.state or view.phase
         )
-        await self.clean_up("the job ended" if not view.is_alive else "the session was ended")
+        reason = "the session was ended" if view.is_alive else "the job ended"
+        await self.clean_up(reason, kill=view.phase is Phase.RUNNING)
         return 1
 
     async def _recover(self) -> int | None:
@@ -290,11 +324,12 @@ class HpcsecSpawnerMixin(UnixSocketRoute, JobPart):
                 "was_ready": self.was_ready,
                 "token_hash": self._token_hash,
             }
-        return state
+        return state | self.ended_state()
 
     def load_state(self, state: dict[str, Any]) -> None:
         """The reverse. A state that is not ours, or not whole, is no session: ``poll`` then says that nothing runs."""
         job_id, ours = state.get("job_id"), state.get("hpcsec")
+        self.ended = Ended.from_state(state.get("hpcsec_ended"))
         known = isinstance(job_id, str) and JOB_ID.fullmatch(job_id) is not None
         super().load_state({"job_id": job_id if known else ""})
         if isinstance(ours, dict) and SESSION_ID.fullmatch(str(ours.get("session", ""))):

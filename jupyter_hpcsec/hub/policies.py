@@ -22,6 +22,8 @@ from jupyter_hpcsec.access.values import (
     Subject,
     digest,
 )
+from jupyter_hpcsec.audit.events import Event, Object
+from jupyter_hpcsec.audit.kinds.policy import PolicyLoaded, PolicyRefused
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 
 POLICY_LIMIT = 512 * 1024
@@ -55,6 +57,9 @@ class Policies(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Facts for ``hpcsec doctor``."""
+
+    def text(self) -> str:
+        """The policy's own text, as it was loaded; empty where there is none to go by."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,26 @@ class UnsafeNoPolicy:
         """That there is none."""
         return {"file": "", "digest": "", "error": "", "unsafe": True}
 
+    def text(self) -> str:
+        """There is none."""
+        return ""
+
 
 class PolicyFile:
-    """One file, followed. ``load`` makes rules of its bytes and raises ``HpcsecError``; the name is for its errors."""
+    """One file, followed. ``load`` makes rules of its bytes and raises ``HpcsecError``; the name is for its errors.
 
-    def __init__(self, path: Path, load: Callable[[bytes, str], Rules], log: logging.Logger) -> None:
-        self._path, self._load, self._log = path, load, log
+    ``tell`` hears of each policy that is gone by from then on, and of one that can't be used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        load: Callable[[bytes, str], Rules],
+        log: logging.Logger,
+        tell: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self._path, self._load, self._log, self._tell = path, load, log, tell
+        self._content = b""
         self._identity: tuple[int, ...] | None = None
         self._rules: Rules | None = None
         self._error = ""
@@ -126,6 +145,10 @@ class PolicyFile:
         digest_now = self._rules.digest if self._rules else ""
         return {"file": str(self._path), "digest": digest_now, "error": self._error, "unsafe": False}
 
+    def text(self) -> str:
+        """As it was loaded, which the file itself may no longer be."""
+        return self._content.decode("utf-8", errors="replace")
+
     def _look(self) -> tuple[int, ...] | None:
         try:
             return _identity(self._path.stat())
@@ -133,7 +156,7 @@ class PolicyFile:
             return None
 
     async def _read(self, identity: tuple[int, ...] | None) -> None:
-        read = identity
+        read, content = identity, b""
         try:
             content, read = read_policy(self._path)
             # half a second for 1,000 rules: the loop has keystrokes to carry
@@ -143,11 +166,17 @@ class PolicyFile:
             rules, error = None, failure.reason
         if rules is not None and (self._rules is None or rules.digest != self._rules.digest):
             self._log.info("policy %s loaded, sha256 %s", self._path, rules.digest)
+            self._tell(PolicyLoaded(policy=rules.digest, object=self._object(content)))
         if error and error != self._error:
             self._log.error("policy %s can't be used, so no session starts: %s", self._path, error)
+            self._tell(PolicyRefused(object=self._object(content), decision="refused", rule=LOADING, reason=error))
         if rules is None or self._rules is None or rules.digest != self._rules.digest:
             self._rules = rules
+        self._content = content if rules is not None else b""
         self._identity, self._error = read, error
+
+    def _object(self, content: bytes) -> Object:
+        return Object.of_path(os.fsencode(self._path), size=len(content))
 
 
 def read_policy(path: Path) -> tuple[bytes, tuple[int, ...] | None]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.hub.profiles import NAME, NUMBERS, TITLES, Profile, Range
+from jupyter_hpcsec.hub.projectchoice import OPTION
 
 DIGITS = re.compile(r"[0-9]{1,9}")
 IGNORED = frozenset({"_xsrf"})
@@ -143,9 +144,11 @@ def options_from_form(form: Mapping[str, Sequence[Any]]) -> dict[str, str | int]
     """
     options: dict[str, str | int] = {}
     given = {key: _single(key, values) for key, values in form.items() if key not in IGNORED}
-    profile = given.pop("profile", "")
+    profile, project = given.pop("profile", ""), given.pop(OPTION, "")
     if profile:
         options["profile"] = profile
+    if project:
+        options[OPTION] = project
     for field, text in given.items():
         key, dot, owner = field.partition(".")
         if key not in NUMBERS or (dot and not NAME.fullmatch(owner)):

@@ -20,7 +20,8 @@ NUMBERS = {"cpus": 100_000, "memory_gib": 1_000_000, "gpus": 1_000, "minutes": 1
 TITLES = {"cpus": "CPU cores", "memory_gib": "Memory (GiB)", "gpus": "GPUs", "minutes": "Time (minutes)"}
 WORDS = ("partition", "account", "qos", "reservation", "constraint", "gpu_type")
 TEXTS = ("title", "description")
-OPTIONS = frozenset({"profile", *NUMBERS})
+OPTIONS = frozenset({"profile", "project", *NUMBERS})
+"""What users may send; ``project`` is checked by ``projectchoice`` and decided by the gateway."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def choose(profiles: Sequence[Profile], options: Any, groups: frozenset[str]) ->
             raise Refused("options.unknown", f"There is no option {key!r}; there are: {', '.join(sorted(OPTIONS))}.")
     offered = visible(profiles, groups)
     if not offered:  # 3
-        if profiles or options:
+        if profiles or set(options) - {"project"}:
             raise Refused("options.profile", "No resources are offered to you here; ask your administrators.")
         return None
     profile = _chosen(offered, options.get("profile", offered[0].name))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from traitlets import Bool, Float, List, Unicode
 
 from jupyter_hpcsec.hub import account as accounts
-from jupyter_hpcsec.hub import hubevents, logout
+from jupyter_hpcsec.hub import endpages, hubevents, logout
 from jupyter_hpcsec.hub.batch import batchspawner
 from jupyter_hpcsec.hub.jobstate import (
     JobView,
@@ -33,6 +33,7 @@ LsfSpawner: Any = batchspawner.LsfSpawner
 
 logout.install()
 hubevents.install()
+endpages.install()
 
 __all__ = [
     "HpcsecLocalSpawner",
@@ -55,6 +56,8 @@ class HpcsecSlurmSpawner(HpcsecSpawnerMixin, SlurmSpawner):
     # --full: also the processes that the batch script started; a queued job is ended by the hard one at once
     batch_cancel_cmd = Unicode("scancel --full --signal=TERM {job_id}").tag(config=True)
     batch_hard_cancel_cmd = Unicode("scancel {job_id}").tag(config=True)
+    # a plain scancel lets a job that ignores SIGTERM live for KillWait, by default half a minute
+    batch_kill_cmd = Unicode("scancel --batch --signal=KILL {job_id}").tag(config=True)
     batch_queue_cmd = Unicode(
         "squeue --noheader --states=PENDING --sort=-p --format=%i",
         help="Lists the ids of waiting jobs, the next one first, for 'N jobs are ahead'; empty: do not show that.",
@@ -97,6 +100,7 @@ class HpcsecPBSSpawner(HpcsecSpawnerMixin, PBSSpawner):
     batch_query_cmd = Unicode("qstat -f -x {job_id}").tag(config=True)
     batch_cancel_cmd = Unicode("qsig -s TERM {job_id}").tag(config=True)
     batch_hard_cancel_cmd = Unicode("qdel {job_id}").tag(config=True)
+    batch_kill_cmd = Unicode("qsig -s KILL {job_id}").tag(config=True)
 
     def parse_view(self, text: str) -> JobView:
         """``qstat``'s record."""
@@ -114,6 +118,7 @@ class HpcsecLsfSpawner(HpcsecSpawnerMixin, LsfSpawner):
     ).tag(config=True)
     batch_cancel_cmd = Unicode("bkill -s TERM {job_id}").tag(config=True)
     batch_hard_cancel_cmd = Unicode("bkill {job_id}").tag(config=True)
+    batch_kill_cmd = Unicode("bkill -s KILL {job_id}").tag(config=True)
 
     def parse_view(self, text: str) -> JobView:
         """``bjobs``'s line."""

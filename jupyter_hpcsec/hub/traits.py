@@ -66,6 +66,13 @@ class SpawnerTraits(BatchSpawnerBase):
         "",
         help="Command that ends a job at once, for when batch_cancel_cmd did not help. Empty: the same command.",
     ).tag(config=True)
+    batch_kill_cmd = Unicode(
+        "",
+        help="""
+        Command that kills a job's processes without asking them, for a session that was ended (``hpcsec session end``)
+        and whose job goes on; batch_hard_cancel_cmd follows. Empty: only that one.
+        """,
+    ).tag(config=True)
     batch_command_timeout = Integer(30, min=1, help="Seconds that a batch command may take.").tag(config=True)
     query_as_user = Bool(
         False,

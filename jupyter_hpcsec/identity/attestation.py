@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from jupyter_hpcsec.errors import Malformed, Refused
+from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.identity.jobs import (
     Address,
     JobFacts,
@@ -17,7 +17,7 @@ from jupyter_hpcsec.identity.jobs import (
     Scheduler,
     UnsafeAnyAddress,
     check_job,
-    parse_address,
+    check_peer,
 )
 from jupyter_hpcsec.identity.munge import (
     MungeFacts,
@@ -116,12 +116,7 @@ async def _check_address(addresses: NodeAddresses, claim: AttestationClaim) -> N
     expected = await addresses.addresses(claim.node)
     if expected is None:
         return
-    try:
-        peer = parse_address(claim.peer_address)
-    except Malformed as error:
-        raise Refused("attest.address", "the connection has no IP address to compare") from error
-    if peer not in expected:
-        raise Refused("attest.address", f"the connection comes from {peer}, which is no address of node {claim.node}")
+    check_peer(claim.peer_address, expected, claim.node)
 
 
 class MungeAttestor:

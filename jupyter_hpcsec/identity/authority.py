@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Protocol, Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -37,6 +37,29 @@ SERVER_SUFFIX = "gateway.hpcsec.internal"
 """``.internal`` is reserved for private use (ICANN, 2024) and never resolves: the name is a label, not an address."""
 
 _ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a client certificate says, its one name unread. ``serial_hex``: 40 lower-case hex digits; Unix seconds."""
+
+    uri: str
+    serial_hex: str
+    not_before: int
+    not_after: int
+    spki_sha256: bytes
+
+
+class Subject(Protocol):
+    """What a client certificate may be issued for."""
+
+    @property
+    def trust_domain(self) -> str:
+        """Whose deployment."""
+
+    @property
+    def uri(self) -> str:
+        """The one name."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +130,26 @@ def server_name(authority_id: str) -> str:
     return f"ca-{authority_id[:32]}.{SERVER_SUFFIX}"
 
 
+def authority_name(authority_der: bytes) -> str:
+    """:func:`server_name` of the authority whose certificate this is."""
+    return server_name(hashlib.sha256(authority_der).hexdigest())
+
+
 def parse_client(cert_der: bytes) -> ClientIdentity:
-    """Read who a client certificate names, or raise :class:`Refused` (``certificate.<why>``).
+    """Read which job a client certificate names, or raise :class:`Refused` (``certificate.<why>``).
 
     The caller still owes the check of signature, validity and revocation: give only what a TLS handshake has verified.
     """
+    named = parse_named(cert_der)
+    try:
+        subject = JobSubject.parse(named.uri)
+    except Malformed as error:
+        raise Refused("certificate.names", error.reason) from error
+    return ClientIdentity(subject, named.serial_hex, named.not_before, named.not_after, named.spki_sha256)
+
+
+def parse_named(cert_der: bytes) -> Named:
+    """Read a client certificate without saying whose it is, which the caller owes; as :func:`parse_client` refuses."""
     # 1. Small.
     if not isinstance(cert_der, bytes) or not cert_der or len(cert_der) > CERTIFICATE_LIMIT:
         raise Refused("certificate.size", f"a client certificate must have 1 to {CERTIFICATE_LIMIT} bytes")
@@ -127,19 +165,15 @@ def parse_client(cert_der: bytes) -> ClientIdentity:
         names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
         if len(names) != 1 or not isinstance(names[0], x509.UniformResourceIdentifier) or certificate.subject.rdns:
             raise Refused("certificate.names", "the certificate must carry one URI and no other name")
-        # 4. In its one spelling.
-        subject = JobSubject.parse(names[0].value)
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise Refused("certificate.key", "the certificate's key is not EC P-256")
-        return ClientIdentity(
-            subject,
+        return Named(
+            names[0].value,
             _serial_hex(certificate.serial_number),
             int(certificate.not_valid_before_utc.timestamp()),
             int(certificate.not_valid_after_utc.timestamp()),
             spki_sha256(key),
         )
-    except Malformed as error:
-        raise Refused("certificate.names", error.reason) from error
     except (
         ValueError,
         TypeError,
@@ -221,7 +255,7 @@ class Authority:
         chain = [leaf, self._certificate]
         return b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain), key_pem(key)
 
-    def issue_client(self, csr_der: bytes, subject: JobSubject, *, now: int, not_after: int) -> bytes:
+    def issue_client(self, csr_der: bytes, subject: Subject, *, now: int, not_after: int) -> bytes:
         """Issue a client certificate (DER) for ``subject`` and the request's key.
 
         It ends at ``not_after`` (Unix seconds, the end of the job) or after ``CLIENT_LIFE_S``, whichever is earlier.

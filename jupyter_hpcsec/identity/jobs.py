@@ -100,3 +100,13 @@ def check_job(facts: JobFacts | None, *, uid: int, job_id: str, node: str) -> No
     # 7. And this is the node of its script: on the job's other nodes only the user's own processes run.
     if facts.batch_host is not None and node != facts.batch_host:
         raise Refused("attest.other-node", "the job's script does not run on this node")
+
+
+def check_peer(peer_address: str, expected: frozenset[Address], node: str) -> None:
+    """Refuse a connection that comes from none of a node's addresses."""
+    try:
+        peer = parse_address(peer_address)
+    except Malformed as error:
+        raise Refused("attest.address", "the connection has no IP address to compare") from error
+    if peer not in expected:
+        raise Refused("attest.address", f"the connection comes from {peer}, which is no address of node {node}")

@@ -134,13 +134,17 @@ def check_munge(
 
     ``hosts`` are the node's addresses, None to compare none; ``now``: Unix seconds.
     """
-    # 1. Written by the session's user.
+    check_bound(facts, uid=uid, payload=munge_payload(session, spki), hosts=hosts, now=now)
+
+
+def check_bound(facts: MungeFacts, *, uid: int, payload: bytes, hosts: frozenset[Address] | None, now: int) -> None:
+    """Raise :class:`Refused` (``attest.munge-<why>``) unless the credential speaks for this uid, payload and node."""
+    # 1. Written by who has to have written it.
     if facts.uid != uid:
         raise Refused("attest.munge-other-user", "the MUNGE credential was written by another user")
-    # 2. For this session and this key, byte by byte: there is one payload and no parser for it.
-    expected = munge_payload(session, spki)
-    if facts.payload != expected:
-        raise Refused("attest.munge-binding", "the MUNGE credential binds another session or another key")
+    # 2. For this purpose and this key, byte by byte: there is one payload and no parser for it.
+    if facts.payload != payload:
+        raise Refused("attest.munge-binding", "the MUNGE credential binds another session, node or key")
     # 3. Just now.
     if now - facts.encode_time > AGE_LIMIT_S:
         raise Refused("attest.munge-expired", "the MUNGE credential is too old; compare the clocks of node and hub")

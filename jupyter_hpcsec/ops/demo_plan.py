@@ -133,6 +133,7 @@ class Plan:
                 "attestors": list(self.attestors),
                 "unsafe_no_attestation": "none" in self.attestors,
                 "policy_file": str(self.policy_file),
+                "projects": "required",
                 "unsafe_user_owned_code": "none" in self.attestors,  # it is whoever's who tries it
             }
         }

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +44,9 @@ TICK_S = 0.1
 WATCH_S = 0.5
 STATE_PATH_LIMIT = 15
 """Bytes of the directory that gets ours: unix sockets have at most 107 (unix(7)), and a kernel's below it are long."""
+
+DEMO_PROJECT = "demo"
+DEMO_REVIEW = timedelta(days=60)
 
 T = TypeVar("T")
 
@@ -144,6 +148,7 @@ class Demo:
         self._write_files(self._plan)
         self._start_part("gateway", "jupyter_hpcsec.cli.main", "gateway")
         await self._until("the gateway answers", self._gateway_answers)
+        await self._open_project()
         self.console.say("gateway", f"waits for jobs on {self._plan.gateway} (TLS 1.3)")
         self._start_part("hub", "jupyterhub")
         await self._until("the hub answers", self._hub_answers)
@@ -198,6 +203,12 @@ class Demo:
         except Unavailable:
             return False
         return True
+
+    async def _open_project(self) -> None:
+        """The demonstration's one project, approved for as long as any demonstration takes."""
+        title, purpose = "A first look at hpcsec", "To try it out on this computer."
+        await self.gateway.project_propose(DEMO_PROJECT, title=title, purpose=purpose, owner=self.plan.user)
+        await self.gateway.project_approve(DEMO_PROJECT, str(datetime.now(UTC).date() + DEMO_REVIEW))
 
     @property
     def gateway(self) -> AdminClient:

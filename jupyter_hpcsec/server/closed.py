@@ -12,13 +12,13 @@ from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.utils import url_path_join
 from tornado import web, websocket
 
-from jupyter_hpcsec.audit.events import Object
-from jupyter_hpcsec.audit.kinds.node import NodeRequestRefused
-from jupyter_hpcsec.server.events import tell
+from jupyter_hpcsec.server.refusals import refusals
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerWebApplication
 
+VIOLATION = 1008
+"""RFC 6455, 7.4.1: a message that violates a policy."""
 CLOSED = "Events can't be sent here: in a session the gateway records what happens."
 
 
@@ -30,10 +30,7 @@ class ClosedEventsHandler(APIHandler):
     @web.authenticated
     async def get(self) -> None:
         """Refused, whatever the method."""
-        event = NodeRequestRefused(
-            object=Object(type="url", name=self.request.path), decision="refused", rule="events.closed", reason=CLOSED
-        )
-        tell(event)
+        refusals.tell(self.request.path, "events.closed", CLOSED)
         raise web.HTTPError(403, CLOSED, reason="events are closed")
 
     post = put = patch = delete = get
@@ -52,7 +49,9 @@ class SilentEventsSocket(JupyterHandler, websocket.WebSocketHandler):
             await answer
 
     def on_message(self, message: str | bytes) -> None:
-        """Nobody listens."""
+        """An event that somebody wants to forge: not heard, but recorded. JupyterLab never says a word here."""
+        refusals.tell(self.request.path, "events.closed", CLOSED)
+        self.close(VIOLATION, CLOSED)
 
 
 def close_events(web_app: "ServerWebApplication") -> None:

@@ -9,14 +9,13 @@ import json
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import HTTPError, HTTPRequest
-from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
 from tornado.routing import Rule
 from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.web import Application, RequestHandler
@@ -34,18 +33,19 @@ from jupyter_hpcsec.tunnel.adminwire import (
     error_to_json,
     parse_arguments,
 )
-from jupyter_hpcsec.tunnel.limits import Cap, Counters
+from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER, UNOBSERVED, Observer
-from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix, peer_credentials
-from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix
+from jupyter_hpcsec.tunnel.peerserver import PeerCheckedServer
+from jupyter_hpcsec.tunnel.projectcalls import ProjectCalls
+from jupyter_hpcsec.tunnel.session import By, Progress
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
 __all__ = ["AdminClient", "AdminControl", "AdminServer", "Registration"]
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 256
-"""Admin connections at once; long polls of the spawn pages of many users are among them."""
 
 RETAIN_S = 3600.0
 """Seconds for which a removal from the audit record is waited for."""
@@ -54,40 +54,6 @@ RESPONSE_LIMIT = 64 << 20
 
 
 # -- server ---------------------------------------------------------------------------------------------------------
-
-
-class _PeerCheckedServer(HTTPServer):
-    """Closes what an unlisted user connects, before reading from it."""
-
-    def initialize(  # type: ignore[override]
-        self, application: Application, *, allowed_uids: frozenset[int], counters: Counters, **settings: Any
-    ) -> None:
-        super().initialize(application, **settings)
-        self._allowed_uids = allowed_uids
-        self._counters = counters
-        self._cap = Cap(CONNECTIONS)
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        try:
-            peer = peer_credentials(stream.socket)
-        except Unavailable as error:
-            self._close(stream, "admin.peer", error.reason)
-            return
-        if peer.uid not in self._allowed_uids:
-            self._close(stream, "admin.peer", f"process {peer.pid} of uid {peer.uid}")
-        elif not self._cap.acquire():
-            self._close(stream, "admin.connections", f"process {peer.pid} of uid {peer.uid}")
-        else:
-            super().handle_stream(stream, (peer,))  # the handler finds it as its connection's address
-
-    def on_close(self, server_conn: object) -> None:
-        self._cap.release()
-        super().on_close(server_conn)
-
-    def _close(self, stream: IOStream, rule: str, who: str) -> None:
-        self._counters.count(rule)
-        log.warning("Admin connection closed [%s]: %s", rule, who)
-        stream.close()
 
 
 class _CallHandler(RequestHandler):
@@ -139,7 +105,7 @@ class _CallHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         # Only a long poll is cut short; what changes something is finished, asked for or not.
-        if self._running is not None and self.request.path == "/v1/wait":
+        if self._running is not None and self.request.path in ("/v1/wait", "/v1/endings"):
             self._running.cancel()
 
     def write_error(self, status_code: int, **_facts: Any) -> None:
@@ -183,10 +149,11 @@ class AdminServer:
             default_handler_args=given,
             log_function=_log_call,
         )
-        self._server = _PeerCheckedServer(
+        self._server = PeerCheckedServer(
             application,
             allowed_uids=frozenset(allowed_uids),
             counters=self.counters,
+            observer=observer,
             max_header_size=16 << 10,
             max_body_size=BODY_LIMIT,
             max_buffer_size=BODY_LIMIT + (64 << 10),
@@ -212,7 +179,7 @@ class AdminServer:
 # -- client ---------------------------------------------------------------------------------------------------------
 
 
-class AdminClient:
+class AdminClient(ProjectCalls):
     """Asks the gateway at ``socket``. Each call is its own connection, so that a restarted gateway is no matter.
 
     Every method raises ``Unavailable`` where no gateway answers within ``timeout_s`` seconds, with the way to mend it,
@@ -265,9 +232,18 @@ class AdminClient:
         steps = await self._call("wait", {"session": session, "after": after, "timeout_s": held}, held_s=held)
         return [Progress(**step) for step in steps]
 
-    async def end(self, session: str, reason: str) -> None:
-        """End the session, revoke its certificates and cut its lanes; an ended one stays as it is."""
-        await self._call("end", {"session": session, "reason": reason})
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
+        """End the session, revoke its certificates and cut its lanes; an ended one stays as it is.
+
+        ``by`` is what its user reads of who did it; ``on_behalf``: the person of the hub whose order it is, taken from
+        the gateway's own user alone (the console).
+        """
+        await self._call("end", {"session": session, "reason": reason, "by": by, "on_behalf": on_behalf})
+
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Sessions that ended after number ``after`` of the gateway's start ``boot``; see ``endings.Endings``."""
+        held = min(timeout_s, float(WAIT_LIMIT_S))
+        return dict(await self._call("endings", {"boot": boot, "after": after, "timeout_s": held}, held_s=held))
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut the session's open connections; its job, kernels and certificate stay, and it can be reached anew."""
@@ -276,6 +252,10 @@ class AdminClient:
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
         return list(await self._call("sessions", {}))
+
+    async def session_page(self, asked: SessionQuestion) -> dict[str, Any]:
+        """One page of them: ``sessions`` (as ``show``), ``total`` of all pages, ``more`` if another follows."""
+        return dict(await self._call("session_page", asdict(asked)))
 
     async def status(self) -> dict[str, Any]:
         """The gateway's own facts and counters."""
@@ -294,15 +274,39 @@ class AdminClient:
         return list(await self._call("keys", {}))
 
     async def audit_read(
-        self, *, action: str, query: str, found: int, with_values: bool = False, leaf: int = 0, name: str = ""
+        self,
+        *,
+        action: str,
+        query: str,
+        found: int,
+        with_values: bool = False,
+        leaf: int = 0,
+        name: str = "",
+        on_behalf: str = "",
     ) -> None:
         """Have it recorded that somebody reads the record, before they do; ``shred`` destroys a value of ``leaf``."""
         asked = {"action": action, "query": query, "found": found, "with_values": with_values}
-        await self._call("audit_read", asked | {"leaf": leaf, "name": name})
+        await self._call("audit_read", asked | {"leaf": leaf, "name": name, "on_behalf": on_behalf})
 
     async def hub_event(self, event: Event) -> None:
         """Have an event of the hub recorded; durable when this returns."""
         await self._call("hub_event", {"event": msgspec.to_builtins(event)})
+
+    async def policy(self) -> dict[str, Any]:
+        """The access policy as the gateway has it: ``{file, digest, error, unsafe, text, recording, people, more}``.
+
+        ``people`` are those with a session now or within the store's retention (30 days), each with what the policy was
+        asked about: ``{user, uid, gid, home, groups, project, active, created_at}``; ``more``: some were left out.
+        """
+        return dict(await self._call("policy", {}))
+
+    async def console_event(self, event: Event, on_behalf: str = "", note: str = "") -> None:
+        """Have an event of the console recorded; a refusal in its turn, everything else durably before this returns.
+
+        A ``note`` that somebody wrote is sealed beside the event.
+        """
+        told = {"event": msgspec.to_builtins(event), "on_behalf": on_behalf, "note": note}
+        await self._call("console_event", told)
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove events and sealed values older than so many days (0: none); where what remains begins."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from jupyter_hpcsec.tunnel.adminwire import Registration
-from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.session import By, Progress
 
 
 class AdminControl(Protocol):
@@ -33,14 +33,20 @@ class AdminControl(Protocol):
     async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
         """Steps with ``seq > after``, as soon as there are any; [] after ``timeout_s`` seconds."""
 
-    async def end(self, session: str, reason: str) -> None:
-        """End, revoke, cut; ending an ended session changes nothing."""
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
+        """End, revoke, cut; ending an ended session changes nothing. ``on_behalf`` names whom the console acts for."""
+
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Which sessions ended after number ``after`` of the gateway's start ``boot``; see ``endings.Endings``."""
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut what is open; the session goes on."""
 
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
+
+    async def session_page(self, **asked: Any) -> dict[str, Any]:
+        """One page of the sessions that have not ended: ``sessions``, ``total``, ``more``."""
 
     async def status(self) -> dict[str, Any]:
         """The gateway's own facts and counters."""
@@ -54,11 +60,44 @@ class AdminControl(Protocol):
     async def keys(self) -> list[dict[str, Any]]:
         """All keys, without what is secret of them."""
 
-    async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
+    async def audit_read(
+        self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str, on_behalf: str = ""
+    ) -> None:
         """Record that the audit record is read, or taken out, before it is; or shred a value of it."""
 
     async def hub_event(self, *, event: dict[str, Any]) -> None:
         """Record what happened in the hub, as the hub's word; durable when this returns."""
+
+    async def policy(self) -> dict[str, Any]:
+        """The access policy as the gateway has it, and for whom it decided in the last weeks."""
+
+    async def console_event(self, *, event: dict[str, Any], on_behalf: str, note: str = "") -> None:
+        """Record what happened in the security console, for the gateway's own user only; ``note`` is sealed beside."""
+
+    async def projects(self, user: str, groups: Sequence[str]) -> dict[str, Any]:
+        """A user's projects, or all."""
+
+    async def project_show(self, project: str) -> dict[str, Any]:
+        """One project."""
+
+    async def project_propose(self, project: str, on_behalf: str, as_office: bool, **terms: Any) -> dict[str, Any]:
+        """A new project, or other terms for one."""
+
+    async def project_approve(self, project: str, on_behalf: str, as_office: bool, review_on: str) -> dict[str, Any]:
+        """Approve a project's terms until a day."""
+
+    async def project_renew(
+        self, project: str, on_behalf: str, as_office: bool, review_on: str, reason: str
+    ) -> dict[str, Any]:
+        """Renew a project, or ask for it."""
+
+    async def project_members(
+        self, project: str, on_behalf: str, as_office: bool, **changes: Sequence[str]
+    ) -> dict[str, Any]:
+        """Members come and go."""
+
+    async def project_close(self, project: str, on_behalf: str, as_office: bool, reason: str) -> dict[str, Any]:
+        """Close a project for good."""
 
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove what is older than so many days from the audit record; where what remains begins."""

@@ -6,16 +6,29 @@ Sentences about what is wrong name the place and never the value: a launch speci
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel import projectwire
 from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.sessionpage import PAGE_LIMIT, Order
+from jupyter_hpcsec.tunnel.wiretypes import Arguments as _Arguments
+from jupyter_hpcsec.tunnel.wiretypes import Call, as_is
+from jupyter_hpcsec.tunnel.wiretypes import Directory as _Directory
+from jupyter_hpcsec.tunnel.wiretypes import GivenName as _GivenName
+from jupyter_hpcsec.tunnel.wiretypes import Name as _Name
+from jupyter_hpcsec.tunnel.wiretypes import Sentence as _Sentence
+from jupyter_hpcsec.tunnel.wiretypes import SessionId as _SessionId
+from jupyter_hpcsec.tunnel.wiretypes import Text as _Text
+from jupyter_hpcsec.tunnel.wiretypes import Uid as _Uid
+from jupyter_hpcsec.tunnel.wiretypes import UrlPath as _UrlPath
+from jupyter_hpcsec.tunnel.wiretypes import Variable as _Variable
 
 BODY_LIMIT = 256 << 10
 """Bytes of a request. A launch specification goes on to the node in one message of twice that, at most."""
@@ -73,20 +86,6 @@ class Registration:
 
 # -- arguments ------------------------------------------------------------------------------------------------------
 
-_Name = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-_GivenName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-_Sentence = Annotated[str, Meta(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-_Text = Annotated[str, Meta(max_length=32768, pattern=r"^[^\x00]*\Z")]
-_Variable = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00=]+\Z")]
-_UrlPath = Annotated[str, Meta(max_length=2048, pattern=r"^/[^\x00-\x20\x7f]*\Z")]
-_SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-_Uid = Annotated[int, Meta(ge=0, le=2**32 - 2)]
-_Directory = Annotated[str, Meta(max_length=4096, pattern=r"^/[^\x00-\x1f\x7f]*\Z")]
-
-
-class _Arguments(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base: fields that are not named are refused."""
-
 
 class _Launch(_Arguments, frozen=True, kw_only=True):
     argv: Annotated[list[_Text], Meta(min_length=1, max_length=256)]
@@ -120,26 +119,48 @@ class _Wait(_Arguments, frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)]
 
 
-class _End(_Arguments, frozen=True, kw_only=True):
+class _Cut(_Arguments, frozen=True, kw_only=True):
     session: _SessionId
     reason: _Sentence
+
+
+class _End(_Cut, frozen=True, kw_only=True):
+    by: Literal["hub", "staff"] = "staff"
+    on_behalf: _Name = ""
+
+
+class _Endings(_Arguments, frozen=True, kw_only=True):
+    boot: Annotated[str, Meta(max_length=32, pattern=r"^[0-9a-f]*\Z")]
+    after: Annotated[int, Meta(ge=0, le=2**53)]
+    timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)]
 
 
 class _Rotate(_Arguments, frozen=True, kw_only=True):
     kind: Literal["token", "authority", "all"]
 
 
+_ConsoleAction = Literal["live", "session", "search", "me", "integrity", "verify", "alerts", "policy", "projects"]
+"""The pages of the console whose reading is an event."""
+
+
 class _AuditRead(_Arguments, frozen=True, kw_only=True):
-    action: Literal["query", "tail", "show", "export", "replay", "shred"]
+    action: Literal["query", "tail", "show", "export", "replay", "shred"] | _ConsoleAction
     query: Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
     found: Annotated[int, Meta(ge=0, le=2**53)]
     with_values: bool
     leaf: Annotated[int, Meta(ge=0, le=2**53)]
     name: Annotated[str, Meta(max_length=32)]
+    on_behalf: _Name = ""
 
 
 class _HubEvent(_Arguments, frozen=True, kw_only=True):
     event: dict[str, Any]
+
+
+class _ConsoleEvent(_Arguments, frozen=True, kw_only=True):
+    event: dict[str, Any]
+    on_behalf: _Name
+    note: Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*\Z")] = ""
 
 
 class _AuditRetain(_Arguments, frozen=True, kw_only=True):
@@ -147,20 +168,22 @@ class _AuditRetain(_Arguments, frozen=True, kw_only=True):
     values_days: Annotated[int, Meta(ge=0, le=36_600)]
 
 
+class _SessionPage(_Arguments, frozen=True, kw_only=True):
+    user: _Name = ""
+    node: _Name = ""
+    project: _Name = ""
+    order: Order = "newest"
+    after: _Name = ""
+    after_id: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
+    limit: Annotated[int, Meta(ge=1, le=PAGE_LIMIT)] = 50
+
+    def __post_init__(self) -> None:
+        if self.after_id and self.order == "newest" and not (self.after.isascii() and self.after.isdigit()):
+            raise ValueError("after is a time, in Unix seconds, where the newest come first")
+
+
 class _Nothing(_Arguments, frozen=True, kw_only=True):
     pass
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call: the type of its arguments, and how its result becomes JSON."""
-
-    arguments: type[_Arguments]
-    encode: Callable[[Any], Any]
-
-
-def _as_is(result: Any) -> Any:
-    return result
 
 
 def _steps(result: list[Progress]) -> list[dict[str, Any]]:
@@ -169,19 +192,24 @@ def _steps(result: list[Progress]) -> list[dict[str, Any]]:
 
 CALLS: Mapping[str, Call] = {
     "register": Call(_Register, Registration.to_json),
-    "bind_job": Call(_BindJob, _as_is),
-    "show": Call(_Show, _as_is),
+    "bind_job": Call(_BindJob, as_is),
+    "show": Call(_Show, as_is),
     "wait": Call(_Wait, _steps),
-    "end": Call(_End, _as_is),
-    "cut": Call(_End, _as_is),
-    "sessions": Call(_Nothing, _as_is),
-    "status": Call(_Nothing, _as_is),
-    "rotate": Call(_Rotate, _as_is),
-    "drop_tokens": Call(_Nothing, _as_is),
-    "keys": Call(_Nothing, _as_is),
-    "audit_read": Call(_AuditRead, _as_is),
-    "hub_event": Call(_HubEvent, _as_is),
-    "audit_retain": Call(_AuditRetain, _as_is),
+    "end": Call(_End, as_is),
+    "cut": Call(_Cut, as_is),
+    "endings": Call(_Endings, as_is),
+    "sessions": Call(_Nothing, as_is),
+    "session_page": Call(_SessionPage, as_is),
+    "status": Call(_Nothing, as_is),
+    "rotate": Call(_Rotate, as_is),
+    "drop_tokens": Call(_Nothing, as_is),
+    "keys": Call(_Nothing, as_is),
+    "audit_read": Call(_AuditRead, as_is),
+    "hub_event": Call(_HubEvent, as_is),
+    "policy": Call(_Nothing, as_is),
+    "console_event": Call(_ConsoleEvent, as_is),
+    "audit_retain": Call(_AuditRetain, as_is),
+    **projectwire.CALLS,
 }
 
 

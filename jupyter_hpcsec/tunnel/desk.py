@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -13,22 +14,27 @@ import msgspec
 
 from jupyter_hpcsec import __version__
 from jupyter_hpcsec.audit.events import Event, Subject
-from jupyter_hpcsec.audit.kinds import FROM_HUB
+from jupyter_hpcsec.audit.kinds import FROM_CONSOLE, FROM_HUB
 from jupyter_hpcsec.audit.kinds.gateway import AdminCalled, KeysRotated
 from jupyter_hpcsec.audit.kinds.sessions import SessionBound, SessionRefused, SessionRegistered
 from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
+from jupyter_hpcsec.tunnel.acting import caller
 from jupyter_hpcsec.tunnel.admin import Registration
 from jupyter_hpcsec.tunnel.broker import Broker
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.peer import PeerCredentials
+from jupyter_hpcsec.tunnel.projectdesk import ProjectDesk, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
-from jupyter_hpcsec.tunnel.session import Progress, Session, State
+from jupyter_hpcsec.tunnel.session import By, Progress, Session, State
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
 
+PEOPLE = 10_000
+"""Users of whom the policy's page is told."""
 RECORD_S = 0.4
 """How long an end waits for its record: lanes and websockets are cut within a second of the order."""
 
@@ -48,10 +54,19 @@ async def _no_record(*_: object) -> None:
     raise Unavailable("This gateway keeps no audit record.")
 
 
-def caller() -> Subject:
-    """Who makes the admin call that is being answered: the system's account, by the kernel's word."""
-    peer = CALLER.get()
-    return Subject(account=peer.account) if peer else Subject()
+def _person(session: Session, subject: str) -> dict[str, Any]:
+    """Whom the policy was asked about: what it was given at the enrolment, before that what the hub said."""
+    given = json.loads(subject) if subject else {}
+    return {
+        "user": session.user,
+        "uid": session.uid,
+        "gid": given.get("gid", session.uid),
+        "home": given.get("home") or session.home,
+        "groups": list(given.get("groups") or session.groups),
+        "project": given.get("project") or session.project,
+        "active": session.state is not State.ENDED,
+        "created_at": session.created_at,
+    }
 
 
 def _check_owner(peer: PeerCredentials | None, rule: str, what: str) -> None:
@@ -59,7 +74,7 @@ def _check_owner(peer: PeerCredentials | None, rule: str, what: str) -> None:
         raise Refused(rule, f"only root and the gateway's user may {what}")
 
 
-class Desk:
+class Desk(ProjectDesk):
     """Answers the admin socket. Errors are ours and cross it with their rule."""
 
     def __init__(
@@ -74,7 +89,11 @@ class Desk:
         reading: "Reading | None" = None,
         retaining: "Retaining | None" = None,
         record: Callable[[], dict[str, Any]] = dict,
+        projects: Projects | None = None,
+        policy_text: Callable[[], str] = str,
     ) -> None:
+        super().__init__(projects)
+        self._policy_text = policy_text
         self._retaining = retaining or _no_retention
         self._reading, self._record = reading or _no_record, record
         self._recording: set[asyncio.Future[None]] = set()
@@ -113,7 +132,9 @@ class Desk:
             home=home,
         )
         try:
+            self._projects.admit(project, user, groups)
             await self._broker.admit(session)
+            self._projects.admit(project, user, groups)  # closed meanwhile? From here on nothing is awaited
         except HpcsecError as error:
             self._tell_refused(session, error)
             raise
@@ -144,6 +165,7 @@ class Desk:
         event = SessionRefused(
             subject=Subject(user=session.user, account=f"uid {session.uid}"),
             server=session.server,
+            project=session.project,
             decision="refused",
             rule=error.rule if isinstance(error, Refused) else "session.unavailable",
             policy=str(policy.get("digest", "")),
@@ -165,24 +187,28 @@ class Desk:
         """Progress of a session after a number, as it comes."""
         return await self._registry.wait(session, after, timeout_s)
 
-    async def end(self, session: str, reason: str) -> None:
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        """Sessions that ended, as they end: the hub cancels their jobs."""
+        return await self._registry.endings.after(boot, after, timeout_s)
+
+    async def end(self, session: str, reason: str, by: By = "staff", on_behalf: str = "") -> None:
         """End a session now, for whatever reason; ending it twice is no error.
 
         Who ended it and why is on record before it takes effect; but a record that can't be written, or is slow, keeps
         nobody in: ending is the safe direction. It is then recorded when it can be, and ``session.ended`` after it.
         """
-        await self._called_first("end", session, reason)
-        self._registry.finish(session, reason)
+        await self._called_first("end", session, reason, caller(on_behalf))
+        self._registry.finish(session, reason, by)
 
     async def cut(self, session: str, reason: str) -> None:
         """Cut a session's open connections: its websockets end now, its job goes on. Recorded as an end is."""
-        await self._called_first("cut", session, reason)
+        await self._called_first("cut", session, reason, caller())
         self._registry.cut(session, reason)
 
-    async def _called_first(self, call: str, session: str, reason: str) -> None:
+    async def _called_first(self, call: str, session: str, reason: str, who: Subject) -> None:
         """Who asked for it: the hub does so for its users, people do with ``hpcsec session``."""
         observer = self._registry.observer
-        event = AdminCalled(call=call, subject=caller(), session=session, reason=reason)
+        event = AdminCalled(call=call, subject=who, session=session, reason=reason)
 
         async def record() -> None:
             try:
@@ -195,7 +221,9 @@ class Desk:
         recording.add_done_callback(self._recording.discard)
         await asyncio.wait({recording}, timeout=RECORD_S)
 
-    async def audit_read(self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str) -> None:
+    async def audit_read(
+        self, *, action: str, query: str, found: int, with_values: bool, leaf: int, name: str, on_behalf: str = ""
+    ) -> None:
         """Somebody reads the audit record; it is theirs to read, and it is recorded before they do.
 
         A value is shredded for root and the gateway's own user only: the hub may register sessions and destroy nothing.
@@ -203,7 +231,7 @@ class Desk:
         peer = CALLER.get()
         if action == "shred":
             _check_owner(peer, "audit.shred", "shred values")
-        await self._reading(action, query, found, with_values, leaf, name, caller())
+        await self._reading(action, query, found, with_values, leaf, name, caller(on_behalf))
 
     async def hub_event(self, *, event: dict[str, Any]) -> None:
         """What happened in the hub, as its word: durable when this returns. ``Malformed`` for what is not the hub's."""
@@ -213,6 +241,24 @@ class Desk:
             raise Malformed(f"not an event of the hub: {exc}") from exc
         await self._registry.observer.keep(told, "hub")
 
+    async def console_event(self, *, event: dict[str, Any], on_behalf: str, note: str = "") -> None:
+        """What happened in the console: noted where it refused something, else durable when this returns.
+
+        A ``note`` is sealed beside its event, so that it can be destroyed and is in no log collector.
+        """
+        _check_owner(CALLER.get(), "audit.console", "tell what happened in the console")
+        try:
+            told: Event = msgspec.convert(event, Union[FROM_CONSOLE])  # noqa: UP007 - computed
+        except msgspec.ValidationError as exc:
+            raise Malformed(f"not an event of the console: {exc}") from exc
+        placed = msgspec.structs.replace(told, subject=caller(on_behalf))
+        if told.decision == "refused":
+            self._registry.observer.note(placed)
+        elif note:
+            await self._registry.observer.keep(placed, sealed={"note": note.encode()})
+        else:
+            await self._registry.observer.keep(placed)
+
     async def audit_retain(self, *, events_days: int, values_days: int) -> dict[str, int]:
         """Remove what is older than so many days, for root and the gateway's own user."""
         _check_owner(CALLER.get(), "audit.retain", "remove events")
@@ -221,6 +267,13 @@ class Desk:
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
         return [self._registry.facts(row.id) for row in self._registry.store.active()]
+
+    async def session_page(self, **asked: Any) -> dict[str, Any]:
+        """One page of them (``sessionpage.SessionQuestion``), and how many answer in all; ``more``: another page is."""
+        question = SessionQuestion(**asked)
+        rows, total = self._registry.store.page(question)
+        shown = [self._registry.facts(row.id) for row in rows[: question.limit]]
+        return {"sessions": shown, "total": total, "more": len(rows) > question.limit}
 
     async def status(self) -> dict[str, Any]:
         """Facts about this gateway for people and for ``hpcsec doctor``."""
@@ -237,6 +290,18 @@ class Desk:
             "limits": asdict(self._settings.limits),
             "audit": self._record(),
             **self._broker.status(self._registry.now()),
+        }
+
+    async def policy(self) -> dict[str, Any]:
+        """The access policy as it was loaded, and for whom it decided: who has a session, or had one lately."""
+        found = await asyncio.to_thread(self._registry.store.people, PEOPLE + 1)
+        facts = self._broker.status(self._registry.now())
+        return {
+            **facts.get("policy", {}),
+            "recording": facts.get("recording", {}),
+            "text": self._policy_text(),
+            "people": [_person(session, subject) for session, subject in found[:PEOPLE]],
+            "more": len(found) > PEOPLE,
         }
 
     async def keys(self) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 An event carries what the place where it happened knows; the keeper adds whose session it was.
 """
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -19,8 +20,11 @@ class Observer(Protocol):
     def note(self, event: Event, trust: Trust = "gateway") -> None:
         """Something happened. Never blocks, never raises."""
 
-    async def keep(self, event: Event, trust: Trust = "gateway") -> None:
-        """Something is about to be granted: returns once the event is durable; ``Unavailable`` where it can't be."""
+    async def keep(self, event: Event, trust: Trust = "gateway", sealed: Mapping[str, bytes] | None = None) -> None:
+        """Something is about to be granted: returns once the event is durable; ``Unavailable`` where it can't be.
+
+        ``sealed`` is kept beside it, and can be destroyed later.
+        """
 
     def require(self) -> None:
         """``Unavailable`` where events can't be kept now: nothing new may begin."""
@@ -32,7 +36,7 @@ class Unobserved:
     def note(self, event: Event, trust: Trust = "gateway") -> None:
         """Nothing is kept."""
 
-    async def keep(self, event: Event, trust: Trust = "gateway") -> None:
+    async def keep(self, event: Event, trust: Trust = "gateway", sealed: Mapping[str, bytes] | None = None) -> None:
         """Nothing is kept."""
 
     def require(self) -> None:

@@ -22,17 +22,19 @@ from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.control import ControlConnection
-from jupyter_hpcsec.tunnel.ear import Ear
+from jupyter_hpcsec.tunnel.ear import Ear, SessionVoice
+from jupyter_hpcsec.tunnel.endings import Endings
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Events, Lanes, Stale
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.private import passable_directory
-from jupyter_hpcsec.tunnel.session import Progress, Session, State
+from jupyter_hpcsec.tunnel.session import By, Progress, Session, State
 from jupyter_hpcsec.tunnel.session_port import SessionPort
 from jupyter_hpcsec.tunnel.silence import Silence, totals
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tap import Tap
+from jupyter_hpcsec.tunnel.visits import Visits
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
@@ -99,6 +101,7 @@ class Registry:
         self._live: dict[str, Live] = {}
         self._unrecorded: dict[str, str] = {}
         self._past: Counter[str] = Counter()
+        self.endings = Endings()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -173,6 +176,7 @@ class Registry:
                 counters=self._counters,
                 log=self._log,
                 refused=lambda error: self._tell_hub_api(session.id, error),
+                identified=Visits(session.id, session.user, self.observer, self._loop.time).answered,
             )
         live.hub_api.serve(sock)
 
@@ -229,7 +233,7 @@ class Registry:
             return
         if live.ear is None:
             live.ear = Ear(
-                session_id,
+                SessionVoice(session_id),
                 memory=self.store,
                 observer=self.observer,
                 counters=self._counters,
@@ -286,8 +290,8 @@ class Registry:
     def facts(self, session_id: str) -> dict[str, Any]:
         """One session for people: its fields, whether its agent is connected, its counts."""
         live = self._live.get(session_id)
-        counts = live.port.facts() if live else {}
-        return {**asdict(self._known(session_id)), "connected": bool(live and live.control), **counts}
+        more = live.port.facts() if live else {"ended_by": self.endings.by(session_id)}
+        return {**asdict(self._known(session_id)), "connected": bool(live and live.control), **more}
 
     def states(self) -> Counter[State]:
         """How many sessions are in which state; ended ones are none."""
@@ -345,7 +349,7 @@ class Registry:
         self.observer.note(SessionCut(session=session_id, reason=reason))
         live.port.cut(reason)
 
-    def finish(self, session_id: str, reason: str) -> None:
+    def finish(self, session_id: str, reason: str, by: By = "gateway") -> None:
         """Revoke and cut a session; nothing of it is accepted from here on. Steps: 1 on disk; 2 sockets; 3 tell.
 
         ``Unavailable`` when the disk does not take it: the session is cut all the same, this gateway lets nothing of it
@@ -358,28 +362,26 @@ class Registry:
             self._log.error("session %s is cut, but its end is not on disk yet: %s", session_id, reason)
             raise
         finally:
-            self._cut_off(session_id, reason)
+            self._cut_off(session_id, reason, by)
 
     def _record_end(self, session_id: str, reason: str) -> None:
         self.store.end(session_id, reason, self.now())
         self._unrecorded.pop(session_id, None)
 
-    def _cut_off(self, session_id: str, reason: str) -> None:
+    def _cut_off(self, session_id: str, reason: str, by: By) -> None:
         live = self._live.pop(session_id, None)
         if live is None:
             return
         self._log.info("session %s of %s ended: %s", session_id, live.owner[0], reason)
+        self.endings.add(session_id, reason, by)
         control, live.control = live.control, None
         live.port.close(reason)
         counts = live.port.facts()
         self._past.update({name: counts[name] for name in TOTALS})
         event = SessionEnded(
-            session=session_id,
-            reason=reason,
-            streams=counts["streams"],
-            bytes_from_node=counts["bytes_from_node"],
-            bytes_to_node=counts["bytes_to_node"],
-        )
+            session=session_id, reason=reason, streams=counts["streams"],
+            bytes_from_node=counts["bytes_from_node"], bytes_to_node=counts["bytes_to_node"],
+        )  # fmt: skip
         self.observer.note(event)
         if control:
             self._spawn(control.end(reason))

@@ -3,9 +3,14 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 SESSION_ID = re.compile(r"[0-9a-f]{32}")
 """128 random bits in lower-case hexadecimal: JupyterHub's unix-socket routes need lower-case paths."""
+
+
+By = Literal["gateway", "hub", "staff"]
+"""Who ended a session, as its user reads it: the gateway's rules, the hub (a stopped server), or the site's staff."""
 
 
 class State(StrEnum):

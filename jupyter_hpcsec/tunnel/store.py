@@ -8,19 +8,18 @@ The launch specification of a waiting session holds secrets of the single-user s
 0700 directory, opening is refused where that does not hold, and the specification is deleted when it is handed out.
 """
 
-import contextlib
 import json
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_hpcsec.errors import Refused, Unavailable
-from jupyter_hpcsec.tunnel.private import private_directory, private_file
+from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.tunnel.database import Database
 from jupyter_hpcsec.tunnel.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Session, State
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 
 TOKEN_MARGIN_S = 300
 """Seconds for which a used token id is kept after its token expired, in case the clock is set back."""
@@ -54,31 +53,21 @@ def _row_of(session: Session) -> tuple[Any, ...]:
     return tuple((values | {"groups": json.dumps(session.groups)}).values())
 
 
-class Store:
+class Store(Database):
     """One open database; may be used from several threads and, at once, by several processes.
 
     Raises ``Refused("store.…")`` where the file's owner, mode or schema is wrong, ``Unavailable`` where the disk, or
     another process that holds the lock longer than ``busy_s`` seconds, does not let it work.
     """
 
-    def __init__(self, path: Path, *, busy_s: float = 5.0, retention_s: int = RETENTION_S) -> None:
-        self._path = path
-        self._retention_s = retention_s
-        self._lock = threading.RLock()
-        private_directory(path.parent, rule="store")
-        private_file(path, rule="store")
-        with self._translated():
-            self._db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
+    application = APPLICATION_ID
+    schema = SCHEMA
+    version = SCHEMA_VERSION
+    migrations = MIGRATIONS
 
-    def close(self) -> None:
-        """Close the database; using the store afterwards raises ``Unavailable``."""
-        with self._lock:
-            self._db.close()
+    def __init__(self, path: Path, *, busy_s: float = 5.0, retention_s: int = RETENTION_S) -> None:
+        super().__init__(path, busy_s=busy_s)
+        self._retention_s = retention_s
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +101,12 @@ class Store:
         with self._reading() as db:
             return [_session(row) for row in db.execute(query)]
 
+    def page(self, asked: SessionQuestion) -> tuple[list[Session], int]:
+        """One page of the sessions that have not ended, and one more if there are more; how many there are in all."""
+        with self._reading() as db:
+            found = [_session(row) for row in db.execute(*asked.page(_FIELDS))]
+            return found, int(db.execute(*asked.count()).fetchone()[0])
+
     def launch_of(self, session_id: str) -> dict[str, Any] | None:
         """What a waiting session's job shall start; None once it was handed out or the session ended."""
         with self._reading() as db:
@@ -132,6 +127,17 @@ class Store:
         query = f"SELECT {_FIELDS}, subject FROM sessions WHERE state NOT IN ('waiting', 'ended') ORDER BY id"  # noqa: S608
         with self._reading() as db:
             return [(_session(row[:-1]), str(row[-1])) for row in db.execute(query)]
+
+    def people(self, limit: int) -> list[tuple[Session, str]]:
+        """Each user's newest session, ended ones included until they are purged, with its subject (``subjects``).
+
+        Users with a session that runs come first, with that one; ``limit`` at most.
+        """
+        query = f"""SELECT {_FIELDS}, subject FROM (
+            SELECT *, row_number() OVER (PARTITION BY user ORDER BY state = 'ended', created_at DESC, id) AS place
+            FROM sessions) WHERE place = 1 ORDER BY state = 'ended', user LIMIT ?"""  # noqa: S608
+        with self._reading() as db:
+            return [(_session(row[:-1]), str(row[-1])) for row in db.execute(query, (limit,))]
 
     def set_stale(self, session_id: str, stale_at: int) -> None:
         """Remember since when (Unix seconds) a session's rules are no longer the policy's; 0: they are."""
@@ -171,6 +177,19 @@ class Store:
                 "SET boot = excluded.boot, seq = excluded.seq WHERE (excluded.boot, excluded.seq) > (boot, seq)",
                 (session_id, boot, seq),
             )
+
+    def nodes(self) -> list[str]:
+        """Every node whose root's helper has told something."""
+        with self._reading() as db:
+            rows = db.execute("SELECT session FROM told WHERE session GLOB 'node/*' ORDER BY session").fetchall()
+        return [row[0].removeprefix("node/") for row in rows]
+
+    def session_of_job(self, job_id: str, node: str) -> str:
+        """The session that a job on a node is of, an ended one too; empty where there is none."""
+        query = "SELECT id FROM sessions WHERE job_id = ? AND node = ? ORDER BY created_at DESC, id LIMIT 1"
+        with self._reading() as db:
+            row = db.execute(query, (job_id, node)).fetchone()
+        return str(row[0]) if row else ""
 
     # -- tokens and certificates ------------------------------------------------------------------------------------
 
@@ -273,69 +292,11 @@ class Store:
                 "AND id NOT IN (SELECT session FROM tokens) AND id NOT IN (SELECT session FROM serials)",
                 (now - self._retention_s,),
             )
-            db.execute("DELETE FROM told WHERE session NOT IN (SELECT id FROM sessions)")
+            db.execute("DELETE FROM told WHERE session NOT GLOB 'node/*' AND session NOT IN (SELECT id FROM sessions)")
         with self._reading() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # -- one transaction --------------------------------------------------------------------------------------------
-
-    def _prepare(self) -> None:
-        with self._reading() as db:
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "trusted_schema = OFF"):
-                db.execute(f"PRAGMA {pragma}").fetchall()
-        with self._transaction() as db:
-            application, version, tables = (
-                db.execute(query).fetchone()[0]
-                for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-            )
-            if (application, version, tables) == (0, 0, 0):
-                for statement in filter(str.strip, SCHEMA.split(";")):
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif application != APPLICATION_ID:
-                raise Refused("store.foreign", f"{self._path} is another program's database; name another file.")
-            else:
-                self._migrate(db, version)
-
-    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
-        while version != SCHEMA_VERSION:
-            if version not in MIGRATIONS:
-                raise Refused(
-                    "store.schema",
-                    f"{self._path} has schema {version}, this version of jupyter-hpcsec reads {SCHEMA_VERSION}: "
-                    "run the version that wrote it.",
-                )
-            for statement in filter(str.strip, MIGRATIONS[version].split(";")):
-                db.execute(statement)
-            version += 1
-            db.execute(f"PRAGMA user_version = {version}")
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as exc:
-            raise Unavailable(f"The gateway's database {self._path} can't be used: {exc}.") from exc
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
-            yield self._db
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as db:
-            # IMMEDIATE takes the write lock first, so that what is read here still holds when it is written.
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                # SQLite rolls some failures back by itself (a full disk, say); a second ROLLBACK would be an error.
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
 
     @staticmethod
     def _row(db: sqlite3.Connection, session_id: str) -> Session | None:

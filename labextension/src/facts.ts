@@ -99,6 +99,11 @@ export function readSession(value: unknown): ISessionFacts | null {
   };
 }
 
+/** Why the server was ended, of the hub's answer in its place; empty where it does not say. */
+export function readEnding(value: unknown): string {
+  return text(table(value).hpcsec_ended).slice(0, 500);
+}
+
 function readEntry(value: unknown): IEntry {
   const found = table(value);
   return {

@@ -9,7 +9,7 @@ import { Poll } from '@lumino/polling';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import { ask } from './api';
-import { endOf, type IAccessFacts, type ISessionFacts, readAccess, readSession } from './facts';
+import { endOf, type IAccessFacts, type ISessionFacts, readAccess, readEnding, readSession } from './facts';
 import { type Link, linkOf, pauseAfter } from './state';
 
 /** Seconds between two looks at the clock. */
@@ -45,6 +45,11 @@ export class SessionModel implements IDisposable {
   /** The last facts that came; null before the first, and outside of a session. */
   get facts(): ISessionFacts | null {
     return this._facts;
+  }
+
+  /** Why the session was ended, in the hub's words; empty while it runs, and where nobody ended it. */
+  get ending(): string {
+    return this._ending;
   }
 
   /** The user's rules, once `loadAccess` has brought them. */
@@ -98,6 +103,7 @@ export class SessionModel implements IDisposable {
       return;
     }
     this._link = linkOf(reply, this._link);
+    this._ending = this._link === 'stopped' ? readEnding(reply.body) : '';
     if (reply.status === 200 && reply.isObject) {
       this._facts = readSession(reply.body);
       this._offset = reply.serverTime === null ? 0 : reply.serverTime - Date.now() / 1000;
@@ -112,6 +118,7 @@ export class SessionModel implements IDisposable {
   private readonly _changed = new Signal<this, void>(this);
   private readonly _ticked = new Signal<this, void>(this);
   private _link: Link = 'unknown';
+  private _ending = '';
   private _facts: ISessionFacts | null = null;
   private _access: IAccessFacts | null = null;
   private _offset = 0;

@@ -68,7 +68,7 @@ export class Notices {
       link === 'signed-out'
         ? words.__('Your login has ended. Log in again in another tab; your kernels go on.')
         : link === 'stopped'
-          ? words.__('Your server does not run any more.')
+          ? this._model.ending || words.__('Your server does not run any more.')
           : words.__(
               'The connection to your session is interrupted. Your kernels go on. Reconnecting…'
             );

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { endOf, generalWords, readAccess, readSession } from '../lib/facts.js';
+import { endOf, generalWords, readAccess, readEnding, readSession } from '../lib/facts.js';
 
 const SESSION = {
   user: 'alice',
@@ -77,4 +77,12 @@ test('rules are sorted by path, and the sentences that say them are told from th
   );
   assert.deepEqual(generalWords(found), ['No more.']);
   assert.deepEqual([found.project, found.contact], ['p', 'Ada']);
+});
+
+test('an ending is a sentence or nothing', () => {
+  assert.equal(readEnding({ hpcsec_ended: 'Your session was ended' }), 'Your session was ended');
+  assert.equal(readEnding({ hpcsec_ended: 'x'.repeat(1000) }).length, 500);
+  for (const value of [null, undefined, 1, 'x', [], {}, { message: 'x' }, { hpcsec_ended: 1 }]) {
+    assert.equal(readEnding(value), '');
+  }
 });

@@ -1,17 +1,26 @@
 """The index answers, is made anew, and is found out when it lies."""
 
 import contextlib
+import json
 import random
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from jupyter_hpcsec.audit.events import Object, Subject
-from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, rebuild
+from jupyter_hpcsec.audit.alert_index import AlertQuestion
+from jupyter_hpcsec.audit.events import Event, Object, Subject
+from jupyter_hpcsec.audit.index import COLUMNS, Index, _add, rebuild
 from jupyter_hpcsec.audit.kinds.connections import HubApiRefused, LaneOpened
+from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
+from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
+from jupyter_hpcsec.audit.kinds.node import NodeGap
+from jupyter_hpcsec.audit.kinds.oversight import AlertAcknowledged
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionEnded, SessionRegistered
+from jupyter_hpcsec.audit.question import Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
@@ -99,8 +108,9 @@ def test_answers(place: Place, question: Question, count: int) -> None:
 )
 def test_no_question_reads_the_whole_table(place: Place, question: Question) -> None:
     with opened(place) as index:
-        statement, values = question.sql()
-        plan = [row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+        made = Plan(question, index._run).statement()
+        assert made is not None
+        plan = [row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {made.sql}", made.values)]
     assert not [step for step in plan if step.startswith("SCAN events")], plan
 
 
@@ -197,3 +207,90 @@ def test_an_index_that_knows_too_much_or_is_none(place: Place) -> None:
     place.layout.index.write_bytes(b"not a database" * 100)
     with pytest.raises(Unavailable, match="reindex"):
         opened(place).__enter__()
+
+
+def alerting(place: Place) -> None:
+    """A mining suspicion that was acknowledged and seen again, refused logins that are too few, idle memory let go."""
+    log = place.open()
+    ids = {}
+
+    def tell(name: str, event: Event) -> None:
+        leaf = log.record(event, "gateway").result(20)
+        (found,) = [json.loads(data)["id"] for index, data in reader(place).durable(leaf) if index == leaf]
+        ids[name] = found
+
+    tell("mining", GpuAlert(rule="R5", state="raised", session="s1", subject=ALICE))
+    tell("ack", AlertAcknowledged(alert=ids["mining"], seen=ids["mining"], subject=BOB))
+    tell("again", GpuAlert(rule="R5", state="raised", session="s1", subject=ALICE))
+    tell("idle", GpuAlert(rule="R3", state="raised", session="s1", kernel="k", subject=ALICE))
+    tell("let go", GpuAlert(rule="R3", state="cleared", session="s1", kernel="k", subject=ALICE))
+    tell("gap", NodeGap(session="s2", subject=BOB))
+    tell("login", HubLoginRefused(source="10.0.0.9"))
+    log.close()
+
+
+def test_alerts_are_what_the_record_makes_them_also_when_made_anew(place: Place) -> None:
+    alerting(place)
+    with opened(place) as index:
+        assert index.open_alerts(100) == {"medium": 2, "high": 1}  # one by the fixture: a Hub API call
+        assert index.open_alerts(1) == {"high": 1}, "counted no further"
+        assert index.open_alerts_by_session(100) == {"s1": 1, "s2": 1}
+        shown = [(alert.name, alert.state, alert.reopened) for alert in index.alerts(AlertQuestion())]
+        made = [("node.gap", "open", 0), ("gpu.R3", "over", 0), ("gpu.R5", "open", 1)]
+        assert shown == [*made, ("hub-api.refused", "open", 0)]
+        (mining,) = index.alerts(AlertQuestion(name="gpu.R5", user="alice", session="s1", severity="medium"))
+        leaves = index.alert_events(mining.number)
+        assert len(leaves) == 3 and leaves == sorted(leaves, reverse=True)
+        assert index.alert_events(mining.number, before=leaves[0], limit=1) == [leaves[1]]
+        assert index.alert(mining.number) == mining and index.alert(10**9) is None
+        first = index.alerts(AlertQuestion(limit=2))
+        assert next(iter(index.alerts(AlertQuestion(before=first[-1].last)))).name == "gpu.R5"
+        assert not index.alerts(AlertQuestion(state="acknowledged")) and not index.alerts(AlertQuestion(name="' OR 1"))
+        assert not index.differences()
+        before = index.alerts(AlertQuestion())
+    rebuild(place.layout.index, reader(place), read_verifier(place.layout), lambda done, of: None)
+    with opened(place) as index:
+        assert index.alerts(AlertQuestion()) == before
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "UPDATE alerts SET state = 'acknowledged' WHERE name = 'gpu.R5'",
+        "DELETE FROM alerts WHERE name = 'node.gap'",
+        "DELETE FROM alert_events WHERE leaf = (SELECT max(leaf) FROM alert_events)",
+    ],
+)
+def test_an_index_that_hides_an_alert_is_found_out(place: Place, lie: str) -> None:
+    alerting(place)
+    with opened(place) as index:
+        assert not index.differences()
+    with contextlib.closing(sqlite3.connect(place.layout.index, isolation_level=None)) as db:
+        db.execute(lie)
+    with opened(place) as index:
+        assert {finding.what for finding in index.differences()} == {"index.lies"}
+
+
+def test_two_that_catch_up_at_once_add_each_event_once(place: Place) -> None:
+    alerting(place)
+    first, second = (Index(place.layout.index, reader(place), read_verifier(place.layout)) for _ in range(2))
+    with contextlib.closing(first), contextlib.closing(second):
+        late = second._reader.published(0, second._reader.checkpoint().size)  # what it set out to add
+        first.catch_up()
+        _add(second._db, late, lambda done: None)
+        assert not first.differences()
+        assert [alert.count for alert in second.alerts(AlertQuestion(name="gpu.R5"))] == [2]
+
+
+def test_of_many_that_make_it_at_once_each_finds_it_whole(place: Place) -> None:
+    verifier, there, barrier = read_verifier(place.layout), reader(place), threading.Barrier(8)
+
+    def look(_: int) -> int:
+        barrier.wait(60)
+        with contextlib.closing(Index(place.layout.index, there, verifier)) as index:
+            return index.catch_up()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(look, range(8))) == {36}
+    with opened(place) as index:
+        assert len(index.ask(Question())) == 36 and not index.differences()

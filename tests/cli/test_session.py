@@ -44,7 +44,7 @@ class FakeControl:
             raise Refused("session.unknown", f"There is no session {session}.")
         return FIELDS
 
-    async def end(self, session: str, reason: str) -> None:
+    async def end(self, session: str, reason: str, by: str = "staff") -> None:
         self.ended.append((session, reason))
 
 

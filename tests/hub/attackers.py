@@ -107,7 +107,7 @@ async def control(deployment: Deployment, shown: Shown | None, state: str = "rea
 
 
 async def next_message(stream: MessageStream) -> m.FromGateway:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return m.decode_from_gateway(await stream.receive(m.MAX_ENROLLED))
 
 

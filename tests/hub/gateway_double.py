@@ -20,6 +20,7 @@ from tornado.web import Application, RequestHandler
 
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.tunnel.admin import AdminServer, Registration
+from jupyter_hpcsec.tunnel.endings import Endings
 from jupyter_hpcsec.tunnel.session import Progress
 
 
@@ -40,9 +41,11 @@ class GatewayDouble:
         self.sessions_by_id: dict[str, dict[str, Any]] = {}
         self.steps: dict[str, list[Progress]] = {}
         self.changed = asyncio.Event()
+        self.ends = Endings()
         self.refuse_bind = False
         self.refusal: Refused | None = None
         self.calls: list[str] = []
+        self.offer: dict[str, Any] = {"mode": "off", "office": "your administrators", "projects": []}
         self._servers: dict[str, HTTPServer] = {}
 
     async def hub_event(self, *, event: dict[str, Any]) -> None:
@@ -64,6 +67,7 @@ class GatewayDouble:
         self.sessions_by_id[identifier]["state"] = state
         if state == "ended":
             self.sessions_by_id[identifier]["reason"] = message
+            self.ends.add(identifier, message, "staff")
         steps = self.steps.setdefault(identifier, [])
         steps.append(Progress(len(steps) + 1, 0, state, message))
         self._wake()
@@ -121,6 +125,10 @@ class GatewayDouble:
             Path(self.sessions_by_id[identifier]["socket"]),
         )
 
+    async def projects(self, user: str, groups: list[str]) -> dict[str, Any]:
+        """What a test has put there."""
+        return self.offer
+
     async def bind_job(self, session: str, job_id: str) -> None:
         self.calls.append("bind_job")
         if self.refuse_bind:
@@ -128,7 +136,8 @@ class GatewayDouble:
         self._known(session)["job_id"] = job_id
 
     async def show(self, session: str) -> dict[str, Any]:
-        return {key: value for key, value in self._known(session).items() if key != "launch"}
+        facts = {key: value for key, value in self._known(session).items() if key != "launch"}
+        return facts | {"ended_by": self.ends.by(session)}
 
     async def wait(self, session: str, after: int, timeout_s: float) -> list[Progress]:
         self._known(session)
@@ -138,12 +147,15 @@ class GatewayDouble:
                     await self.changed.wait()
         return self.steps.get(session, [])[after:]
 
-    async def end(self, session: str, reason: str) -> None:
+    async def end(self, session: str, reason: str, by: str = "staff") -> None:
         self.calls.append("end")
         if self._known(session)["state"] != "ended":
             self.step("ended", reason, session)
         if server := self._servers.pop(session, None):
             await _stop(server)
+
+    async def endings(self, boot: str, after: int, timeout_s: float) -> dict[str, Any]:
+        return await self.ends.after(boot, after, timeout_s)
 
     async def sessions(self) -> list[dict[str, Any]]:
         return [await self.show(session) for session in self.sessions_by_id]

@@ -103,7 +103,7 @@ async def test_an_app_of_a_private_session_is_reached_by_its_owner_alone(client:
     assert not {"Cookie", "Authorization"} & set(seen["seen"])
     async with _websocket(client, USER_TOKEN) as opened:
         await opened.send("abc")
-        assert await asyncio.wait_for(opened.recv(), 10) == "cba"
+        assert await asyncio.wait_for(opened.recv(), 60) == "cba"
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         said = await client.run(kernel, "import os\n" + OUTSIDE.format(port=listening.getsockname()[1]))

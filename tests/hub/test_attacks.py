@@ -39,7 +39,7 @@ async def lanes_of(deployment: Deployment, enrolled: Enrolled) -> int:
 
 
 async def has_a_lane(deployment: Deployment, enrolled: Enrolled) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not await lanes_of(deployment, enrolled):
             await asyncio.sleep(0.01)
 
@@ -174,10 +174,10 @@ def plain_client(deployment: Deployment, **changes: object) -> ssl.SSLContext:
 
 
 def shake(deployment: Deployment, context: ssl.SSLContext, name: str | None) -> ssl.SSLSocket:
-    raw = socket.create_connection(("127.0.0.1", deployment.port), timeout=5)
+    raw = socket.create_connection(("127.0.0.1", deployment.port), timeout=60)
     try:
         tls = context.wrap_socket(raw, server_hostname=name)
-        tls.settimeout(5)
+        tls.settimeout(60)
     except BaseException:
         raw.close()
         raise
@@ -256,7 +256,7 @@ async def test_no_tls_session_is_given_out_or_resumed(deployment: Deployment) ->
             while first.recv(1000):
                 pass  # a ticket would have come with what is read here
             offered = first.session
-        raw = socket.create_connection(("127.0.0.1", deployment.port), timeout=5)
+        raw = socket.create_connection(("127.0.0.1", deployment.port), timeout=60)
         with context.wrap_socket(raw, server_hostname=name, session=offered) as second:
             return bool(offered and offered.has_ticket), bool(second.session_reused)
 

@@ -12,6 +12,8 @@ import pytest
 
 from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.connections import ConnectionRefused, LaneOpened
+from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
+from jupyter_hpcsec.audit.kinds.gpu import GpuUse
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
@@ -100,6 +102,16 @@ async def test_what_a_job_says_of_itself_is_the_nodes_word(deployment: Deploymen
     assert "\x1b" not in said[0]["reason"]
 
 
+async def test_a_sessions_events_name_its_project_whatever_its_node_says(
+    deployment: Deployment, record: Record
+) -> None:
+    registration = await deployment.register(project="genomics")
+    await deployment.registry.observer.keep(GpuUse(session=registration.session, project="another", used_s=5), "node")
+    (used,) = record.of("gpu.use")
+    assert (used["project"], used["subject"]["user"], used["trust"]) == ("genomics", "alice", "node")
+    assert [event["project"] for event in record.of("session.registered")] == ["genomics"]
+
+
 async def test_who_ended_a_session_is_the_kernels_word(deployment: Deployment, record: Record) -> None:
     registration = await deployment.register()
     await deployment.client.end(registration.session, "enough")
@@ -166,6 +178,17 @@ async def test_a_flood_is_counted(record: Record) -> None:
     found = record.of("connection.refused")
     assert len(found) == REFUSALS_AT_ONCE + 1 + 2
     assert sum(event.get("count", 1) for event in found) == REFUSALS_AT_ONCE + 51 + 7
+
+
+async def test_a_flood_at_the_admin_socket_is_counted_too(record: Record) -> None:
+    auditor = Auditor(record.log, session=lambda known: None, clock=lambda: 0.0)
+    for pid in range(REFUSALS_AT_ONCE + 50):
+        auditor.note(AdminRefused(rule="admin.peer", reason=f"process {pid}"))
+    auditor.flush({})
+    await auditor.keep(LaneOpened())
+    assert len(record.of("admin.refused")) == REFUSALS_AT_ONCE
+    (further,) = record.of("connection.refused")
+    assert (further["rule"], further["count"]) == ("admin.peer", 50)
 
 
 async def test_reading_is_on_record_before_it_is_done(record: Record) -> None:

@@ -39,6 +39,7 @@ def system(commands: Commands, **changes: Any) -> BatchSystem:
         "submit_cmd": "sbatch --parsable",
         "query_cmd": "squeue -j {job_id}",
         "cancel_cmd": "scancel --full --signal=TERM {job_id}",
+        "kill_cmd": "scancel --batch --signal=KILL {job_id}",
         "hard_cancel_cmd": "scancel {job_id}",
         "detail_cmd": "scontrol show job {job_id}",
         "environment": {"PATH": "/bin"},

@@ -83,17 +83,17 @@ async def test_it_serves_reloads_and_stops(directory: Path, caplog: pytest.LogCa
     assert stat.S_IMODE(settings.state_directory.stat().st_mode) == 0o700
     assert stat.S_IMODE(settings.admin_socket.stat().st_mode) == 0o600
     os.kill(os.getpid(), signal.SIGHUP)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "reading the keys and the policy anew" not in caplog.text:
             await asyncio.sleep(0.01)
     assert (await AdminClient(settings.admin_socket).status())["ca"] == status["ca"]
     (settings.state_directory / "keys").chmod(0o755)  # keys that others may have read are not taken over
     os.kill(os.getpid(), signal.SIGHUP)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "the keys in memory stay as they are" not in caplog.text:
             await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, 60)
     with pytest.raises(Unavailable):
         await AdminClient(settings.admin_socket).status()
 
@@ -124,7 +124,7 @@ async def test_it_refuses_without_a_policy_and_follows_one(directory: Path, capl
     digest = (await client.status())["policy"]["digest"]
     assert f"loaded, sha256 {digest}" in caplog.text and "ACCESS CONTROL IS OFF" not in caplog.text
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, 60)
 
 
 async def test_a_gateway_that_can_not_revoke_any_more_stops(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ async def test_as_a_process_of_its_own(directory: Path) -> None:
         while b"listens on 127.0.0.1:" not in await process.stderr.readline():
             pass
     process.terminate()
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 def test_what_the_system_does_not_let_it_do_is_said(directory: Path) -> None:

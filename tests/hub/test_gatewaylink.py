@@ -30,7 +30,7 @@ class Client:
     async def show(self, session: str) -> Any:
         return self._next()
 
-    async def end(self, session: str, reason: str) -> None:
+    async def end(self, session: str, reason: str, by: str = "staff") -> None:
         self._next()
 
 

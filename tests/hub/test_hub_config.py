@@ -167,7 +167,8 @@ def test_sudo_allows_what_the_spawner_runs_and_the_token_passes(sudo: Any) -> No
     assert out[:2] == ["/usr/bin/sbatch --parsable", "nobody"]
     variables = {line.partition("=")[0] for line in out[2:]}
     assert {*JOB_VARIABLES, "SLURM_CONF"} <= variables and "LD_AUDIT_" not in variables
-    for command in (HpcsecSlurmSpawner.batch_cancel_cmd, HpcsecSlurmSpawner.batch_hard_cancel_cmd):
+    spawner = HpcsecSlurmSpawner
+    for command in (spawner.batch_cancel_cmd, spawner.batch_hard_cancel_cmd, spawner.batch_kill_cmd):
         out = sudo(*prefix, *command.default_value.format(job_id="7").split())
         assert "nobody" in out.splitlines() and "HPCSEC_TOKEN" not in out
 

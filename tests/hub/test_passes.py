@@ -129,7 +129,7 @@ async def test_an_event_arrives_before_the_response_ends(site: Site) -> None:
         writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         for number in range(5):
-            assert await asyncio.wait_for(reader.readuntil(b"\n\n"), 5) == b"data: %d\n\n" % number
+            assert await asyncio.wait_for(reader.readuntil(b"\n\n"), 60) == b"data: %d\n\n" % number
             go_on.set()
         assert await read_all(reader) == b""
         writer.close()
@@ -166,7 +166,7 @@ async def test_an_upgrade_turns_into_a_stream_of_bytes(one: Site) -> None:
         assert b"101" in await reader.readuntil(b"\r\n\r\n")
         for data in (b"\x00\xff\x16\x03\x01", b"abc"):
             writer.write(data)
-            assert await asyncio.wait_for(reader.readexactly(len(data)), 5) == data[::-1]
+            assert await asyncio.wait_for(reader.readexactly(len(data)), 60) == data[::-1]
         writer.close()
 
 
@@ -189,15 +189,15 @@ async def test_websockets_with_every_kind_of_frame(site: Site) -> None:
     async with unix_serve(serve, str(site.back), max_size=None):
         await until_ready(site.deployment, site.registration.session)
         async with unix_connect(str(site.front), "ws://x/kernel", max_size=None, compression=None) as client:
-            await asyncio.wait_for(await client.ping(b"from the browser"), 5)
+            await asyncio.wait_for(await client.ping(b"from the browser"), 60)
             for message in ("text ✓", b"\x00binary", "", b"", large):
                 await client.send(message)
                 assert await asyncio.wait_for(client.recv(), 30) == message
             await client.send(iter(["frag", "ment", "ed"]))
-            assert await asyncio.wait_for(client.recv(), 5) == "fragmented"
+            assert await asyncio.wait_for(client.recv(), 60) == "fragmented"
             await client.send("close with 4321")
             with pytest.raises(websockets.ConnectionClosedError):
-                await asyncio.wait_for(client.recv(), 5)
+                await asyncio.wait_for(client.recv(), 60)
             assert (client.close_code, client.close_reason) == (4321, "as asked")
     assert pings.empty()
 
@@ -235,7 +235,7 @@ async def test_a_server_that_ends_first_still_gets_the_rest(one: Site) -> None:
         data = os.urandom(1_000_000)
         writer.write(data)
         writer.write_eof()
-        assert await asyncio.wait_for(got, 10) == data
+        assert await asyncio.wait_for(got, 60) == data
         writer.close()
 
 
@@ -251,7 +251,7 @@ async def test_streams_of_no_bytes(one: Site) -> None:
             reader, writer = await connect(one.front)
             writer.write_eof()
             assert await read_all(reader) == b""
-            assert await asyncio.wait_for(seen.get(), 5) == b""
+            assert await asyncio.wait_for(seen.get(), 60) == b""
             writer.close()
 
 
@@ -263,7 +263,7 @@ async def test_a_server_may_speak_first(one: Site) -> None:
 
     async with one.serving(serve):
         reader, writer = await connect(one.front)
-        assert await asyncio.wait_for(reader.readline(), 5) == b"220 ready\r\n"
+        assert await asyncio.wait_for(reader.readline(), 60) == b"220 ready\r\n"
         writer.write(b"QUIT\r\n")
         assert await read_all(reader) == b""
         writer.close()
@@ -303,9 +303,9 @@ async def test_a_server_whose_queue_is_full_is_tried_again(one: Site) -> None:
     await asyncio.sleep(0.2)
     loop = asyncio.get_running_loop()
     for _ in ends:
-        accepted, _ = await asyncio.wait_for(loop.sock_accept(listener), 5)
+        accepted, _ = await asyncio.wait_for(loop.sock_accept(listener), 60)
         accepted.setblocking(False)
-        data = await asyncio.wait_for(loop.sock_recv(accepted, 100), 5)
+        data = await asyncio.wait_for(loop.sock_recv(accepted, 100), 60)
         await loop.sock_sendall(accepted, b"you are " + data)
         accepted.close()
     for number, (reader, writer) in enumerate(ends):

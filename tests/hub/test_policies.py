@@ -11,6 +11,7 @@ import pytest
 
 from jupyter_hpcsec.access.policy import parse
 from jupyter_hpcsec.access.values import Bind, Network, Resolved, Right, Subject
+from jupyter_hpcsec.audit.events import Event, kind_of
 from jupyter_hpcsec.errors import Malformed, Refused
 from jupyter_hpcsec.hub.policies import LOADING, POLICY_LIMIT, NoRules, PolicyFile, UnsafeNoPolicy, meaning, read_policy
 from tests.hub.rules import HOMES, write_policy
@@ -161,3 +162,27 @@ async def test_without_a_policy_nothing_listens_all_the_same() -> None:
     assert found.network == Network(bind=Bind.NONE) and found.policy == ""
     assert [(entry.path, entry.right) for entry in found.entries] == [("/", Right.WRITE)]
     assert msgspec.convert(msgspec.to_builtins(found), Resolved) == found
+
+
+async def test_what_is_gone_by_is_told_and_shown_as_it_was_loaded(tmp_path: Path) -> None:
+    path = write_policy(tmp_path / "policy.yaml")
+    told: list[Event] = []
+    held = PolicyFile(path, parse, LOG, told.append)
+    assert held.text() == "" and not told
+    rules = await held.rules()
+    first = path.read_text()
+    assert held.text() == first
+    assert [(kind_of(each), each.policy, each.object.name) for each in told] == [
+        ("policy.loaded", rules.digest, str(path))
+    ]
+    path.write_text(first + "# changed on disk, not yet looked at\n")
+    assert held.text() == first, "what is gone by, not what the file is now"
+    await held.rules()
+    assert held.text() != first and len(told) == 2
+    path.write_text("version: 1\nrules: []\n")
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await held.rules()
+    assert [kind_of(each) for each in told[2:]] == ["policy.refused"], "said once"
+    assert told[2].rule == LOADING and told[2].reason and held.text() == ""
+    assert UnsafeNoPolicy().text() == ""

@@ -56,12 +56,12 @@ async def enrolled(deployment: Deployment, user: str = "alice") -> tuple[Registr
     assert got.launch["access"]["subject"]["user"] == user
     holding = asyncio.create_task(agent.run())
     holding.add_done_callback(lambda task: task.cancelled() or task.exception())
-    await asyncio.wait_for(agent.connected(), 10)
+    await asyncio.wait_for(agent.connected(), 60)
     return registration, told
 
 
 async def until(told: list[Stale], count: int) -> Stale:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(told) < count:
             await asyncio.sleep(0.01)
     return told[count - 1]
@@ -247,7 +247,7 @@ async def test_it_goes_on_when_the_database_does_not_answer_for_a_moment(
     monkeypatch.setattr(deployment.revision, "_sessions", type("S", (), {"subjects": staticmethod(subjects)}))
     monkeypatch.setattr(deployment.revision, "take_back", lambda: None)
     running = asyncio.create_task(deployment.revision.run())
-    await asyncio.wait_for(asked.wait(), 10)
+    await asyncio.wait_for(asked.wait(), 60)
     running.cancel()
     assert "a full disk" in caplog.text
 

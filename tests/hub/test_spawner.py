@@ -486,7 +486,44 @@ async def test_poll_of_a_session_that_was_ended_cancels_its_job(
     slurm.job("7", "RUNNING|None|N/A|node1")
     gateway.step("ended", "by an administrator")
     assert await spawner.poll() == 1
-    assert slurm.read("cancelled").split() == ["7"]
+    assert slurm.read("cancelled").splitlines() == ["--batch --signal=KILL 7 ", "7 "]
+    nothing_left(spawner, gateway, slurm)
+    assert spawner.ended.sentence == "Your session was ended by this site's staff: by an administrator"
+    assert make().ended is None
+    again = make()
+    again.load_state(spawner.get_state())  # as JupyterHub keeps it of a server that is gone
+    assert again.ended == spawner.ended
+
+
+async def test_a_job_that_ignores_the_end_of_its_session_is_cancelled_at_once(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    spawner = make()
+    stopped: list[str] = []
+    await ready(spawner, gateway)
+    slurm.job("7", "RUNNING|None|N/A|node1")
+    slurm.write("stubborn")
+    spawner.poll_interval = 3600  # JupyterHub itself would not look within this test
+    spawner.add_poll_callback(stopped.append, "stopped")
+    spawner.start_polling()
+    gateway.step("ended", "a <b>leak</b>")
+    await until(lambda: stopped)
+    assert slurm.read("cancelled").splitlines() == ["--batch --signal=KILL 7 ", "7 "]
+    nothing_left(spawner, gateway, slurm)
+    assert spawner.ended.sentence == "Your session was ended by this site's staff: a <b>leak</b>"
+
+
+async def test_a_server_that_its_user_stops_is_asked_gently_and_no_reason_stays(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    spawner = make()
+    await ready(spawner, gateway)
+    slurm.job("7", "RUNNING|None|N/A|node1")
+    spawner.start_polling()
+    spawner.stop_polling()  # JupyterHub does so first
+    await spawner.stop()
+    assert slurm.read("cancelled").splitlines() == ["--full --signal=TERM 7 "]
+    assert spawner.ended is None
 
 
 # A hub restart
@@ -656,3 +693,70 @@ async def test_the_gpu_watch_s_settings_go_with_the_launch_and_are_checked_when_
     await ready(spawner, gateway)
     given = gpu_launch.parse(spawner.launch()["env"][gpu_launch.VARIABLE])
     assert given.limits().end == 480 and given.stand_in == ""
+
+
+# Projects
+
+
+def offered(name: str = "genomics", **changes: Any) -> dict[str, Any]:
+    terms = {"title": "Genomes", "purpose": "p", "owner": "olga", "account": "", **changes.pop("terms", {})}
+    facts = {"state": "open", "review_on": "2027-06-30", "warning": "", "why_not": "", **changes}
+    return {"id": name, "terms": terms, **facts}
+
+
+@pytest.mark.parametrize("name", ["../x", "a;id", "<b>", "A", "x\n#SBATCH -x", 7, ["genomics"], None])
+async def test_a_forged_project_reaches_neither_gateway_nor_batch_system(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble, name: Any
+) -> None:
+    gateway.offer = {"mode": "required", "office": "o", "projects": [offered()]}
+    spawner = make(profiles=[PROFILE])
+    spawner.user_options = {"project": name}
+    assert (await fails(spawner)).reason == "options.project"
+    with pytest.raises(SpawnFailed):
+        await spawner._run_apply_user_options({"project": name})
+    assert gateway.calls == []
+    assert slurm.read("7.script") == ""
+
+
+async def test_a_project_that_is_not_offered_is_the_gateways_to_refuse(make: Make, gateway: GatewayDouble) -> None:
+    gateway.offer = {"mode": "required", "office": "o", "projects": [offered()]}
+    gateway.refusal = Refused("project.not-a-member", "You are no member of it.")
+    spawner = make()
+    spawner.user_options = {"project": "other"}
+    assert (await fails(spawner)).reason == "project.not-a-member"
+
+
+async def test_without_a_registry_no_project_can_be_chosen(make: Make, gateway: GatewayDouble) -> None:
+    spawner = make()
+    spawner.user_options = {"project": "genomics"}
+    assert (await fails(spawner)).reason == "options.project"
+
+
+@pytest.mark.parametrize("asked", [{}, {"project": "genomics"}])
+async def test_the_projects_account_is_the_jobs(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble, asked: dict[str, str]
+) -> None:
+    late = offered("late", state="expired", why_not="It was to be reviewed.")
+    gateway.offer = {"mode": "required", "office": "o", "projects": [offered(terms={"account": "g1"}), late]}
+    spawner = make(profiles=[{**PROFILE, "account": "p1"}])
+    spawner.user_options = asked
+    await ready(spawner, gateway)
+    assert gateway.only["project"] == "genomics"
+    assert "#SBATCH --account=g1" in slurm.read("7.script").splitlines()
+
+
+async def test_where_projects_are_optional_none_is_chosen_for_anybody(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    gateway.offer = {"mode": "optional", "office": "o", "projects": [offered()]}
+    spawner = make(profiles=[{**PROFILE, "account": "p1"}])
+    await ready(spawner, gateway)
+    assert gateway.only["project"] == ""
+    assert "#SBATCH --account=p1" in slurm.read("7.script").splitlines()
+
+
+@pytest.mark.parametrize("broken", [{"mode": 7}, {}, {"mode": "off", "office": "", "projects": [offered("../x")]}])
+async def test_an_answer_that_is_none(make: Make, gateway: GatewayDouble, broken: dict[str, Any]) -> None:
+    gateway.offer = broken
+    assert "can't be read" in (await fails(make())).jupyterhub_message
+    assert gateway.calls == []

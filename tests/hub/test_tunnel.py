@@ -40,7 +40,7 @@ async def echo_server(path: Path) -> AsyncIterator[None]:
 
 
 async def until_ready(deployment: Deployment, session: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await deployment.desk.show(session)).get("idle_lanes"):
             await asyncio.sleep(0.02)
 
@@ -166,7 +166,7 @@ async def test_an_ended_session_is_cut_and_its_agent_told(deployment: Deployment
         await until_ready(deployment, registration.session)
         _reader, writer = await connect(registration.socket)
         await deployment.desk.end(registration.session, "the user stopped the server")
-        assert await asyncio.wait_for(holding, 5) == "the user stopped the server"
+        assert await asyncio.wait_for(holding, 60) == "the user stopped the server"
         assert not registration.socket.exists()
         writer.close()
     with pytest.raises(Refused) as refusal:
@@ -184,7 +184,7 @@ async def test_a_cut_ends_open_connections_and_the_session_goes_on(deployment: D
         writer.write(b"GET / HTTP/1.1\r\n")  # not finished: the stream stays open
         await asyncio.sleep(0.1)
         await deployment.client.cut(registration.session, "logged out")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
         assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
 
@@ -194,7 +194,7 @@ async def test_an_agent_of_a_session_that_ended_meanwhile_is_refused(deployment:
     agent = deployment.make_agent(registration)
     await agent.enrol(token=registration.token, job_id="41", node="node1", evidence={}, account=ACCOUNT)
     await deployment.desk.end(registration.session, "stopped")
-    assert "lane.revoked" in await asyncio.wait_for(agent.run(), 5)
+    assert "lane.revoked" in await asyncio.wait_for(agent.run(), 60)
 
 
 async def test_sessions_survive_a_restart_of_the_gateway(deployment: Deployment) -> None:
@@ -203,7 +203,7 @@ async def test_sessions_survive_a_restart_of_the_gateway(deployment: Deployment)
         await until_ready(deployment, registration.session)
         await deployment.stop()
         await deployment.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await fetch(registration.socket)
         assert answer.startswith(b"HTTP/1.1 200 OK")
 
@@ -236,7 +236,7 @@ async def test_keys_rotate_without_ending_sessions(deployment: Deployment, kind:
         assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
         await deployment.stop()
         await deployment.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
     enrolled = await deployment.make_agent(waiting).enrol(
         token=waiting.token, job_id="41", node="node1", evidence={}, account=ACCOUNT

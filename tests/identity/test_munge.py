@@ -226,7 +226,7 @@ class Realm:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
 
     def careless_decode(self, credential: str) -> bytes:
         """What unmunge prints, its exit status not looked at."""

@@ -187,7 +187,7 @@ class KernelConnection:
         while not received:
             for channel in (self.client.iopub_channel, self.client.shell_channel):
                 if await channel.socket.poll(20):
-                    received = await channel.get_msg(timeout=5)
+                    received = await channel.get_msg(timeout=60)
                     break
         return json.dumps(received, default=str)
 

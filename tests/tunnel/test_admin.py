@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from jupyter_hpcsec.audit.events import Event
+from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
-from jupyter_hpcsec.tunnel import admin
+from jupyter_hpcsec.tunnel import peerserver
 from jupyter_hpcsec.tunnel.admin import AdminClient, AdminControl, AdminServer, Registration
 from jupyter_hpcsec.tunnel.session import Progress
 
@@ -42,6 +44,22 @@ def remove(directory: Path) -> None:
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+class Noted:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def note(self, event: Event, *_: Any) -> None:
+        self.events.append(event)
+
+    async def keep(self, event: Event, *_: Any) -> None:
+        self.events.append(event)
+
+    def require(self) -> None:
+        pass
 
 
 class FakeControl:
@@ -85,7 +103,7 @@ class FakeControl:
     async def cut(self, session: str, reason: str) -> None:
         self._note("cut", session, reason)
 
-    async def end(self, session: str, reason: str) -> None:
+    async def end(self, session: str, reason: str, by: str = "staff") -> None:
         self._note("end", session, reason)
 
     async def sessions(self) -> list[dict[str, Any]]:
@@ -154,13 +172,17 @@ def post(name: str, body: bytes, headers: bytes = b"Content-Type: application/js
 async def test_an_unlisted_user_is_cut_off_before_anything_is_read(
     control: FakeControl, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = AdminServer(control, allowed_uids={os.geteuid() + 1})
+    observer = Noted()
+    server = AdminServer(control, allowed_uids={os.geteuid() + 1}, observer=observer)
     server.listen(path)
     with pytest.raises(Unavailable, match=f"uid {os.geteuid()} is not among its admin users"):
         await AdminClient(path).sessions()
     assert control.asked == []
     assert server.counters.snapshot() == {"admin.peer": 1}
     assert f"[admin.peer]: process {os.getpid()} of uid {os.geteuid()}" in caplog.text
+    (event,) = observer.events
+    assert isinstance(event, AdminRefused) and (event.rule, event.decision) == ("admin.peer", "refused")
+    assert event.subject.account == f"uid {os.geteuid()}" and f"process {os.getpid()}" in event.reason
     await server.stop()
 
 
@@ -199,7 +221,7 @@ async def test_nobody_is_allowed_unless_named(control: FakeControl, path: Path) 
 async def test_more_connections_than_the_cap_are_closed(
     control: FakeControl, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "CONNECTIONS", 2)
+    monkeypatch.setattr(peerserver, "CONNECTIONS", 2)
     server = AdminServer(control, allowed_uids={os.geteuid()})
     server.listen(path)
     held = [await asyncio.open_unix_connection(path) for _ in range(2)]

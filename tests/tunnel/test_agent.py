@@ -109,7 +109,7 @@ async def test_an_enrolment_that_is_refused_is_not_tried_again(liar: Liar, tmp_p
     await stream.receive(m.MAX_MESSAGE)
     await stream.send(m.Denied(rule="token.expired", reason="too late"))
     with pytest.raises(Refused) as refusal:
-        await asyncio.wait_for(enrolling, 5)
+        await asyncio.wait_for(enrolling, 60)
     assert refusal.value.rule == "token.expired"
     stream.close()
 
@@ -124,7 +124,7 @@ async def test_an_enrolment_answered_with_something_else(liar: Liar, tmp_path: P
     await stream.receive(m.MAX_MESSAGE)
     await stream.send(answer)
     with pytest.raises(Malformed, match=r"answered an enrolment with"):
-        await asyncio.wait_for(enrolling, 5)
+        await asyncio.wait_for(enrolling, 60)
     stream.close()
 
 
@@ -139,7 +139,7 @@ async def test_a_gateway_that_can_not_be_reached_is_tried_until_it_is(tmp_path: 
     made.listener.close()
     made.listener = socket.create_server(("127.0.0.1", port))
     made.listener.setblocking(False)
-    protocol, tls = await asyncio.wait_for(made.accept(), 10)
+    protocol, tls = await asyncio.wait_for(made.accept(), 60)
     assert protocol == m.ENROL
     enrolling.cancel()
     tls.close()
@@ -150,7 +150,7 @@ async def test_a_gateway_that_can_not_be_reached_is_tried_until_it_is(tmp_path: 
 async def test_who_does_not_begin_with_welcome_is_left(liar: Liar, tmp_path: Path, message: m.FromGateway) -> None:
     async with running(liar.agent(tmp_path)) as task:
         first = await liar.control(message, welcome=False)
-        second = await asyncio.wait_for(liar.control(), 10)  # it comes again
+        second = await asyncio.wait_for(liar.control(), 60)  # it comes again
         assert not task.done()
         first.close()
         second.close()
@@ -159,14 +159,14 @@ async def test_who_does_not_begin_with_welcome_is_left(liar: Liar, tmp_path: Pat
 async def test_an_end_in_place_of_a_welcome_ends_the_job_with_its_reason(liar: Liar, tmp_path: Path) -> None:
     async with running(liar.agent(tmp_path)) as task:
         stream = await liar.control(m.End(reason="the user stopped the server"), welcome=False)
-        assert await asyncio.wait_for(task, 5) == "the user stopped the server"
+        assert await asyncio.wait_for(task, 60) == "the user stopped the server"
         stream.close()
 
 
 async def test_a_denied_control_connection_ends_the_job(liar: Liar, tmp_path: Path) -> None:
     async with running(liar.agent(tmp_path)) as task:
         stream = await liar.control(m.Denied(rule="lane.revoked", reason="over"), welcome=False)
-        assert "lane.revoked" in await asyncio.wait_for(task, 5)
+        assert "lane.revoked" in await asyncio.wait_for(task, 60)
         stream.close()
 
 
@@ -174,7 +174,7 @@ async def test_lanes_are_held_as_asked_and_made_up_for_without_a_rush(liar: Liar
     agent = liar.agent(tmp_path)
     async with running(agent):
         stream = await liar.control(m.Lanes(total=3))
-        lanes = [(await asyncio.wait_for(liar.accept(), 5))[1] for _ in range(3)]
+        lanes = [(await asyncio.wait_for(liar.accept(), 60))[1] for _ in range(3)]
         await stream.send(m.Lanes(total=2))
         lanes.pop().close()  # one goes: two are wanted, two are there
         await until(lambda: len(agent._lanes) == 2)
@@ -184,7 +184,7 @@ async def test_lanes_are_held_as_asked_and_made_up_for_without_a_rush(liar: Liar
         for _ in range(3):  # a gateway that closes each new lane is not dialled at full speed
             waits.append(agent._lane_wait)
             lanes.pop(0).close()
-            lanes.append((await asyncio.wait_for(liar.accept(), 10))[1])
+            lanes.append((await asyncio.wait_for(liar.accept(), 60))[1])
         assert waits == [module.FIRST_WAIT_S * factor for factor in (1, 2, 4, 8)]
         lanes[0].write(open_frame("server"))  # a lane that carries a stream: all is well again
         await until(lambda: agent._lane_wait == module.FIRST_WAIT_S)
@@ -196,10 +196,10 @@ async def test_lanes_are_held_as_asked_and_made_up_for_without_a_rush(liar: Liar
 async def test_targets_off_its_list_are_refused(liar: Liar, tmp_path: Path, target: str) -> None:
     async with running(liar.agent(tmp_path)):
         stream = await liar.control(m.Lanes(total=1))
-        _, tls = await asyncio.wait_for(liar.accept(), 5)
+        _, tls = await asyncio.wait_for(liar.accept(), 60)
         view, got = memoryview(bytearray(65536)), b""
         tls.write(open_frame(target))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while b"no such target" not in got:
                 got += view[: tls.read_into(view)]
                 await asyncio.sleep(0.01)
@@ -220,14 +220,14 @@ async def test_a_want_of_descriptors_ends_neither_the_job_nor_a_lane(
             patch.setattr(module, "client_context", none)
             await asyncio.sleep(0.3)
             assert not task.done()
-        stream = await asyncio.wait_for(liar.control(m.Lanes(total=1)), 10)
-        _, tls = await asyncio.wait_for(liar.accept(), 5)
+        stream = await asyncio.wait_for(liar.control(m.Lanes(total=1)), 60)
+        _, tls = await asyncio.wait_for(liar.accept(), 60)
         await until(lambda: agent._lanes)
         with monkeypatch.context() as patch:
             patch.setattr(module, "connect_unix", none)
             tls.write(open_frame("server"))
             view, got = memoryview(bytearray(65536)), b""
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while b"server not ready" not in got:
                     got += view[: tls.read_into(view)]
                     await asyncio.sleep(0.01)
@@ -245,7 +245,7 @@ async def test_a_node_clock_that_jumps_does_not_end_the_job(liar: Liar, tmp_path
         clock[0] += 86400
         assert abs(agent._gateway_time() - NOW) < 60
         stream.close()
-        again = await asyncio.wait_for(liar.control(), 10)
+        again = await asyncio.wait_for(liar.control(), 60)
         assert not task.done()
         again.close()
 
@@ -266,7 +266,7 @@ async def test_an_expired_certificate_ends_the_job_while_nobody_answers(liar: Li
     agent._renewal.issued(NOW, not_after=NOW - 10, ends_at=NOW)
     liar.listener.close()
     async with running(agent) as task:
-        assert "certificate expired" in await asyncio.wait_for(task, 5)
+        assert "certificate expired" in await asyncio.wait_for(task, 60)
 
 
 async def test_a_gateway_that_is_gone_for_long_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ async def test_a_gateway_that_is_gone_for_long_is_waited_for(tmp_path: Path, mon
         await asyncio.sleep(1.5)  # several tries
         assert agent._dialling == 0
         await deployment.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await fetch(registration.socket)).startswith(b"HTTP/1.1 200 OK")
     await deployment.stop()
 
@@ -307,13 +307,13 @@ async def test_a_bug_in_the_keeper_ends_the_job_with_its_trace(
 
     monkeypatch.setattr(agent, "_hold_control", fail)
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(agent.run(), 5)
+        await asyncio.wait_for(agent.run(), 60)
 
 
 async def test_the_second_endpoint_is_taken_where_the_first_does_not_answer(liar: Liar, tmp_path: Path) -> None:
     port = liar.listener.getsockname()[1]
     async with running(liar.agent(tmp_path, endpoints=["127.0.0.1:1", f"localhost:{port}"])):
-        stream = await asyncio.wait_for(liar.control(), 5)
+        stream = await asyncio.wait_for(liar.control(), 60)
         stream.close()
 
 

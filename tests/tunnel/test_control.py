@@ -96,5 +96,5 @@ async def test_a_last_word_to_someone_who_reads_nothing_is_cut_short(
     monkeypatch.setattr(module, "GOODBYE_S", 0.1)
     while control.stream._tls.write(bytes(1 << 16)):
         pass
-    await asyncio.wait_for(control.end("stopped"), 5)
+    await asyncio.wait_for(control.end("stopped"), 60)
     assert control.stream.is_closed

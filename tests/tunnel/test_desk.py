@@ -185,3 +185,15 @@ async def test_the_hub_removes_nothing_of_the_audit_record() -> None:
     CALLER.set(PeerCredentials(pid=1, uid=os.geteuid(), gid=0))
     await desk.audit_retain(events_days=365, values_days=30)
     assert asked == [(365, 30)]
+
+
+async def test_the_policy_is_shown_with_those_whom_it_was_asked_about(deployment: Deployment) -> None:
+    registration = await deployment.register()
+    shown = await deployment.desk.policy()
+    (person,) = shown["people"]
+    assert person["active"] and person["user"] and not shown["more"]
+    assert shown["unsafe"] and shown["text"] == ""
+    assert registration.token not in json.dumps(shown)
+    await deployment.desk.end(registration.session, "over")
+    (person,) = (await deployment.desk.policy())["people"]
+    assert not person["active"]

@@ -58,7 +58,7 @@ class Made:
         return client
 
     async def counted(self, rule: str, times: int = 1) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.counters.snapshot().get(rule, 0) < times:
                 await asyncio.sleep(0.005)
 
@@ -89,7 +89,7 @@ async def browser(made: Made) -> socket.socket:
 async def answer(sock: socket.socket) -> bytes:
     got = b""
     with contextlib.suppress(ConnectionResetError):
-        while data := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), 5):
+        while data := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), 60):
             got += data
     sock.close()
     return got
@@ -114,7 +114,7 @@ async def test_a_process_of_another_uid_even_if_the_file_lets_it(
         directory = Path(name)
         async with port(directory) as made:
             program = (
-                "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5); "
+                "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(60); "
                 f"s.connect({str(made.port.path)!r}); s.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n'); print(s.recv(100))"
             )
             outsider = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
@@ -221,7 +221,7 @@ async def test_without_descriptors_the_socket_rests(tmp_path: Path, monkeypatch:
         most = (asyncio.get_running_loop().time() - began) / session_port.PAUSE_S + 2
         assert made.counters.snapshot()["socket.accept"] <= most
         made.port._listener = real
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not made.port.facts()["waiting"]:
                 await asyncio.sleep(0.01)
         sock.close()
@@ -313,7 +313,7 @@ async def test_lanes_are_asked_for_once_and_anew_after_a_reconnect(tmp_path: Pat
 
 
 async def read_on(agent: TlsConnection) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             agent.read_into(memoryview(bytearray(65536)))
             await asyncio.sleep(0.01)

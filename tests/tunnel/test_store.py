@@ -205,6 +205,19 @@ def test_whom_a_session_is_for_is_kept_with_what_it_may_do(store: Store) -> None
         store.set_stale(number, NOW)
 
 
+def test_people_are_each_users_newest_session_those_who_work_now_first(store: Store) -> None:
+    store.add(new_session(1, user="zoe", groups=("old",), created_at=NOW - 9), LAUNCH)
+    store.end("1".zfill(32), "over", NOW)
+    store.add(new_session(2, user="zoe", groups=("new",), created_at=NOW - 5), LAUNCH)
+    store.add(new_session(3, user="zoe", groups=("newest, but over",), created_at=NOW), LAUNCH)
+    store.end("3".zfill(32), "over", NOW)
+    store.add(new_session(4, user="bob"), LAUNCH)
+    store.end("4".zfill(32), "over", NOW)
+    found = [(session.user, session.groups, session.state is State.ENDED) for session, _ in store.people(10)]
+    assert found == [("zoe", ("new",), False), ("bob", (), True)]
+    assert [session.user for session, _ in store.people(1)] == ["zoe"]
+
+
 def test_a_session_id_is_taken_once(store: Store) -> None:
     store.add(new_session(), LAUNCH)
     with pytest.raises(Refused) as error:

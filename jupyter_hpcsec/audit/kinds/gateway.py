@@ -28,6 +28,6 @@ class AdminCalled(Event, frozen=True, kw_only=True, tag="admin.called"):
 
 
 class AdminRefused(Event, frozen=True, kw_only=True, tag="admin.refused"):
-    """A call at the admin socket was refused."""
+    """A call at the admin socket was refused, or a connection before it could make one (``admin.peer``)."""
 
     call: Name = ""

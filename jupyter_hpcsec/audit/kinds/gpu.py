@@ -48,7 +48,6 @@ class GpuUse(Told, frozen=True, kw_only=True, tag="gpu.use"):
 
     kernel: Name = ""
     notebook: Path = ""
-    project: Name = ""
     span_s: Count = 0
     used_s: Count = 0
     held_s: Count = 0

@@ -63,7 +63,9 @@ class NodeAccessRefused(Told, frozen=True, kw_only=True, tag="node.access-refuse
 
 
 class NodeRequestRefused(Told, frozen=True, kw_only=True, tag="node.request-refused"):
-    """The notebook server refused a request that no session has a use for, such as one for a closed place."""
+    """The notebook server refused a request: for a closed place, or for an app; ``count`` of them, past the first."""
+
+    count: Count = 1
 
 
 class NodeListenRefused(Told, frozen=True, kw_only=True, tag="node.listen-refused"):

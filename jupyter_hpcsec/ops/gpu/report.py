@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jupyter_hpcsec.audit.index import Question
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.errors import Malformed, printable
 from jupyter_hpcsec.ops.audit.reading import Progress, Record, Teller
 from jupyter_hpcsec.ops.audit.render import FORMULA
@@ -119,7 +119,7 @@ def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _cell(value: Any) -> str:
     text = f"{value:.2f}" if isinstance(value, float) else printable(str(value), 200)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", text)
 
 
 def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

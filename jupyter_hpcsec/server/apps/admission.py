@@ -17,6 +17,7 @@ from jupyter_hpcsec.server.apps.cookies import CookieJar
 from jupyter_hpcsec.server.apps.origin import is_from_here
 from jupyter_hpcsec.server.apps.pages import refusal_page
 from jupyter_hpcsec.server.facts import SessionFacts, read_facts
+from jupyter_hpcsec.server.refusals import refusals
 
 if TYPE_CHECKING:
     from jupyter_server.base.handlers import JupyterHandler
@@ -30,11 +31,11 @@ RESOURCE = "hpcsec-apps"
 
 
 class Sorry(web.HTTPError):
-    """A refusal with a sentence for the person."""
+    """A refusal with a sentence for the person. One with a ``rule`` is recorded: it is no trouble, but a no."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, rule: str = "") -> None:
         super().__init__(status, sentence)
-        self.sentence = sentence
+        self.sentence, self.rule = sentence, rule
 
 
 class Apps:
@@ -89,7 +90,7 @@ class Admission(Handler):
         if self.token_authenticated:
             return  # no browser sends a token by itself
         if not self.is_from_here():
-            raise Sorry(403, "The request comes from another site's page.")
+            raise Sorry(403, "The request comes from another site's page.", "app.origin")
 
     def is_from_here(self) -> bool:
         """Whether the page that asks is one of this site's."""
@@ -106,32 +107,42 @@ class Admission(Handler):
             owner = self.apps.owner()
             user = self.current_user
             if user is None or user.username != owner or not _is_person(user):
-                raise Sorry(403, f"The apps of this session are for {owner} alone.")
+                raise Sorry(403, f"The apps of this session are for {owner} alone.", "app.owner")
             if not await ensure_async(self.authorizer.is_authorized(self, user, "execute", RESOURCE)):
-                raise Sorry(403, "You are not authorized to use the apps of this session.")
+                raise Sorry(403, "You are not authorized to use the apps of this session.", "app.unauthorized")
             self.check_xsrf_cookie()
             if "Service-Worker" in self.request.headers:
-                raise Sorry(403, "An app can't install a service worker here: it would outlive the session.")
+                sentence = "An app can't install a service worker here: it would outlive the session."
+                raise Sorry(403, sentence, "app.service-worker")
             self.apps.check()
         except HpcsecError as error:
-            raise Sorry(404 if isinstance(error, Refused) else 503, _sentence(error)) from error
+            rule = error.rule if isinstance(error, Refused) else ""
+            raise Sorry(404 if rule else 503, _sentence(error), rule) from error
 
     def address(self) -> Address:
         """The app that the request's path names."""
         try:
             return parse_address(self.request.path, self.base_url)
         except Refused as refusal:
-            raise Sorry(404, _sentence(refusal)) from refusal
+            raise Sorry(404, _sentence(refusal), refusal.rule) from refusal
 
     def scheme(self) -> str:
         """What the browser speaks, as the proxy in front says."""
         said = self.request.headers.get("X-Forwarded-Proto", self.request.protocol)
         return "https" if re.match(r"(?i)\s*https\s*(?:,|\Z)", said) else "http"
 
+    def tell_refused(self, rule: str, sentence: str) -> None:
+        """Have a refusal recorded, with who asked as far as the server knows."""
+        if rule:
+            visitor = getattr(getattr(self, "_jupyter_current_user", None), "username", "") or "nobody who is known"
+            refusals.tell(self.request.path, rule, f"{sentence} Asked by {visitor}.")
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A page with one sentence."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         sentence = error.sentence if isinstance(error, Sorry) else f"{HTTPStatus(status_code).phrase}."
+        if isinstance(error, Sorry):
+            self.tell_refused(error.rule, sentence)
         self.set_header("Cache-Control", "no-store")
         self.finish(refusal_page(status_code, sentence))
 

@@ -69,12 +69,12 @@ class AppHandler(Admission, JupyterHandler):
         came, method = self.request.headers, self.request.method or ""
         lengths = came.get_list("Content-Length")
         if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,15}", length) for length in lengths):
-            raise Sorry(400, "The request does not say clearly how long it is.")
+            raise Sorry(400, "The request does not say clearly how long it is.", "app.framing")
         codings = came.get_list("Transfer-Encoding")
         if codings not in ([], ["chunked"]):
-            raise Sorry(400, "The request's body comes in a coding that is not known.")
+            raise Sorry(400, "The request's body comes in a coding that is not known.", "app.framing")
         if codings and (lengths or method not in MAY_CHUNK):
-            raise Sorry(411, "The request has to say how long it is.")
+            raise Sorry(411, "The request has to say how long it is.", "app.framing")
         headers = request_headers(came, self._at, self.apps.jar, scheme=self.scheme())
         headers["Connection"] = "close"
         if method in MAY_CHUNK and not lengths and not codings:

@@ -51,7 +51,10 @@ class AppSocket(Admission, WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     def check_origin(self, origin: str | None = None) -> bool:
         """A page of another origin is refused, also one with a token or one that the server's CORS settings allow."""
-        return self.is_from_here() or (self.token_authenticated and origin is None)
+        if self.is_from_here() or (self.token_authenticated and origin is None):
+            return True
+        self.tell_refused("app.origin", "The request comes from another site's page.")
+        return False
 
     @ws_authenticated
     async def get(self) -> None:

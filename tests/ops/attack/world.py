@@ -230,7 +230,7 @@ def _victim(world: World) -> Iterator[dict[str, Any]]:
             yield {**facts, "pid": process.pid}
         finally:
             process.stdin.close()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 @contextmanager
