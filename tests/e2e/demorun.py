@@ -48,13 +48,19 @@ class Quickstart:
     """One run. ``stop`` is Ctrl-C, and demands a clean end."""
 
     def __init__(
-        self, *, profiles: bool = False, private: bool = False, locked: bool = False, hold: Path | None = None
+        self,
+        *,
+        profiles: bool = False,
+        private: bool = False,
+        locked: bool = False,
+        hold: Path | None = None,
+        gpus: int = 0,
     ) -> None:
-        """``hold``: with profiles, jobs run and do not come to enrol while this file is there."""
+        """``hold``: with profiles, jobs run and do not come to enrol while this file is there. ``gpus``: simulated."""
         program = [__file__] if profiles else ["-m", "jupyter_hpcsec.cli.main"]
         if private or locked:
             program = [str(Path(__file__).with_name("privaterun.py" if private else "lockedrun.py"))]
-        argv = [sys.executable, *program, "quickstart"]
+        argv = [sys.executable, *program, "quickstart", *(["--fake-gpus", str(gpus)] if gpus else [])]
         self._links: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), HOLD: str(hold or "")}
