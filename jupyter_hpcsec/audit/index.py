@@ -8,8 +8,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,97 +18,35 @@ from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.alert_states import Alert
 from jupyter_hpcsec.audit.findings import Finding
 from jupyter_hpcsec.audit.notes import Verifier
+from jupyter_hpcsec.audit.question import SUFFIX_END, Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
 SCHEMA_VERSION = 2
 BATCH = 5000
 BUSY_S = 30.0
-SUFFIX_END = "\U0010ffff"
 
 COLUMNS = (
     "leaf", "id", "time", "kind", "trust", "user", "impersonator", "session", "server", "job", "node", "source",
     "object", "decision", "rule", "policy",
 )  # fmt: skip
+_PARTIAL = "\n".join(
+    f"CREATE INDEX events_{name} ON events ({name}) WHERE {name} != '';"
+    for name in ("impersonator", "server", "job", "node", "source", "object", "decision", "rule", "trust")
+)
+"""An index of one column holds its rows in the order of the log: a page is a walk along it."""
 _SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE events ({", ".join(["leaf INTEGER PRIMARY KEY", *(f"{name} TEXT NOT NULL" for name in COLUMNS[1:])])});
 CREATE INDEX events_id ON events (id);
 CREATE INDEX events_time ON events (time);
-CREATE INDEX events_user ON events (user, time);
-CREATE INDEX events_impersonator ON events (impersonator, time) WHERE impersonator != '';
-CREATE INDEX events_session ON events (session) WHERE session != '';
-CREATE INDEX events_job ON events (job) WHERE job != '';
-CREATE INDEX events_object ON events (object) WHERE object != '';
-CREATE INDEX events_rule ON events (rule) WHERE rule != '';
-CREATE INDEX events_kind ON events (kind, time);
+CREATE INDEX events_user ON events (user, leaf, kind);
+CREATE INDEX events_session ON events (session, leaf, kind) WHERE session != '';
+CREATE INDEX events_kind ON events (kind);
+{_PARTIAL}
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
 {alert_index.SCHEMA}
 """
-
-
-_OF_USER = """leaf IN (
-SELECT leaf FROM events WHERE user = ? AND time >= ? AND time < ?
-UNION ALL SELECT leaf FROM events WHERE impersonator = ? AND impersonator != '')"""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked; an empty field asks nothing. A trailing ``*`` in kind, rule and path asks for what begins so.
-
-    A session is named by its id or by how that begins, as tables show it.
-    ``since`` and ``until`` are timestamps as in events (``until`` is not included); ``text`` are words.
-    """
-
-    user: str = ""
-    session: str = ""
-    server: str = ""
-    job: str = ""
-    node: str = ""
-    source: str = ""
-    path: str = ""
-    kind: str = ""
-    decision: str = ""
-    rule: str = ""
-    trust: str = ""
-    since: str = ""
-    until: str = ""
-    text: str = ""
-    limit: int = 1000
-    newest: bool = False
-
-    def __str__(self) -> str:
-        asked = {name: value for name, value in vars(self).items() if value and value is not True}
-        return " ".join(f"{name}={value}" for name, value in asked.items())
-
-    def sql(self) -> tuple[str, list[Any]]:
-        """The statement and its parameters."""
-        where, values = ["1"], list[Any]()
-        for name in ("server", "job", "node", "source", "decision", "trust"):
-            if getattr(self, name):
-                where.append(f"{name} = ? AND {name} != ''")  # said aloud, so that indices without empty ones serve
-                values.append(getattr(self, name))
-        if self.user:
-            where.append(_OF_USER)
-            values += [self.user, self.since, self.until or SUFFIX_END, self.user]
-        session = self.session and f"{self.session.removesuffix('*')}*"
-        for column, asked in (("session", session), ("object", self.path), ("kind", self.kind), ("rule", self.rule)):
-            if asked.endswith("*"):
-                where.append(f"{column} >= ? AND {column} < ? AND {column} != ''")
-                values += [asked[:-1], asked[:-1] + SUFFIX_END]
-            elif asked:
-                where.append(f"{column} = ? AND {column} != ''")
-                values.append(asked)
-        for operator, asked in ((">=", self.since), ("<", self.until)):
-            if asked:
-                where.append(f"time {operator} ?")
-                values.append(asked)
-        if self.text:
-            where.append("leaf IN (SELECT rowid FROM words WHERE words MATCH ?)")
-            values.append(" ".join('"' + word.replace('"', '""') + '"' for word in self.text.split()))
-        order = "DESC" if self.newest else "ASC"
-        statement = f"SELECT leaf FROM events WHERE {' AND '.join(where)} ORDER BY leaf {order} LIMIT ?"  # noqa: S608
-        return statement, [*values, self.limit]
 
 
 def row_of(leaf: int, event: dict[str, Any]) -> tuple[Any, ...]:
@@ -158,6 +95,26 @@ class Index:
         self._db.close()
 
     def _prepare(self) -> None:
+<<<<<<< HEAD
+        """Make its tables where there are none of ours, once, whoever else does so at the same moment."""
+        if self._is_ours():
+            return
+        with _transaction(self._db):
+            if not self._is_ours():
+                (version,) = self._db.execute("PRAGMA user_version").fetchone()
+                self._make(self._db, version != 0)
+
+    def _is_ours(self) -> bool:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return bool(version == SCHEMA_VERSION and self._about("record") == self._owner)
+
+    def _make(self, db: sqlite3.Connection, is_there: bool) -> None:
+        if is_there:
+            for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
+                if kind == "table" and not name.startswith(("words_", "sqlite_")):
+                    db.execute(f'DROP TABLE "{name}"')
+        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
+=======
         if self._is_ours():
             return
         self._db.execute("BEGIN EXCLUSIVE")
@@ -175,6 +132,7 @@ class Index:
             if kind == "table" and not name.startswith(("words_", "sqlite_")):
                 db.execute(f'DROP TABLE "{name}"')
         for statement in _SCHEMA.split(";"):
+>>>>>>> int
             db.execute(statement)
         db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -199,9 +157,38 @@ class Index:
         return size
 
     def ask(self, question: Question) -> list[int]:
-        """The leaves that answer."""
+        """The leaves that answer, in the order of the log, up to the limit."""
         with self._translated():
-            return [leaf for (leaf,) in self._db.execute(*question.sql())]
+            statement = Plan(question, self._run).statement()
+            return [leaf for (leaf,) in self._run(statement.sql, statement.values)] if statement else []
+
+    def count(self, question: Question) -> int:
+        """How many answer, whatever the limit."""
+        with self._translated():
+            statement = Plan(question, self._run).statement(count=True)
+            return int(self._run(statement.sql, statement.values)[0][0]) if statement else 0
+
+    def kinds(self, session: str) -> dict[str, int]:
+        """How many events of which kind a session has."""
+        query = "SELECT kind, count(*) FROM events INDEXED BY events_session WHERE session = ? AND session != ''"
+        with self._translated():
+            return dict(self._run(f"{query} GROUP BY kind", (session,)))
+
+    def kinds_of_user(self, user: str) -> dict[str, int]:
+        """How many events of which kind are a user's."""
+        with self._translated():
+            query = "SELECT kind, count(*) FROM events INDEXED BY events_user WHERE user = ? GROUP BY kind"
+            return dict(self._run(query, (user,)))
+
+    def of_kinds(self, session: str, kinds: Sequence[str], *, start: int = 0, limit: int = 1000) -> list[int]:
+        """Leaves of a session that are of these kinds, from ``start`` on."""
+        of = f"session = ? AND session != '' AND leaf >= ? AND kind IN ({', '.join('?' * len(kinds))})"
+        query = f"SELECT leaf FROM events INDEXED BY events_session WHERE {of} ORDER BY leaf LIMIT ?"  # noqa: S608
+        with self._translated():
+            return [leaf for (leaf,) in self._run(query, (session, start, *kinds, limit))]
+
+    def _run(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, values).fetchall()
 
     def leaf_of(self, event_id: str) -> int | None:
         """The leaf of the event with this id."""
@@ -281,6 +268,19 @@ class Index:
             raise Unavailable(f"The index {self._path} can't be used: {exc}. Try `hpcsec audit reindex`.") from exc
 
 
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing, and nobody else writes meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # a full disk ends it by itself
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: Callable[[int], None]) -> None:
     rows: list[tuple[Any, ...]] = []
     words: list[tuple[int, str]] = []
@@ -289,22 +289,33 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
     def flush() -> None:
         if not rows:
             return
-        db.execute("BEGIN IMMEDIATE")
-        (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
-        if rows[0][0] < known:  # another process added them meanwhile
-            db.execute("ROLLBACK")
-            for each in (rows, words, alerting):
-                each[:] = [entry for entry in each if entry[0] >= known]
-            if rows:
-                flush()
-            return
-        marks = ", ".join("?" * len(COLUMNS))
-        db.executemany(f"INSERT INTO events VALUES ({marks})", rows)  # noqa: S608
-        db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
-        alert_index.add(db, alerting)
-        db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(rows[-1][0] + 1),))
-        db.execute("COMMIT")
+<<<<<<< HEAD
+        with _transaction(db):
+            (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
+            fresh = [row for row in rows if row[0] >= known]  # another process may add the same ones meanwhile
+            db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", fresh)  # noqa: S608
+            db.executemany(
+                "INSERT INTO words (rowid, text) VALUES (?, ?)", [each for each in words if each[0] >= known]
+            )
+            db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, rows[-1][0] + 1)),))
         progress(rows[-1][0] + 1)
+=======
+        last = rows[-1][0]
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
+            for each in (rows, words, alerting):  # another process may have added the same ones meanwhile
+                each[:] = [entry for entry in each if entry[0] >= known]
+            db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", rows)  # noqa: S608
+            db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
+            alert_index.add(db, alerting)
+            db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, last + 1)),))
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        progress(last + 1)
+>>>>>>> int
         rows.clear()
         words.clear()
         alerting.clear()

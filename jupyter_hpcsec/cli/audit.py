@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds import KINDS, schema
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.cli.options import add_record, add_telling
 from jupyter_hpcsec.config_forward import DEFAULT_STATE

@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 from tornado.web import RequestHandler
 
 from jupyter_hpcsec.console.page import Callback, Page, Static
-from jupyter_hpcsec.console.pages import alerts, home, live
+from jupyter_hpcsec.console.pages import alerts, home, live, me, search, session
 
 STATIC = Path(__file__).parent / "static"
 
 PAGES: list[tuple[str, type[Page]]] = [
     *home.ROUTES,
     *live.ROUTES,
+    *session.ROUTES,
+    *search.ROUTES,
     *alerts.ROUTES,
+    *me.ROUTES,
 ]
 """(pattern below the prefix, handler)."""
 

@@ -42,7 +42,7 @@ def panel(
         "limits": {
             "first_warning_s": limits.first_warning * 60, "second_warning_s": limits.second_warning * 60,
             "end_s": limits.end * 60 or None, "extend_by_s": limits.extend_by * 60,
-            "extend_in_all_s": limits.extend_in_all * 60,
+            "extend_in_all_s": limits.extend_in_all * 60, "action": settings.action("R3"),
         },
         "alerts": [
             {"rule": finding.rule, "title": TITLES[finding.rule], "confidence": finding.confidence,
@@ -90,6 +90,7 @@ def _kernel(
         "memory": total(context for _, context, _ in held),
         "utilisation": max(use) if use else (None if held else 0),
         "idle_s": int(clock.idle_s) if clock is not None else 0,
+        "measured": clock.measured if clock is not None else None,
         "stage": at,
         "left_s": int(left_s) if left_s != float("inf") else None,
         "kept_s": int(kernel.kept_s),

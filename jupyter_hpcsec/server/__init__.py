@@ -29,6 +29,7 @@ def _link_jupyter_server_extension(app: "ServerApp") -> None:
 
 def _load_jupyter_server_extension(app: "ServerApp") -> None:
     """Called when the web application stands: adds our handlers."""
+    from jupyter_hpcsec.server import gpu_watch  # noqa: PLC0415 - only where the extension is used
     from jupyter_hpcsec.server.apps.handlers import add_apps  # noqa: PLC0415
     from jupyter_hpcsec.server.closed import close_events  # noqa: PLC0415
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
@@ -42,6 +43,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
         close_events(app.web_app)
         watch_contents(app)
         keep_told(app)
+        gpu_watch.announce(app, os.environ)
     else:
         app.log.info("hpcsec: this server was not started by a session; the extension does nothing")
 

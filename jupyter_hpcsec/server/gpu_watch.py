@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SETTING = "hpcsec_gpu_watch"
 """Of the web application: the running ``Watch``; not there where there is no GPU."""
 
+ANNOUNCED = "hpcsecGpus"
+"""JupyterLab's page option that there are GPUs: elsewhere its panel costs nothing, not even a question."""
+
 
 def event_of(told: Word, *, project: str = "", simulated: bool = False) -> Told:
     """As the record keeps it."""
@@ -104,6 +107,16 @@ def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Told]
         state=given.state,
         interval_s=given.interval_s,
     )
+
+
+def announce(app: "ServerApp", environment: Mapping[str, str]) -> None:
+    """Have JupyterLab's page say that there are GPUs, also where the settings then turn out to be no good."""
+    try:
+        is_simulated = bool(launch.parse(environment.get(launch.VARIABLE, "")).stand_in)
+    except HpcsecError:
+        is_simulated = False
+    if is_simulated or present():
+        app.web_app.settings.setdefault("page_config_data", {})[ANNOUNCED] = "true"
 
 
 async def start(app: "ServerApp", tell: Callable[[Told], None]) -> None:

@@ -17,3 +17,11 @@ export const readOnlyIcon = new LabIcon({
   <path class="jp-icon3" fill="#616161" d="M12 6.5c3.8 0 7.2 2.1 8.8 5.5-1.6 3.4-5 5.5-8.8 5.5S4.800 15.400 3.200 12C4.800 8.600 8.200 6.500 12 6.500m0-2C7 4.500 2.700 7.600 1 12c1.700 4.400 6 7.500 11 7.500s9.300-3.100 11-7.500c-1.700-4.400-6-7.500-11-7.500zm0 5a2.500 2.500 0 1 1 0 5 2.500 2.500 0 0 1 0-5m0-2a4.500 4.500 0 1 0 0 9 4.500 4.500 0 0 0 0-9z"/>
 </svg>`
 });
+
+/** What computes: a chip. */
+export const gpuIcon = new LabIcon({
+  name: 'jupyter-hpcsec:gpu',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
+  <path class="jp-icon3" fill="#616161" d="M15 9H9v6h6V9zm-2 4h-2v-2h2v2zm8-2V9h-2V7a2 2 0 0 0-2-2h-2V3h-2v2h-2V3H9v2H7a2 2 0 0 0-2 2v2H3v2h2v2H3v2h2v2a2 2 0 0 0 2 2h2v2h2v-2h2v2h2v-2h2a2 2 0 0 0 2-2v-2h2v-2h-2v-2h2zm-4 6H7V7h10v10z"/>
+</svg>`
+});

@@ -4,91 +4,79 @@
  */
 
 import { Notification } from '@jupyterlab/apputils';
-import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { IDisposable } from '@lumino/disposable';
-import { Poll } from '@lumino/polling';
 
-import { ask, tell } from './api';
-import { type IGpuFacts, type IHolding, IdleWarnings, readGpu, shortName } from './gpu';
+import {
+  IdleWarnings,
+  type IGpuFacts,
+  type IHolding,
+  isEnded,
+  mayKeepMinutes,
+  shortName
+} from './gpu';
+import type { GpuModel } from './gpumodel';
 import { duration } from './words';
 
-const PAUSE_MS = 60_000;
-
-/** Asks for as long as there is a GPU that is watched, also in a tab that nobody looks at. */
-export class IdleNotices implements IDisposable {
-  constructor(settings: ServerConnection.ISettings, trans: TranslationBundle) {
-    this._settings = settings;
+/** Looks at what the model knows. `keep` is what the button does. */
+export class IdleNotices {
+  constructor(
+    model: GpuModel,
+    trans: TranslationBundle,
+    keep: (kernel: string, minutes: number) => Promise<void>
+  ) {
     this._trans = trans;
-    this._poll = new Poll<void>({
-      name: 'jupyter-hpcsec:gpu',
-      factory: () => this._ask(),
-      frequency: { interval: PAUSE_MS, backoff: false },
-      standby: 'never'
-    });
+    this._keep = keep;
+    model.changed.connect(() => this._look(model.facts), this);
+    this._look(model.facts); // the first answer may have come before
   }
 
-  get isDisposed(): boolean {
-    return this._poll.isDisposed;
-  }
-
-  dispose(): void {
-    this._poll.dispose();
-  }
-
-  private async _ask(): Promise<void> {
-    const reply = await ask('gpu', this._settings);
-    if (this.isDisposed || reply.status !== 200 || !reply.isObject) {
+  private _look(facts: IGpuFacts | null): void {
+    if (!facts || facts.state === 'starting') {
       return;
     }
-    const found = readGpu(reply.body);
-    if (!found.isWatched) {
-      void this._poll.stop(); // a session gets no GPU later on
-      return;
-    }
-    const { due, over } = this._warnings.next(found.kernels);
+    const { due, over, changed } = this._warnings.next(facts.kernels);
     [...over, ...due.map(kernel => kernel.id)].forEach(id => this._dismiss(id));
-    due.forEach(kernel => this._warn(kernel, found));
+    due.forEach(kernel => this._warn(kernel, facts));
+    changed.forEach(kernel => this._correct(kernel, facts));
   }
 
-  private _warn(kernel: IHolding, found: IGpuFacts): void {
+  private _warn(kernel: IHolding, facts: IGpuFacts): void {
+    const { message, actions } = this._words(kernel, facts);
+    this._shown.set(kernel.id, Notification.warning(message, { autoClose: false, actions }));
+  }
+
+  /** What was said is no longer so: say it anew, unless it was closed. */
+  private _correct(kernel: IHolding, facts: IGpuFacts): void {
+    const id = this._shown.get(kernel.id);
+    if (id !== undefined && Notification.manager.has(id)) {
+      Notification.update({ id, autoClose: false, ...this._words(kernel, facts) });
+    }
+  }
+
+  private _words(
+    kernel: IHolding,
+    facts: IGpuFacts
+  ): { message: string; actions: Notification.IAction[] } {
     const words = this._trans;
     const name = shortName(kernel.notebook) || words.__('a kernel without a notebook');
     // JupyterLab shows 140 characters of a message: what is lost, and when, comes first.
     const what =
-      kernel.leftSeconds === null
+      kernel.leftSeconds === null || !isEnded(kernel, facts)
         ? words.__('%1 holds GPU memory and does nothing.', name)
         : words.__(
             'In %2 the kernel of %1 is shut down: it holds GPU memory and does nothing.',
             name,
             duration(kernel.leftSeconds, words)
           );
-    const message = found.isSimulated ? words.__('Simulated GPU: %1', what) : what;
-    const minutes = Math.min(found.extendMinutes, Math.floor(kernel.mayKeepSeconds / 60));
+    const message = facts.isSimulated ? words.__('Simulated GPU: %1', what) : what;
+    const minutes = mayKeepMinutes(kernel, facts);
     const keep: Notification.IAction = {
       label: words.__('Keep for %1', duration(minutes * 60, words)),
       caption: words.__('Put the end off; it is recorded'),
       displayType: 'accent',
       callback: () => void this._keep(kernel.id, minutes)
     };
-    this._shown.set(
-      kernel.id,
-      Notification.warning(message, { autoClose: false, actions: minutes > 0 ? [keep] : [] })
-    );
-  }
-
-  private async _keep(kernel: string, minutes: number): Promise<void> {
-    const words = this._trans;
-    const reply = await tell('gpu/keep', { kernel, minutes }, this._settings);
-    if (reply.status === 200) {
-      Notification.success(words.__('The kernel is kept for %1.', duration(minutes * 60, words)), {
-        autoClose: 5000
-      });
-    } else {
-      Notification.error(words.__('The kernel could not be kept: ask again, or use it.'), {
-        autoClose: false // the default shows nothing but a count
-      });
-    }
+    return { message, actions: minutes > 0 ? [keep] : [] };
   }
 
   private _dismiss(kernel: string): void {
@@ -99,9 +87,8 @@ export class IdleNotices implements IDisposable {
     }
   }
 
-  private readonly _settings: ServerConnection.ISettings;
   private readonly _trans: TranslationBundle;
-  private readonly _poll: Poll<void>;
+  private readonly _keep: (kernel: string, minutes: number) => Promise<void>;
   private readonly _warnings = new IdleWarnings();
   private readonly _shown = new Map<string, string>();
 }

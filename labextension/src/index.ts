@@ -19,19 +19,19 @@ import {
 } from '@jupyterlab/filebrowser';
 import { DisposableSet } from '@lumino/disposable';
 
+import { gpu } from './gpuplugin';
 import { shieldIcon } from './icon';
-import { IdleNotices } from './idle';
 import { MarkedListing } from './marks';
 import { SessionModel } from './model';
 import { Notices } from './notices';
 import { explainRefusals, tellRefusedDirectories } from './refusals';
 import { readSettings } from './settings';
-import { SessionPanel } from './sidepanel';
+import { SidePanel } from './sidepanel';
 import { SessionStatus } from './status';
 import { ISession } from './tokens';
+import { DOMAIN } from './words';
 
 const ID = 'jupyter-hpcsec:plugin';
-const DOMAIN = 'jupyter_hpcsec';
 const PANEL_RANK = 600;
 /** On the left, after the counts of terminals and kernels. */
 const STATUS_RANK = 10;
@@ -60,7 +60,22 @@ function activate(
   const refresh = (): void => void commands.execute(Commands.refresh);
 
   // There from the start, so that a panel that was open is open again; its content comes with a look at it.
-  const panel = new SessionPanel(model, trans, { saveAll, refresh });
+  let isLoaded = false;
+  const panel = new SidePanel({
+    id: 'jp-hpcsec-session',
+    icon: shieldIcon,
+    name: trans.__('Session'),
+    load: async () => {
+      const { SessionView } = await import('./panel');
+      isLoaded = true;
+      return new SessionView(model, trans, { saveAll, refresh });
+    },
+    looked: isSeen => {
+      if (isSeen && isLoaded) {
+        void model.loadAccess();
+      }
+    }
+  });
   app.shell.add(panel, 'right', { rank: PANEL_RANK, type: 'Session' });
   restorer?.add(panel, panel.id);
   parts.add(panel);
@@ -88,7 +103,6 @@ function activate(
   }
 
   const notices = new Notices(model, trans, { saveAll, open });
-  parts.add(new IdleNotices(app.serviceManager.serverSettings, trans));
   const status = new SessionStatus(model, trans, open);
   const item = statusBar?.registerStatusItem(ID, {
     item: status,
@@ -159,4 +173,4 @@ const listing: JupyterFrontEndPlugin<DirListing.IRenderer> = {
 };
 
 export { ISession };
-export default [session, plugin, listing];
+export default [session, plugin, listing, gpu];

@@ -138,7 +138,7 @@ function Head({ model, facts, trans, actions }: IViewProps): React.ReactElement 
   const isThere = model.link === 'connected';
   const mood = !isThere ? 'away' : facts.stale ? 'now' : urgency(left);
   return (
-    <header className="jp-hpcsec-Head" data-mood={mood}>
+    <div className="jp-hpcsec-Head" data-mood={mood}>
       <p className="jp-hpcsec-Link" data-link={model.link} role="status">
         <span className="jp-hpcsec-Dot" aria-hidden="true" />
         <strong>{linkWords(model.link, trans)}</strong>
@@ -169,7 +169,7 @@ function Head({ model, facts, trans, actions }: IViewProps): React.ReactElement 
           {trans.__('Refresh')}
         </button>
       </p>
-    </header>
+    </div>
   );
 }
 

@@ -1,42 +1,48 @@
-/** The side panel *Session*: a frame that costs nothing until it is looked at. */
+/** A side panel: a frame that costs nothing until it is looked at. */
 
-import type { TranslationBundle } from '@jupyterlab/translation';
+import type { LabIcon } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
-import { shieldIcon } from './icon';
-import type { SessionModel } from './model';
-import type { IPanelActions } from './panel';
+/** What makes one panel. */
+export interface IPanelOptions {
+  readonly id: string;
+  readonly icon: LabIcon;
+  /** Its name, for people. */
+  readonly name: string;
+  /** Brings the content, and its code, at the first look. */
+  readonly load: () => Promise<Widget>;
+  /** Called when it is looked at, and when no more. */
+  readonly looked: (isSeen: boolean) => void;
+}
 
-/** Holds the content, and loads its code at the first look. */
-export class SessionPanel extends Widget {
-  constructor(model: SessionModel, trans: TranslationBundle, actions: IPanelActions) {
+/** Holds the content. */
+export class SidePanel extends Widget {
+  constructor(options: IPanelOptions) {
     super();
-    this._load = async () => {
-      const { SessionView } = await import('./panel');
-      if (!this.isDisposed) {
-        (this.layout as PanelLayout).addWidget(new SessionView(model, trans, actions));
-      }
-    };
-    this._refresh = () => void model.loadAccess();
+    this._options = options;
     this.layout = new PanelLayout();
-    this.id = 'jp-hpcsec-session';
+    this.id = options.id;
     this.addClass('jp-hpcsec-Panel');
-    this.title.icon = shieldIcon;
-    this.title.caption = trans.__('Session');
+    this.title.icon = options.icon;
+    this.title.caption = options.name;
     this.node.setAttribute('role', 'region');
-    this.node.setAttribute('aria-label', trans.__('Session'));
+    this.node.setAttribute('aria-label', options.name);
     this.node.tabIndex = -1;
   }
 
   protected override onBeforeShow(msg: Message): void {
     super.onBeforeShow(msg);
-    if (this._isLoaded) {
-      this._refresh();
-      return;
+    if (!this._isLoaded) {
+      this._isLoaded = true;
+      void this._load();
     }
-    this._isLoaded = true;
-    void this._load();
+    this._options.looked(true);
+  }
+
+  protected override onAfterHide(msg: Message): void {
+    super.onAfterHide(msg);
+    this._options.looked(false);
   }
 
   protected override onActivateRequest(msg: Message): void {
@@ -44,7 +50,15 @@ export class SessionPanel extends Widget {
     this.node.focus();
   }
 
-  private readonly _load: () => Promise<void>;
-  private readonly _refresh: () => void;
+  private async _load(): Promise<void> {
+    const content = await this._options.load();
+    if (this.isDisposed) {
+      content.dispose();
+    } else {
+      (this.layout as PanelLayout).addWidget(content);
+    }
+  }
+
+  private readonly _options: IPanelOptions;
   private _isLoaded = false;
 }

@@ -5,10 +5,13 @@
 import type { Fact, IAccessFacts, ISessionFacts } from './facts';
 import type { Link } from './state';
 
+/** The domain of our translations, in JupyterLab's language packs. */
+export const DOMAIN = 'jupyter_hpcsec';
+
 /** What is needed of JupyterLab's `TranslationBundle`. */
 export interface IWords {
   __(text: string, ...values: (string | number)[]): string;
-  _n(one: string, many: string, count: number): string;
+  _n(one: string, many: string, count: number, ...values: (string | number)[]): string;
 }
 
 /** How urgent the end is: nothing, to be noticed, to act on. */
@@ -25,7 +28,7 @@ export function urgency(seconds: number): Urgency {
   return seconds > NOW_MINUTES * 60 ? 'soon' : 'now';
 }
 
-/** Time left, without a false precision: `3 d 4 h`, `26 h`, `1 h 23 min`, `12 min`. */
+/** Time left, without a false precision: `3 d 4 h`, `26 h`, `2 h`, `1 h 23 min`, `12 min`. */
 export function duration(seconds: number, words: IWords): string {
   const minutes = Math.floor(Math.max(0, seconds) / 60);
   const hours = Math.floor(minutes / 60);
@@ -38,7 +41,9 @@ export function duration(seconds: number, words: IWords): string {
   if (hours >= 48) {
     return words.__('%1 d %2 h', Math.floor(hours / 24), hours % 24);
   }
-  return hours >= 10 ? words.__('%1 h', hours) : words.__('%1 h %2 min', hours, minutes % 60);
+  return hours >= 10 || minutes % 60 === 0
+    ? words.__('%1 h', hours)
+    : words.__('%1 h %2 min', hours, minutes % 60);
 }
 
 /** A time of the day, with its date unless that is today. `at` and `now` are Unix seconds. */

@@ -17,7 +17,7 @@ test('times are said without false precision', () => {
     [59, 'less than a minute'],
     [60, '1 min'],
     [3599, '59 min'],
-    [3600, '1 h 0 min'],
+    [3600, '1 h'],
     [5000, '1 h 23 min'],
     [36000, '10 h'],
     [86400, '24 h'],

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from jupyter_hpcsec.audit.events import Subject
-from jupyter_hpcsec.audit.index import Index, Question
+from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.kinds.connections import LaneOpened
 from jupyter_hpcsec.audit.kinds.record import AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import HpcsecError

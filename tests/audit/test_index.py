@@ -13,13 +13,14 @@ import pytest
 
 from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.events import Event, Object, Subject
-from jupyter_hpcsec.audit.index import COLUMNS, Index, Question, _add, rebuild
+from jupyter_hpcsec.audit.index import COLUMNS, Index, _add, rebuild
 from jupyter_hpcsec.audit.kinds.connections import HubApiRefused, LaneOpened
 from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
 from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
 from jupyter_hpcsec.audit.kinds.node import NodeGap
 from jupyter_hpcsec.audit.kinds.oversight import AlertAcknowledged
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused, SessionEnded, SessionRegistered
+from jupyter_hpcsec.audit.question import Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
@@ -107,8 +108,9 @@ def test_answers(place: Place, question: Question, count: int) -> None:
 )
 def test_no_question_reads_the_whole_table(place: Place, question: Question) -> None:
     with opened(place) as index:
-        statement, values = question.sql()
-        plan = [row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+        made = Plan(question, index._run).statement()
+        assert made is not None
+        plan = [row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {made.sql}", made.values)]
     assert not [step for step in plan if step.startswith("SCAN events")], plan
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from jupyter_hpcsec.audit import log as log_module
 from jupyter_hpcsec.audit.events import Subject
-from jupyter_hpcsec.audit.index import Index, Question
+from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.kinds.connections import LaneOpened
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.proofs import Prover
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.retention import Removed

@@ -136,14 +136,14 @@ def test_an_idle_kernel_on_a_gpu_is_announced_and_can_be_kept(lab: LabPage) -> N
     lab.bend("gpu", lambda body: body.update(state="ok", limits={"extend_by_s": 3600}, kernels=[kernel]))
     lab.page.reload()
     notice = lab.notice("holds GPU memory and does nothing")
-    expect(notice).to_contain_text('In 1 h 0 min the kernel of <img src=x onerror="window.struck=1" is shut down')
+    expect(notice).to_contain_text('In 1 h the kernel of <img src=x onerror="window.struck=1" is shut down')
     picture(lab.page, "gpu-idle")
 
     def keeps(request: Request) -> bool:
         return request.method == "POST" and "/gpu/keep" in request.url and '"minutes":60' in (request.post_data or "")
 
     with lab.page.expect_request(keeps):
-        notice.get_by_role("button", name="Keep for 1 h 0 min").click()
+        notice.get_by_role("button", name="Keep for 1 h").click()
     expect(lab.notice("could not be kept")).to_be_visible()  # there is no such kernel
     assert not lab.struck()
 

@@ -80,6 +80,7 @@ async def test_whose_kernel_holds_what_keeping_and_releasing(session: Session) -
     # 2. Both GPUs, simulated and unverified, before any kernel.
     panel = await session.panel(lambda panel: len(panel["devices"]) == 2)
     assert panel["simulated"] is True and panel["verified"] is False and panel["kernels"] == []
+    assert '"hpcsecGpus": "true"' in await page(session.server)
     # 3. A kernel's memory, and its child's, are its own; a double-forked child's, too.
     kernel = await client.start_kernel()
     pids = (
@@ -126,6 +127,13 @@ async def test_whose_kernel_holds_what_keeping_and_releasing(session: Session) -
             os.kill(pid, signal.SIGKILL)
 
 
+async def page(server: RealServer) -> str:
+    """JupyterLab's, with what it is told of the server."""
+    status, text = await server.client.request("GET", "/lab")
+    assert status == 200 and "jupyter-config-data" in text
+    return str(text)
+
+
 async def test_a_session_without_a_gpu_starts_nothing(tmp_path: Path) -> None:
     server = RealServer(tmp_path)
     try:
@@ -134,5 +142,6 @@ async def test_a_session_without_a_gpu_starts_nothing(tmp_path: Path) -> None:
         assert (status, panel["state"]) == (200, "none")
         assert (await server.client.request("POST", "/hpcsec/api/gpu/keep", {"kernel": "x", "minutes": 1}))[0] == 404
         assert "GPU watch" not in server.log
+        assert "hpcsecGpus" not in await page(server)
     finally:
         server.stop()

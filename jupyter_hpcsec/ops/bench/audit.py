@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.audit.events import Object, Subject
-from jupyter_hpcsec.audit.index import Index, Question
+from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.kinds.connections import LaneClosed
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import QUEUE_LIMIT, Log
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.verify import verify
 from jupyter_hpcsec.errors import Unavailable

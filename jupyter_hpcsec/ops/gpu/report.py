@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jupyter_hpcsec.audit.index import Question
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.errors import Malformed, printable
 from jupyter_hpcsec.ops.audit.reading import Progress, Record, Teller
 from jupyter_hpcsec.ops.audit.render import FORMULA

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jupyter_hpcsec.audit.index import Question
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.ops.audit.reading import Shown, matches, parse_time
 

@@ -9,11 +9,11 @@ import nbformat
 import pytest
 
 from jupyter_hpcsec.audit.events import Object
-from jupyter_hpcsec.audit.index import Question
 from jupyter_hpcsec.audit.kinds.kernels import CellExecuted, KernelReply
 from jupyter_hpcsec.audit.kinds.record import AuditShredded
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.audit.kinds.terminals import TerminalInput
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.errors import HpcsecError, Malformed
 from jupyter_hpcsec.ops.audit import reading
 from tests.audit.records import Place, edit
