@@ -19,6 +19,7 @@ import {
 } from '@jupyterlab/filebrowser';
 import { DisposableSet } from '@lumino/disposable';
 
+import { tellEnding } from './ending';
 import { gpu } from './gpuplugin';
 import { shieldIcon } from './icon';
 import { MarkedListing } from './marks';
@@ -121,6 +122,7 @@ function activate(
     });
   }
 
+  tellEnding(model, trans);
   explainRefusals(trans, open);
   if (browsers) {
     tellRefusedDirectories(browsers.tracker, trans);

@@ -24,10 +24,11 @@ from jupyter_hpcsec.audit.kinds import (
     requests,
     sessions,
     terminals,
+    transfers,
 )
 
 MODULES = (
-    *(record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, hub),
+    *(record, gateway, sessions, connections, requests, transfers, kernels, terminals, node, gpu, hub),
     *(policy, console, oversight, projects),
 )
 """In the order in which the documentation lists them."""
