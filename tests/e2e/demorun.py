@@ -18,7 +18,7 @@ from typing import Any
 from jupyter_hpcsec.cli.main import main
 from jupyter_hpcsec.ops import quickstart, sites
 
-LINK = re.compile(r"http://127\.0\.0\.1:[0-9]+/hub/onetime\?code=[A-Za-z0-9_-]{43}")
+LINK = re.compile(r"http://127\.0\.0\.1:[0-9]+/hub/onetime\?code=[A-Za-z0-9_-]{43}(&next=\S+)?")
 PATIENCE_S = 90.0
 HOLD = "TEST_HOLD"
 PROFILES = [
@@ -62,6 +62,7 @@ class Quickstart:
             program = [str(Path(__file__).with_name("privaterun.py" if private else "lockedrun.py"))]
         argv = [sys.executable, *program, "quickstart", *(["--fake-gpus", str(gpus)] if gpus else [])]
         self._links: queue.Queue[str] = queue.Queue()
+        self._auditor_links: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), HOLD: str(hold or "")}
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment)
@@ -73,12 +74,19 @@ class Quickstart:
         for line in self._process.stdout:
             self.lines.append(line)
             if found := LINK.search(line):
-                self._links.put(found[0])
+                (self._auditor_links if found[1] else self._links).put(found[0])
 
     def link(self) -> str:
         """The next link that the terminal shows."""
+        return self._next(self._links)
+
+    def auditor_link(self) -> str:
+        """The same for the person who looks after security; it leads to the console."""
+        return self._next(self._auditor_links)
+
+    def _next(self, links: "queue.Queue[str]") -> str:
         try:
-            return self._links.get(timeout=PATIENCE_S)
+            return links.get(timeout=PATIENCE_S)
         except queue.Empty:
             raise AssertionError("no link was shown:\n" + "".join(self.lines)) from None
 
