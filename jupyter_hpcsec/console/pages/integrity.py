@@ -9,8 +9,9 @@ from typing import Any
 from jupyter_hpcsec.audit import secondplace
 from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.alert_states import Alert
-from jupyter_hpcsec.audit.index import Index, Question
+from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.notes import Checkpoint
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.console.page import READ, Page
 from jupyter_hpcsec.console.verify_worker import Order

@@ -12,8 +12,9 @@ from typing import Any
 from jupyter_hpcsec.access.explain import Explanation, explain
 from jupyter_hpcsec.access.policy import Policy, parse
 from jupyter_hpcsec.audit.events import Object
-from jupyter_hpcsec.audit.index import Index, Question
+from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.kinds.oversight import PolicyCompared, PolicyExplained
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.compare_worker import Order
 from jupyter_hpcsec.console.page import READ, Page
 from jupyter_hpcsec.console.views import policy as view
