@@ -28,6 +28,7 @@ from jupyter_hpcsec.tunnel.peer import PeerCredentials
 from jupyter_hpcsec.tunnel.projectdesk import ProjectDesk, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import By, Progress, Session, State
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
@@ -266,6 +267,13 @@ class Desk(ProjectDesk):
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
         return [self._registry.facts(row.id) for row in self._registry.store.active()]
+
+    async def session_page(self, **asked: Any) -> dict[str, Any]:
+        """One page of them (``sessionpage.SessionQuestion``), and how many answer in all; ``more``: another page is."""
+        question = SessionQuestion(**asked)
+        rows, total = self._registry.store.page(question)
+        shown = [self._registry.facts(row.id) for row in rows[: question.limit]]
+        return {"sessions": shown, "total": total, "more": len(rows) > question.limit}
 
     async def status(self) -> dict[str, Any]:
         """Facts about this gateway for people and for ``hpcsec doctor``."""

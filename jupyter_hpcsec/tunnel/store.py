@@ -19,6 +19,7 @@ from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.tunnel.database import Database
 from jupyter_hpcsec.tunnel.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Session, State
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 
 TOKEN_MARGIN_S = 300
 """Seconds for which a used token id is kept after its token expired, in case the clock is set back."""
@@ -99,6 +100,12 @@ class Store(Database):
         query = f"SELECT {_FIELDS} FROM sessions WHERE state != 'ended' ORDER BY created_at, id"  # noqa: S608
         with self._reading() as db:
             return [_session(row) for row in db.execute(query)]
+
+    def page(self, asked: SessionQuestion) -> tuple[list[Session], int]:
+        """One page of the sessions that have not ended, and one more if there are more; how many there are in all."""
+        with self._reading() as db:
+            found = [_session(row) for row in db.execute(*asked.page(_FIELDS))]
+            return found, int(db.execute(*asked.count()).fetchone()[0])
 
     def launch_of(self, session_id: str) -> dict[str, Any] | None:
         """What a waiting session's job shall start; None once it was handed out or the session ended."""

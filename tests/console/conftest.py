@@ -31,6 +31,8 @@ from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.config_console import ConsoleSettings, HpcsecConsole
+from jupyter_hpcsec.console import service
+from jupyter_hpcsec.console.identity import Door, make_auth
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.tunnel.admin import AdminClient, Registration
@@ -42,12 +44,17 @@ PATIENCE_S = 120.0
 XSRF = re.compile(r'name="_xsrf" value="([^"]+)"')
 
 
+def make_client(url: str) -> httpx.AsyncClient:
+    """Plain HTTP only: to load this system's authorities takes longer than most of these tests."""
+    return httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S, verify=False)  # noqa: S501
+
+
 class Visitor:
     """A browser of one person: cookies, redirects, and the token of the last form that it was shown."""
 
     def __init__(self, place: "Place", token: str) -> None:
-        self.token, self._place, self._form = token, place, ""
-        self.client = httpx.AsyncClient(base_url=place.url, trust_env=False, timeout=PATIENCE_S)
+        self.token, self._place, self.shown = token, place, ""
+        self.client = make_client(place.url)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """A page below the prefix, where need be by the hub's login."""
@@ -63,13 +70,13 @@ class Visitor:
             elif "/services/" in url:
                 url = url[url.index("/services/") :]
         found = XSRF.search(answer.text)
-        self._form = found[1] if found else self._form
+        self.shown = found[1] if found else self.shown
         return answer
 
     async def post(self, path: str, fields: Mapping[str, str], **headers: str) -> httpx.Response:
         """A form with the token of the page before, as browsers send it; redirects are not followed."""
         origin = {"Origin": self._place.url, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
-        return await self.client.post(f"{PREFIX}{path}", data={"_xsrf": self._form, **fields}, headers=origin | headers)
+        return await self.client.post(f"{PREFIX}{path}", data={"_xsrf": self.shown, **fields}, headers=origin | headers)
 
 
 class Place:
@@ -85,7 +92,12 @@ class Place:
         )
         self.auditor = Auditor(self.log, session=self._session, clock=time.monotonic, facts=self._facts)
         self.port = 0
+        self.door: Door
         self._visitors: list[Visitor] = []
+
+    def forget(self) -> None:
+        """As if the time were over for which the console believes the hub's word."""
+        self.door.auth.cache.clear()
 
     def _session(self, session: str) -> Any:
         return self.deployment.store.get(session)
@@ -135,7 +147,7 @@ class Place:
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
         """A bare request of nobody, not followed."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=PATIENCE_S) as client:
+        async with make_client(self.url) as client:
             return await client.request(method, path if path.startswith("/") else f"{PREFIX}{path}", headers=headers)
 
     def all_events(self) -> list[dict[str, Any]]:
@@ -161,6 +173,7 @@ class Place:
 async def running(directory: Path, prepare: Callable[[Place], None] = lambda place: None) -> AsyncIterator[Place]:
     """A place that serves; ``prepare`` may change its deployment before that starts."""
     made = Place(directory)
+    made.door = Door(make_auth(made.settings(), made.hub.service_token))
     made.deployment.observer = made.auditor
     prepare(made)
     await made.deployment.start(
@@ -168,9 +181,11 @@ async def running(directory: Path, prepare: Callable[[Place], None] = lambda pla
         record=made.auditor.status,
         policy_text=made.deployment.policies.text,
     )
-    async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
-        yield made
-        await made.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "make_auth", lambda settings, token: made.door.auth)
+        async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
+            yield made
+            await made.close()
     await made.deployment.stop()
     await made.hub.stop()
     made.log.close()

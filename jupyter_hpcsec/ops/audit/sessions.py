@@ -1,0 +1,116 @@
+"""One session as a page of its timeline: which events, each proved, with what is sealed beside them.
+
+It reads; whether somebody may, and that it is on record, is the caller's.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from jupyter_hpcsec.audit.index import Index
+from jupyter_hpcsec.audit.question import Question
+from jupyter_hpcsec.audit.values import Finder
+from jupyter_hpcsec.errors import Refused
+from jupyter_hpcsec.ops.audit.reading import Record, Shown, sealed
+from jupyter_hpcsec.ops.audit.seen import Seen
+
+OWNER = ("session.registered", "session.bound", "session.enrolled", "session.ended")
+"""Kinds whose subject is whose session it is, by the gateway's word; the first that is left says it."""
+HEAD = (*OWNER, "session.state", "node.server-started", "node.server-ended", "admin.called")
+USE = ("gpu.use", "gpu.watch")
+HEAD_EVENTS, USE_EVENTS, BEFORE_EVENTS = 60, 400, 12
+UNKNOWN = Refused("session.unknown", "There is no such session in the record.")
+
+
+@dataclass(frozen=True)
+class Story:
+    """A page of a session's timeline, and what its header says.
+
+    ``before`` is what the hub told between the last login and the registration, ``stops`` are its orders to stop;
+    ``use`` the GPU's numbers; ``kinds`` counts all events. ``more`` is the next page's first event.
+    """
+
+    session: str
+    owner: str
+    kinds: dict[str, int]
+    head: tuple[Shown, ...]
+    before: tuple[Shown, ...]
+    stops: tuple[Shown, ...]
+    use: tuple[Shown, ...]
+    page: tuple[Seen, ...]
+    more: int | None
+
+
+def story(
+    record: Record,
+    index: Index,
+    session: str,
+    *,
+    kinds: Collection[str] | None,
+    refusals: bool = False,
+    start: int = 0,
+    size: int = 100,
+    own: str | None = None,
+) -> Story:
+    """A page of ``session`` (32 hexadecimal digits) with events of ``kinds`` (None: all), from event ``start`` on.
+
+    ``refusals``: whatever was refused is on it, too. ``own``: whose it has to be; somebody else's is ``UNKNOWN``.
+    """
+    found = index.kinds(session)
+    owner = owner_of(record, index, session)
+    if not found or (own is not None and owner != own):
+        raise UNKNOWN
+    head = record.events(index.of_kinds(session, HEAD, limit=HEAD_EVENTS // 2))
+    late = index.ask(Question(session=session, kind="session.ended", newest=True, limit=1))
+    late += index.ask(Question(session=session, kind="admin.called", newest=True, limit=5))
+    head += record.events(sorted(set(late) - {each.leaf for each in head}))
+    head.sort(key=lambda each: each.leaf)
+    first = head[0].leaf if head else 0
+    before, stops = _around(index, owner, first, head) if owner else ([], [])
+    leaves = _page(index, session, kinds, refusals, start, size + 1)
+    return Story(
+        session=session,
+        owner=owner,
+        kinds=found,
+        head=tuple(head),
+        before=tuple(record.events(before)) if not start else (),
+        stops=tuple(record.events(stops)),
+        use=tuple(record.events(index.of_kinds(session, USE, limit=USE_EVENTS))),
+        page=seen(record, record.events(leaves[:size])),
+        more=leaves[size] if len(leaves) > size else None,
+    )
+
+
+def owner_of(record: Record, index: Index, session: str) -> str:
+    """Whose session it is; '' where nothing of the record says so."""
+    for each in record.events(index.of_kinds(session, OWNER, limit=1)):
+        if each.event.get("trust") == "gateway":
+            return str(each.event.get("subject", {}).get("user", ""))
+    return ""
+
+
+def _page(
+    index: Index, session: str, kinds: Collection[str] | None, refusals: bool, start: int, limit: int
+) -> list[int]:
+    if kinds is None:
+        return index.ask(Question(session=session, start=start, limit=limit))
+    leaves = set(index.of_kinds(session, sorted(kinds), start=start, limit=limit)) if kinds else set()
+    if refusals:
+        leaves |= set(index.ask(Question(session=session, decision="refused", start=start, limit=limit)))
+    return sorted(leaves)[:limit]
+
+
+def _around(index: Index, owner: str, first: int, head: Sequence[Shown]) -> tuple[list[int], list[int]]:
+    """The hub's events from the last login until the session; orders to stop while it was."""
+    login = index.ask(Question(user=owner, kind="hub.login", end=first, newest=True, limit=1))
+    before = login and index.ask(Question(user=owner, kind="hub.*", start=login[0], end=first, limit=BEFORE_EVENTS))
+    ended = [each.leaf for each in head if each.event["kind"] == "session.ended"]
+    orders = Question(
+        user=owner, kind="hub.server", start=first, end=ended[-1] if ended else None, newest=True, limit=4
+    )
+    return before, sorted(index.ask(orders))
+
+
+def seen(record: Record, shown: Sequence[Shown]) -> tuple[Seen, ...]:
+    """Events with their sealed values. ``Malformed`` where one is not what was recorded."""
+    finder = Finder(record.layout)
+    return tuple(Seen(each.leaf, each.event, sealed(finder, each.leaf, each.event.get("sealed", {}))) for each in shown)
