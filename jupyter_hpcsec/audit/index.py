@@ -22,7 +22,7 @@ from jupyter_hpcsec.audit.question import SUFFIX_END, Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BATCH = 5000
 BUSY_S = 30.0
 
@@ -95,36 +95,16 @@ class Index:
         self._db.close()
 
     def _prepare(self) -> None:
-<<<<<<< HEAD
         """Make its tables where there are none of ours, once, whoever else does so at the same moment."""
         if self._is_ours():
             return
         with _transaction(self._db):
             if not self._is_ours():
-                (version,) = self._db.execute("PRAGMA user_version").fetchone()
-                self._make(self._db, version != 0)
+                self._make(self._db)
 
     def _is_ours(self) -> bool:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         return bool(version == SCHEMA_VERSION and self._about("record") == self._owner)
-
-    def _make(self, db: sqlite3.Connection, is_there: bool) -> None:
-        if is_there:
-            for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
-                if kind == "table" and not name.startswith(("words_", "sqlite_")):
-                    db.execute(f'DROP TABLE "{name}"')
-        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
-=======
-        if self._is_ours():
-            return
-        self._db.execute("BEGIN EXCLUSIVE")
-        if not self._is_ours():  # another process may have made it meanwhile
-            self._make(self._db)
-        self._db.execute("COMMIT")
-
-    def _is_ours(self) -> bool:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return version == SCHEMA_VERSION and self._about("record") == self._owner
 
     def _make(self, db: sqlite3.Connection) -> None:
         """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
@@ -132,7 +112,6 @@ class Index:
             if kind == "table" and not name.startswith(("words_", "sqlite_")):
                 db.execute(f'DROP TABLE "{name}"')
         for statement in _SCHEMA.split(";"):
->>>>>>> int
             db.execute(statement)
         db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -289,20 +268,8 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
     def flush() -> None:
         if not rows:
             return
-<<<<<<< HEAD
-        with _transaction(db):
-            (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
-            fresh = [row for row in rows if row[0] >= known]  # another process may add the same ones meanwhile
-            db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", fresh)  # noqa: S608
-            db.executemany(
-                "INSERT INTO words (rowid, text) VALUES (?, ?)", [each for each in words if each[0] >= known]
-            )
-            db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, rows[-1][0] + 1)),))
-        progress(rows[-1][0] + 1)
-=======
         last = rows[-1][0]
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(db):
             (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
             for each in (rows, words, alerting):  # another process may have added the same ones meanwhile
                 each[:] = [entry for entry in each if entry[0] >= known]
@@ -310,12 +277,7 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
             db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
             alert_index.add(db, alerting)
             db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, last + 1)),))
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
         progress(last + 1)
->>>>>>> int
         rows.clear()
         words.clear()
         alerting.clear()
