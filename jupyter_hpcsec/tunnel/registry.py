@@ -22,7 +22,7 @@ from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.control import ControlConnection
-from jupyter_hpcsec.tunnel.ear import Ear
+from jupyter_hpcsec.tunnel.ear import Ear, SessionVoice
 from jupyter_hpcsec.tunnel.endings import Endings
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
@@ -233,7 +233,7 @@ class Registry:
             return
         if live.ear is None:
             live.ear = Ear(
-                session_id,
+                SessionVoice(session_id),
                 memory=self.store,
                 observer=self.observer,
                 counters=self._counters,

@@ -26,6 +26,7 @@ import { MarkedListing } from './marks';
 import { SessionModel } from './model';
 import { Notices } from './notices';
 import { explainRefusals, tellRefusedDirectories } from './refusals';
+import { makeRoom } from './room';
 import { readSettings } from './settings';
 import { SidePanel } from './sidepanel';
 import { SessionStatus } from './status';
@@ -72,6 +73,9 @@ function activate(
       return new SessionView(model, trans, { saveAll, refresh });
     },
     looked: isSeen => {
+      if (isSeen) {
+        makeRoom(app.shell);
+      }
       if (isSeen && isLoaded) {
         void model.loadAccess();
       }

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from jupyter_hpcsec.audit.index import Index, Question
+from jupyter_hpcsec.audit.index import Index
+from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.page import END, READ, Page
 from jupyter_hpcsec.console.views import live
 from jupyter_hpcsec.console.views.live import Beside
