@@ -89,6 +89,15 @@ _TITLES = {
     "node.kernel-stopped": "Kernel stopped, says the node",
     "node.kernel-died": "Kernel died",
     "node.terminal-opened": "Terminal opened, says the node",
+    "node.access-refused": "Access refused",
+    "node.request-refused": "Request refused by the server",
+    "node.listen-refused": "Listening refused",
+    "node.refused": "What the node told was refused",
+    "hub-api.refused": "Request to the Hub API refused",
+    "lane.refused": "Lane refused",
+    "socket.refused": "Connection refused",
+    "tap.refused": "Cut, for it could not be followed or recorded",
+    "enrolment.refused": "Enrolment refused",
     "node.alarm": "Alarm of the node",
     "node.lost": "Events lost on the node",
     "node.gap": "Events of the node that never came",
@@ -147,6 +156,7 @@ class Entry:
     reason: Inert
     what: Inert
     size: int | None
+    sha256: Inert
     who: Inert
     facts: tuple[Fact, ...]
     blocks: tuple[Block, ...]
@@ -185,6 +195,7 @@ def entry(each: Seen, owner: str, *, show_who: bool = True) -> Entry:
         reason=inert(event.get("reason", "")),
         what=inert(on.get("name", "")),
         size=on.get("size") if type(on.get("size")) is int else None,
+        sha256=inert(on.get("sha256", ""), limit=64),
         who=_who(event, owner) if show_who else inert(""),
         facts=tuple(_facts(event)),
         blocks=tuple(_blocks(each)),
@@ -213,7 +224,7 @@ def _who(event: Mapping[str, Any], owner: str) -> Inert:
 
 def _facts(event: Mapping[str, Any]) -> Iterable[Fact]:
     on = event.get("object", {})
-    shown = {name: value for name, value in on.items() if name not in ("name", "size", "type")}
+    shown = {name: value for name, value in on.items() if name not in ("name", "size", "sha256", "type")}
     shown |= {
         name: value for name, value in event.items() if name not in _STAMP | _PLACE | _SHOWN_APART | {"state", "action"}
     }
