@@ -22,7 +22,7 @@ from jupyter_hpcsec.audit.question import SUFFIX_END, Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BATCH = 5000
 BUSY_S = 30.0
 

@@ -178,6 +178,19 @@ class Store(Database):
                 (session_id, boot, seq),
             )
 
+    def nodes(self) -> list[str]:
+        """Every node whose root's helper has told something."""
+        with self._reading() as db:
+            rows = db.execute("SELECT session FROM told WHERE session GLOB 'node/*' ORDER BY session").fetchall()
+        return [row[0].removeprefix("node/") for row in rows]
+
+    def session_of_job(self, job_id: str, node: str) -> str:
+        """The session that a job on a node is of, an ended one too; empty where there is none."""
+        query = "SELECT id FROM sessions WHERE job_id = ? AND node = ? ORDER BY created_at DESC, id LIMIT 1"
+        with self._reading() as db:
+            row = db.execute(query, (job_id, node)).fetchone()
+        return str(row[0]) if row else ""
+
     # -- tokens and certificates ------------------------------------------------------------------------------------
 
     def jti_used(self, jti: str) -> bool:
@@ -279,7 +292,7 @@ class Store(Database):
                 "AND id NOT IN (SELECT session FROM tokens) AND id NOT IN (SELECT session FROM serials)",
                 (now - self._retention_s,),
             )
-            db.execute("DELETE FROM told WHERE session NOT IN (SELECT id FROM sessions)")
+            db.execute("DELETE FROM told WHERE session NOT GLOB 'node/*' AND session NOT IN (SELECT id FROM sessions)")
         with self._reading() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

@@ -35,6 +35,9 @@ from jupyter_hpcsec.console import service
 from jupyter_hpcsec.console.identity import Door, make_auth
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.hub.auditor import Auditor
+from jupyter_hpcsec.hub.projectoffice import ProjectOffice
+from jupyter_hpcsec.hub.projectstore import ProjectStore
+from jupyter_hpcsec.projects.rules import Site
 from jupyter_hpcsec.tunnel.admin import AdminClient, Registration
 from tests.console.standinhub import StandInHub
 from tests.hub.deployment import Deployment
@@ -175,19 +178,22 @@ async def running(directory: Path, prepare: Callable[[Place], None] = lambda pla
     made = Place(directory)
     made.door = Door(make_auth(made.settings(), made.hub.service_token))
     made.deployment.observer = made.auditor
+    registry = ProjectStore(directory / "registry" / "projects.sqlite")
+    made.deployment.projects = ProjectOffice(registry, mode="optional", site=Site(), observer=made.auditor)
     prepare(made)
     await made.deployment.start(
         reading=made.auditor.reading,
         record=made.auditor.status,
         policy_text=made.deployment.policies.text,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service, "make_auth", lambda settings, token: made.door.auth)
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(service, "make_auth", lambda settings, token: made.door.auth)
         async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
             yield made
             await made.close()
     await made.deployment.stop()
     await made.hub.stop()
+    registry.close()
     made.log.close()
 
 

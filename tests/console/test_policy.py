@@ -51,7 +51,7 @@ async def policed_place(tmp_path: Path) -> AsyncIterator[Place]:
 
 
 async def compare(visitor: Visitor, place: Place, *, text: str = "", file: bytes | None = None) -> httpx.Response:
-    fields = {"_xsrf": visitor._form, "text": text}
+    fields = {"_xsrf": visitor.shown, "text": text}
     files = {"file": ("x.yaml", file)} if file is not None else {"file": ("", b"")}
     headers = {"Origin": place.url, "Sec-Fetch-Site": "same-origin"}
     return await visitor.client.post(f"{PREFIX}policy/compare", data=fields, files=files, headers=headers)
@@ -174,7 +174,7 @@ async def test_an_upload_that_is_none_is_refused_with_a_sentence(
 async def test_without_the_forms_token_nothing_is_compared(policed_place: Place) -> None:
     ada = policed_place.visitor("ada", READ)
     await ada.get("policy")
-    ada._form = "0" * 32
+    ada.shown = "0" * 32
     assert (await compare(ada, policed_place, text=POLICY)).status_code == 403
 
 

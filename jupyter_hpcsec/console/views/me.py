@@ -57,7 +57,7 @@ def own(shown: Sequence[Shown], name: str) -> tuple[Own, ...]:
             session=str(each.event["session"]),
             time=each.event["time"],
             server=inert(each.event.get("server", "")),
-            lifetime_s=each.event.get("lifetime_s", 0),
+            lifetime_s=seconds if type(seconds := each.event.get("lifetime_s", 0)) is int else 0,
         )
         for each in shown
         if each.event.get("subject", {}).get("user") == name and each.event.get("trust") == "gateway"

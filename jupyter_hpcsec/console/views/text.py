@@ -35,9 +35,12 @@ def inert(value: Any, *, lines: bool = False, limit: int = SHOWN) -> Inert:
     """What can be shown of a value; ``lines``: line ends and tabs are kept, for a block of code."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
     kept = "\n\t" if lines else ""
+    shown, more = text[:limit], max(0, len(text) - limit)
+    if shown.translate(dict.fromkeys(map(ord, kept))).isprintable():
+        return Inert((Piece(shown),) if shown else (), more)
     pieces: list[Piece] = []
     run = ""
-    for character in text[:limit]:
+    for character in shown:
         if character.isprintable() or character in kept:
             run += character
             continue
@@ -47,4 +50,4 @@ def inert(value: Any, *, lines: bool = False, limit: int = SHOWN) -> Inert:
         pieces.append(Piece(visible(character), hidden=True))
     if run:
         pieces.append(Piece(run))
-    return Inert(tuple(pieces), max(0, len(text) - limit))
+    return Inert(tuple(pieces), more)

@@ -17,7 +17,7 @@ OWNER = ("session.registered", "session.bound", "session.enrolled", "session.end
 """Kinds whose subject is whose session it is, by the gateway's word; the first that is left says it."""
 HEAD = (*OWNER, "session.state", "node.server-started", "node.server-ended", "admin.called")
 USE = ("gpu.use", "gpu.watch")
-HEAD_EVENTS, USE_EVENTS, BEFORE_EVENTS = 60, 400, 12
+HEAD_EVENTS, USE_EVENTS, BEFORE_EVENTS = 30, 300, 12
 UNKNOWN = Refused("session.unknown", "There is no such session in the record.")
 
 
@@ -59,23 +59,24 @@ def story(
     owner = owner_of(record, index, session)
     if not found or (own is not None and owner != own):
         raise UNKNOWN
-    head = record.events(index.of_kinds(session, HEAD, limit=HEAD_EVENTS // 2))
-    late = index.ask(Question(session=session, kind="session.ended", newest=True, limit=1))
-    late += index.ask(Question(session=session, kind="admin.called", newest=True, limit=5))
-    head += record.events(sorted(set(late) - {each.leaf for each in head}))
-    head.sort(key=lambda each: each.leaf)
-    first = head[0].leaf if head else 0
-    before, stops = _around(index, owner, first, head) if owner else ([], [])
+    ended = index.ask(Question(session=session, kind="session.ended", newest=True, limit=1))
+    called = index.ask(Question(session=session, kind="admin.called", newest=True, limit=5))
+    head = sorted({*index.of_kinds(session, HEAD, limit=HEAD_EVENTS), *ended, *called})
+    before, stops = _around(index, owner, head[0] if head else 0, ended) if owner else ([], [])
+    use = index.of_kinds(session, USE, limit=USE_EVENTS)
     leaves = _page(index, session, kinds, refusals, start, size + 1)
+    before = [] if start else before
+    # One prover for all of them: what it has read of the tree serves the next event, too.
+    proved = {each.leaf: each for each in record.events(sorted({*head, *before, *stops, *use, *leaves[:size]}))}
     return Story(
         session=session,
         owner=owner,
         kinds=found,
-        head=tuple(head),
-        before=tuple(record.events(before)) if not start else (),
-        stops=tuple(record.events(stops)),
-        use=tuple(record.events(index.of_kinds(session, USE, limit=USE_EVENTS))),
-        page=seen(record, record.events(leaves[:size])),
+        head=tuple(proved[leaf] for leaf in head),
+        before=tuple(proved[leaf] for leaf in before),
+        stops=tuple(proved[leaf] for leaf in stops),
+        use=tuple(proved[leaf] for leaf in use),
+        page=seen(record, [proved[leaf] for leaf in leaves[:size]]),
         more=leaves[size] if len(leaves) > size else None,
     )
 
@@ -99,14 +100,12 @@ def _page(
     return sorted(leaves)[:limit]
 
 
-def _around(index: Index, owner: str, first: int, head: Sequence[Shown]) -> tuple[list[int], list[int]]:
+def _around(index: Index, owner: str, first: int, ended: Sequence[int]) -> tuple[list[int], list[int]]:
     """The hub's events from the last login until the session; orders to stop while it was."""
     login = index.ask(Question(user=owner, kind="hub.login", end=first, newest=True, limit=1))
     before = login and index.ask(Question(user=owner, kind="hub.*", start=login[0], end=first, limit=BEFORE_EVENTS))
-    ended = [each.leaf for each in head if each.event["kind"] == "session.ended"]
-    orders = Question(
-        user=owner, kind="hub.server", start=first, end=ended[-1] if ended else None, newest=True, limit=4
-    )
+    end = ended[0] if ended else None
+    orders = Question(user=owner, kind="hub.server", start=first, end=end, newest=True, limit=4)
     return before, sorted(index.ask(orders))
 
 
