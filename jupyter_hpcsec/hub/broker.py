@@ -300,5 +300,6 @@ class IdentityBroker:
             "keys": self.keys(now),
             "revocations": len(self._store.revocations()),
             "policy": self._policies.status(),
+            "recording": self._recordings.summary(),
             "code": msgspec.to_builtins(self._code),
         }

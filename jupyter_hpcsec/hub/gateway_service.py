@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
 from jupyter_hpcsec.hub.projectoffice import ProjectOffice
 from jupyter_hpcsec.hub.projectstore import FILE, ProjectStore
 from jupyter_hpcsec.hub.recall import recall, tail
-from jupyter_hpcsec.hub.recordings import recordings
+from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.hub.tapping import MakeTap, make_tap
 from jupyter_hpcsec.identity.attestation import (
@@ -268,7 +268,16 @@ def open_projects(settings: GatewaySettings, observer: Observer) -> ProjectOffic
         warning_days=settings.projects.warning_days,
     )
     store = ProjectStore(settings.state_directory / FILE)
-    return ProjectOffice(store, mode=settings.projects.mode, site=site, observer=observer)
+    told = partial(what_is_told, recordings(settings.recording), has_policy=settings.policy_file is not None)
+    return ProjectOffice(store, mode=settings.projects.mode, site=site, observer=observer, told=told)
+
+
+def what_is_told(recorded: Recordings, groups: Sequence[str], *, has_policy: bool) -> dict[str, str]:
+    """What a user of these groups is told before they start: what protects a session, and what is recorded of it."""
+    tunnel = "Only you can reach it, through an encrypted tunnel; no port is opened."
+    rules = "Your session sees and changes only what your site's rules allow, held by the compute node's kernel."
+    without = "Access control is off at this site: your session can read and change whatever your account can."
+    return {"access": f"{rules if has_policy else without} {tunnel}", "recording": recorded.told(groups)["text"]}
 
 
 def open_record(settings: GatewaySettings, log: logging.Logger) -> Log:

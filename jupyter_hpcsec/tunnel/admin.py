@@ -293,7 +293,7 @@ class AdminClient(ProjectCalls):
         await self._call("hub_event", {"event": msgspec.to_builtins(event)})
 
     async def policy(self) -> dict[str, Any]:
-        """The access policy as the gateway has it: ``{file, digest, error, unsafe, text, people, more}``.
+        """The access policy as the gateway has it: ``{file, digest, error, unsafe, text, recording, people, more}``.
 
         ``people`` are those with a session now or within the store's retention (30 days), each with what the policy was
         asked about: ``{user, uid, gid, home, groups, project, active, created_at}``; ``more``: some were left out.

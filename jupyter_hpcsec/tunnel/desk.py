@@ -295,8 +295,10 @@ class Desk(ProjectDesk):
     async def policy(self) -> dict[str, Any]:
         """The access policy as it was loaded, and for whom it decided: who has a session, or had one lately."""
         found = await asyncio.to_thread(self._registry.store.people, PEOPLE + 1)
+        facts = self._broker.status(self._registry.now())
         return {
-            **self._broker.status(self._registry.now()).get("policy", {}),
+            **facts.get("policy", {}),
+            "recording": facts.get("recording", {}),
             "text": self._policy_text(),
             "people": [_person(session, subject) for session, subject in found[:PEOPLE]],
             "more": len(found) > PEOPLE,

@@ -34,6 +34,7 @@ from jupyter_hpcsec.tunnel.session_port import SessionPort
 from jupyter_hpcsec.tunnel.silence import Silence, totals
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tap import Tap
+from jupyter_hpcsec.tunnel.visits import Visits
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
@@ -175,6 +176,7 @@ class Registry:
                 counters=self._counters,
                 log=self._log,
                 refused=lambda error: self._tell_hub_api(session.id, error),
+                identified=Visits(session.id, session.user, self.observer, self._loop.time).answered,
             )
         live.hub_api.serve(sock)
 

@@ -13,6 +13,7 @@ of the gateway (registry, store), ``place.log`` the record. ``place.get(path, he
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -34,6 +35,9 @@ from jupyter_hpcsec.console import service
 from jupyter_hpcsec.console.identity import Door, make_auth
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.hub.auditor import Auditor
+from jupyter_hpcsec.hub.projectoffice import ProjectOffice
+from jupyter_hpcsec.hub.projectstore import ProjectStore
+from jupyter_hpcsec.projects.rules import Site
 from jupyter_hpcsec.tunnel.admin import AdminClient, Registration
 from tests.console.standinhub import StandInHub
 from tests.hub.deployment import Deployment
@@ -84,9 +88,12 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.hub = StandInHub()
+        self.second_place = directory / "checkpoints"
         self.deployment = Deployment(directory)
-        self.log = Log(directory / "audit", origin="test.example/audit", second_place=None, checkpoint_s=0.02)
-        self.auditor = Auditor(self.log, session=self._session, clock=time.monotonic)
+        self.log = Log(
+            directory / "audit", origin="test.example/audit", second_place=self.second_place, checkpoint_s=0.02
+        )
+        self.auditor = Auditor(self.log, session=self._session, clock=time.monotonic, facts=self._facts)
         self.port = 0
         self.door: Door
         self._visitors: list[Visitor] = []
@@ -97,6 +104,13 @@ class Place:
 
     def _session(self, session: str) -> Any:
         return self.deployment.store.get(session)
+
+    def _facts(self) -> dict[str, Any]:
+        """What a gateway says of its record's surroundings (``hub.record_facts``)."""
+        places = {"directory": self.directory / "audit", "second_place": self.second_place}
+        forward = {"forward": str(self.directory / "forward"), "witness": None, "witness_key": "", "cosigned": ""}
+        days = {"retention_days": 0, "values_days": 0, "free_bytes": 1 << 40, "is_apart": True}
+        return {name: str(path) for name, path in places.items()} | forward | days
 
     @property
     def url(self) -> str:
@@ -158,16 +172,32 @@ class Place:
             await each.client.aclose()
 
 
-@pytest.fixture
-async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
-    made = Place(tmp_path)
+@contextlib.asynccontextmanager
+async def running(directory: Path, prepare: Callable[[Place], None] = lambda place: None) -> AsyncIterator[Place]:
+    """A place that serves; ``prepare`` may change its deployment before that starts."""
+    made = Place(directory)
     made.door = Door(make_auth(made.settings(), made.hub.service_token))
-    monkeypatch.setattr(service, "make_auth", lambda settings, token: made.door.auth)
     made.deployment.observer = made.auditor
-    await made.deployment.start(reading=made.auditor.reading)
-    async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
-        yield made
-        await made.close()
+    registry = ProjectStore(directory / "registry" / "projects.sqlite")
+    made.deployment.projects = ProjectOffice(registry, mode="optional", site=Site(), observer=made.auditor)
+    prepare(made)
+    await made.deployment.start(
+        reading=made.auditor.reading,
+        record=made.auditor.status,
+        policy_text=made.deployment.policies.text,
+    )
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(service, "make_auth", lambda settings, token: made.door.auth)
+        async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
+            yield made
+            await made.close()
     await made.deployment.stop()
     await made.hub.stop()
+    registry.close()
     made.log.close()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with running(tmp_path) as made:
+        yield made

@@ -26,7 +26,7 @@ def sample(pattern: str) -> str:
                 return candidate
         raise AssertionError(f"a pattern that the walk can't fill: {pattern}")
 
-    path = re.sub(r"\(((?:[^()\\]|\\.)*)\)", fill, pattern)
+    path = re.sub(r"\(((?:[^()\\]|\\.)*)\)", fill, pattern).replace("\\.", ".")
     assert re.fullmatch(pattern, path), f"{pattern} is not matched by {path}"
     return path
 

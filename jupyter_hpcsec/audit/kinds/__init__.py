@@ -25,10 +25,11 @@ from jupyter_hpcsec.audit.kinds import (
     requests,
     sessions,
     terminals,
+    transfers,
 )
 
 MODULES = (
-    *(record, gateway, sessions, connections, requests, kernels, terminals, node, gpu, gpunode, hub),
+    *(record, gateway, sessions, connections, requests, transfers, kernels, terminals, node, gpu, gpunode, hub),
     *(policy, console, oversight, projects),
 )
 """In the order in which the documentation lists them."""
