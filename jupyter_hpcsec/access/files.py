@@ -11,6 +11,7 @@ from typing import Any
 from jupyter_server.base import handlers
 from tornado.web import HTTPError
 
+from jupyter_hpcsec.access.etag import etag_of
 from jupyter_hpcsec.access.prefixes import is_below
 from jupyter_hpcsec.errors import Refused
 
@@ -47,6 +48,20 @@ class HpcsecFilesHandler(handlers.AuthenticatedFileHandler):
         if not stat.S_ISREG(self._stat_result.st_mode):
             raise HTTPError(403, f"{shown} is not a file")
         return absolute_path
+
+    def compute_etag(self) -> str | None:
+        """A strong entity tag, by which a download that was cut goes on with the same bytes or begins anew."""
+        return etag_of(self._stat_result) if self._descriptor >= 0 else None
+
+    def set_headers(self) -> None:
+        """As Jupyter's. A ``Range`` counts only if the file is still the one of ``If-Range`` (RFC 9110, 13.1.5).
+
+        A date there never matches: it has seconds only, and is no strong validator.
+        """
+        super().set_headers()
+        wanted = self.request.headers.get("If-Range")
+        if wanted is not None and wanted != self.compute_etag():
+            self.request.headers.pop("Range", None)
 
     def on_finish(self) -> None:
         """The answer is sent, or its reader is gone."""

@@ -111,7 +111,7 @@ class Index:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
             if kind == "table" and not name.startswith(("words_", "sqlite_")):
                 db.execute(f'DROP TABLE "{name}"')
-        for statement in _SCHEMA.split(";"):
+        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
             db.execute(statement)
         db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

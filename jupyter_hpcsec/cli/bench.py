@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import audit, gpu, report, sandbox, start, tap, tunnel
+from jupyter_hpcsec.ops.bench import audit, gpu, gpu_latency, report, sandbox, start, tap, tunnel
 from jupyter_hpcsec.ops.bench import console as console_pages
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
@@ -47,10 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
     subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
-    help_text = "a tick of the GPU watch: 8 simulated GPUs, 5,000 processes"
+    help_text = "a tick of the GPU watch: 8 simulated GPUs, 5,000 processes; a kernel's latency with it and without"
     subject = subjects.add_parser("gpu", help=help_text, description=help_text)
     subject.add_argument("--processes", type=int, default=5000, help="on the node (default: %(default)s)")
     subject.add_argument("--per-gpu", type=int, default=1, help="processes on each GPU (default: %(default)s)")
+    subject.add_argument(
+        "--rounds", type=int, default=10, help="pairs of turns, with the watch and without (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_gpu(args: argparse.Namespace) -> int:
     print(gpu.as_text(gpu.measure(processes=max(8, args.processes), per_gpu=max(1, args.per_gpu))))
+    print(gpu_latency.as_text(gpu_latency.measure(rounds=max(1, args.rounds))))
     return 0
 
 

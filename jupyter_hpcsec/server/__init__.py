@@ -32,9 +32,11 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
     from jupyter_hpcsec.server import gpu_watch  # noqa: PLC0415 - only where the extension is used
     from jupyter_hpcsec.server.apps.handlers import add_apps  # noqa: PLC0415
     from jupyter_hpcsec.server.closed import close_events  # noqa: PLC0415
+    from jupyter_hpcsec.server.events import tell  # noqa: PLC0415
     from jupyter_hpcsec.server.facts import SESSION_VARIABLE  # noqa: PLC0415
     from jupyter_hpcsec.server.handlers import add_handlers  # noqa: PLC0415
     from jupyter_hpcsec.server.stale import keep_told  # noqa: PLC0415
+    from jupyter_hpcsec.server.transfers.handlers import add_transfers  # noqa: PLC0415
     from jupyter_hpcsec.server.wiring import watch_contents  # noqa: PLC0415
 
     if os.environ.get(SESSION_VARIABLE):
@@ -42,6 +44,7 @@ def _load_jupyter_server_extension(app: "ServerApp") -> None:
         add_apps(app.web_app)
         close_events(app.web_app)
         watch_contents(app)
+        add_transfers(app, tell)
         keep_told(app)
         gpu_watch.announce(app, os.environ)
     else:

@@ -69,3 +69,22 @@ async def test_whole_files_heads_and_ranges(server: RealServer) -> None:
     date = next(line for line in head.decode().splitlines() if line.startswith("Last-Modified")).split(": ", 1)[1]
     assert (await fetch(server, "big.bin", If_Modified_Since=date))[0] == 304
     assert b"attachment" in (await fetch(server, "big.bin?download=1"))[1]
+
+
+async def test_a_part_is_sent_only_of_the_file_that_was_begun(server: RealServer) -> None:
+    await server.start(rules(server.home))
+    tag = _etag((await fetch(server, "big.bin", "HEAD"))[1])
+    assert tag.startswith('"')
+    for condition in ('"another"', f"W/{tag}", "Sat, 01 Jan 2000 00:00:00 GMT", "nonsense"):
+        assert (await fetch(server, "big.bin", Range="bytes=5-9", If_Range=condition))[::2] == (200, CONTENT), condition
+    status, head, body = await fetch(server, "big.bin", Range="bytes=5-9", If_Range=tag)
+    assert (status, body, _etag(head)) == (206, CONTENT[5:10], tag)
+    assert (await fetch(server, "big.bin", If_None_Match=tag))[0] == 304
+    times = (server.home / "big.bin").stat()
+    (server.home / "big.bin").write_bytes(CONTENT[::-1])  # as long as before, and dated back
+    os.utime(server.home / "big.bin", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert (await fetch(server, "big.bin", Range="bytes=5-9", If_Range=tag))[::2] == (200, CONTENT[::-1])
+
+
+def _etag(head: bytes) -> str:
+    return next(line for line in head.decode().splitlines() if line.lower().startswith("etag")).split(": ", 1)[1]

@@ -38,7 +38,11 @@ class FileRead(_File, frozen=True, kw_only=True, tag="file.read"):
 
 
 class FileDownloaded(_File, frozen=True, kw_only=True, tag="file.downloaded"):
-    """A file left by ``/files/`` or as an export of ``/nbconvert/``."""
+    """A file left by ``/files/`` or as an export of ``/nbconvert/``; of one that left in part, the bytes from ``first``
+    on, and how many the ``whole`` has."""
+
+    first: Count = 0
+    whole: Count = 0
 
 
 class FileWritten(_File, frozen=True, kw_only=True, tag="file.written"):

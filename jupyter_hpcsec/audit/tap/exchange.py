@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -10,13 +11,15 @@ from typing import Any
 from jupyter_hpcsec.audit.events import Decision, Event, Object
 from jupyter_hpcsec.audit.kinds import kernels as k
 from jupyter_hpcsec.audit.kinds import requests as r
+from jupyter_hpcsec.audit.tap import uploads
 from jupyter_hpcsec.audit.tap.head import Head
 from jupyter_hpcsec.audit.tap.paths import Area, Place, place_of, shown
 
 CAPTURE_LIMIT = 65_536
 """Bytes of a body that are kept to be read when it is whole; only of short ones of the server's API."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_TAKEN = frozenset({Area.CONTENTS, Area.FILES, Area.NBCONVERT, Area.OTHER})
+_RANGE = re.compile(rb"bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15})")
+_TAKEN = frozenset({Area.CONTENTS, Area.FILES, Area.NBCONVERT, Area.DIGEST, Area.OTHER})
 """What a GET of these gives may be somebody's data."""
 
 
@@ -72,8 +75,9 @@ class Exchange:
         area, method = self.place.area, head.first
         self.body = Capture() if area is Area.CONTENTS and method == "PATCH" else None
         self.reply = Capture() if area in {Area.SESSIONS, Area.SESSION} and method in {"POST", "PATCH"} else None
-        is_file = area in {Area.CONTENTS, Area.FILES, Area.NBCONVERT}
-        self.digest = hashlib.sha256() if hashes and is_file and method in {"GET", "PUT"} else None
+        is_file = area in {Area.CONTENTS, Area.FILES, Area.NBCONVERT} and method in {"GET", "PUT"}
+        is_file = is_file or (area is Area.UPLOAD and method == "PATCH")
+        self.digest = hashlib.sha256() if hashes and is_file else None
 
     @property
     def must_be_kept(self) -> bool:
@@ -97,7 +101,7 @@ class Exchange:
         self.sent += len(view)
         if self.body is not None:
             self.body.add(view)
-        if self.digest is not None and self.head.first == "PUT":
+        if self.digest is not None and self.head.first != "GET":
             self.digest.update(view)
 
     def gave(self, view: memoryview) -> None:
@@ -124,8 +128,14 @@ class Exchange:
             bytes_to_browser=self.received,
             duration_ms=round(1000 * (now - self.started)),
         )
+        if self.is_known and self.place.area is Area.UPLOAD:
+            answer = self.answer
+            return [done, *uploads.meant(self.head, answer, self.place, self.sent, self._hexdigest(), **self._common())]
         meant = self._meant() if self.is_known else None
         return [done] if meant is None else [done, meant]
+
+    def _hexdigest(self) -> str:
+        return self.digest.hexdigest() if self.digest is not None else ""
 
     @property
     def is_known(self) -> bool:
@@ -144,7 +154,7 @@ class Exchange:
         return self._of_kernel(area, method)
 
     def _of_file(self, area: Area, method: str) -> Event | None:
-        digest = self.digest.hexdigest() if self.digest is not None else ""
+        digest = self._hexdigest()
         made: type[Event] | None = None
         path, size, more = self.place.path, self.sent, dict[str, Any]()
         match area, method:
@@ -154,7 +164,7 @@ class Exchange:
             case Area.CONTENTS, "GET":
                 made, size = None if self.is_look else r.FileRead, self.received
             case ((Area.FILES | Area.NBCONVERT), "GET"):
-                made, size = r.FileDownloaded, self.received
+                made, size, more = r.FileDownloaded, self.received, self._part()
             case Area.CONTENTS, "PUT":
                 made = r.FileWritten
             case Area.CONTENTS, "POST":
@@ -165,6 +175,12 @@ class Exchange:
             case Area.CONTENTS, "DELETE":
                 made = r.FileDeleted
         return made(object=Object.of_path(path, size, digest), **self._common(), **more) if made else None
+
+    def _part(self) -> dict[str, Any]:
+        """Which bytes of how many went, where it was a part (RFC 9110, 14.4)."""
+        said = self.answer.get(b"content-range") if self.answer is not None and self.status == 206 else b""
+        found = _RANGE.fullmatch(said)
+        return {"first": int(found[1]), "whole": int(found[2])} if found else {}
 
     def _common(self) -> dict[str, Any]:
         return {"request": self.id, "source": self.source, "decision": self.decision}

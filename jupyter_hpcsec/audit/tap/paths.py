@@ -26,6 +26,8 @@ class Area(StrEnum):
     CHECKPOINTS = "checkpoints"
     FILES = "files"
     NBCONVERT = "nbconvert"
+    UPLOAD = "upload"
+    DIGEST = "digest"
     KERNELS = "kernels"
     KERNEL = "kernel"
     INTERRUPT = "interrupt"
@@ -70,6 +72,8 @@ _ROUTES: tuple[tuple[re.Pattern[str], Area], ...] = tuple(
         (r"api/contents(?P<path>(?:/.*)?)", Area.CONTENTS),
         (r"files/(?P<path>.*)", Area.FILES),
         (r"nbconvert/[^/]+(?P<path>(?:/.*)?)", Area.NBCONVERT),
+        (r"hpcsec/api/transfers/uploads(?P<path>(?:/.*)?)", Area.UPLOAD),
+        (r"hpcsec/api/transfers/digests(?P<path>/.*)", Area.DIGEST),
         (r"(?:static|lab|kernelspecs|custom|logo|favicon\.ico|hpcsec/api)(?:/.*)?", Area.QUIET),
         (r"api(?:/(?:me|status|kernelspecs|config|spec\.yaml|events|nbconvert)(?:/.*)?)?", Area.QUIET),
         (r"oauth_callback|login|logout|metrics|", Area.QUIET),

@@ -37,7 +37,8 @@ def line(shown: Shown, form: str) -> str:
 
 def _row(shown: Shown) -> dict[str, Any]:
     row = dict(zip(COLUMNS, row_of(shown.leaf, shown.event), strict=True))
-    what = [row["object"], shown.event.get("reason", ""), shown.event.get("state", ""), row["source"]]
+    acted = f"by {row['impersonator']}" if row["impersonator"] else ""
+    what = [acted, row["object"], shown.event.get("reason", ""), shown.event.get("state", ""), row["source"]]
     mark = "" if row["trust"] == "gateway" else f"[says the {row['trust']}] "
     return row | {"what": mark + " · ".join(each for each in what if each), "time": row["time"][:23].replace("T", " ")}
 
