@@ -201,10 +201,10 @@ class Index:
         with self._translated():
             return alert_index.count_open(self._db, limit)
 
-    def open_alerts_by_session(self, limit: int) -> dict[str, int]:
-        """How many of the newest ``limit`` open alerts each session has."""
+    def open_alerts_by_session(self, sessions: Sequence[str], limit: int) -> dict[str, int]:
+        """How many alerts are open in each of these sessions; ``limit`` are counted at most, none is left out."""
         with self._translated():
-            return alert_index.open_by_session(self._db, limit)
+            return alert_index.open_by_session(self._db, sessions, limit)
 
     def differences(self) -> list[Finding]:
         """How it differs from one that is made anew from the record: what it hides, invents, or says wrongly."""

@@ -234,7 +234,7 @@ def test_alerts_are_what_the_record_makes_them_also_when_made_anew(place: Place)
     with opened(place) as index:
         assert index.open_alerts(100) == {"medium": 2, "high": 1}  # one by the fixture: a Hub API call
         assert index.open_alerts(1) == {"high": 1}, "counted no further"
-        assert index.open_alerts_by_session(100) == {"s1": 1, "s2": 1}
+        assert index.open_alerts_by_session(["s1", "s2", "s3", ""], 100) == {"s1": 1, "s2": 1}
         shown = [(alert.name, alert.state, alert.reopened) for alert in index.alerts(AlertQuestion())]
         made = [("node.gap", "open", 0), ("gpu.R3", "over", 0), ("gpu.R5", "open", 1)]
         assert shown == [*made, ("hub-api.refused", "open", 0)]
