@@ -16,6 +16,7 @@ from typing import Any
 from jupyter_hpcsec.audit import alert_index
 from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.alert_states import Alert
+from jupyter_hpcsec.audit.alerts import TABLE
 from jupyter_hpcsec.audit.findings import Finding
 from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.question import SUFFIX_END, Plan, Question
@@ -104,7 +105,9 @@ class Index:
 
     def _is_ours(self) -> bool:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return bool(version == SCHEMA_VERSION and self._about("record") == self._owner)
+        return bool(
+            version == SCHEMA_VERSION and (self._about("record"), self._about("alerts")) == (self._owner, TABLE)
+        )
 
     def _make(self, db: sqlite3.Connection) -> None:
         """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
@@ -113,7 +116,8 @@ class Index:
                 db.execute(f'DROP TABLE "{name}"')
         for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
             db.execute(statement)
-        db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
+        about = (self._owner, TABLE)
+        db.execute("INSERT INTO about VALUES ('record', ?), ('alerts', ?), ('covered', '0')", about)
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _about(self, name: str) -> str:

@@ -188,6 +188,21 @@ def test_bits_flipped_in_the_index_are_found_or_change_no_answer(place: Place) -
     assert found
 
 
+def test_an_index_by_another_table_of_alerts_is_made_anew(place: Place) -> None:
+    """An update that knows more alerts must neither miss old ones nor call its own index a liar."""
+    alerting(place)
+    with opened(place) as index:
+        before = index.alerts(AlertQuestion())
+    with contextlib.closing(sqlite3.connect(place.layout.index)) as db:
+        db.execute("DELETE FROM alerts")
+        db.execute("DELETE FROM alert_events")
+        db.execute("UPDATE about SET value = 'an older one' WHERE name = 'alerts'")
+        db.commit()
+    with opened(place) as index:
+        assert index.alerts(AlertQuestion()) == before and before
+        assert index.differences() == []
+
+
 def test_an_index_of_another_record_is_made_anew(place: Place, tmp_path: Path) -> None:
     other = Place(tmp_path / "other")
     other.fill(3)
