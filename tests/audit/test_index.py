@@ -147,6 +147,9 @@ FORGOTTEN = (
         (FORGOTTEN, "words"),
         ("INSERT INTO words (rowid, text) VALUES (7, 'invented')", "words"),
         ("UPDATE about SET value = '99' WHERE name = 'covered'", "knows 99"),
+        ("UPDATE spans SET latest = '1970'", "the times of these"),
+        ("DELETE FROM spans", "the times of these"),
+        ("INSERT INTO spans VALUES (9, '2026', '2027')", "the times of these"),
         ("DROP TABLE events", "can't be read"),
     ],
 )  # fmt: skip
