@@ -114,12 +114,12 @@ class ProjectOffice:
 
         return await self._change("propose", name, make, acting)
 
-    async def approve(self, name: str, review_on: str, acting: Acting) -> dict[str, Any]:
-        """Approve the terms until a day."""
+    async def approve(self, name: str, review_on: str, acting: Acting, seen: int = 0) -> dict[str, Any]:
+        """Approve the terms until a day, those of revision ``seen`` where that is not 0."""
 
         def make(before: Project | None) -> tuple[Project, Event]:
             known, day = self._there(before), _day(review_on)
-            after = rules.approve(known, day, _actor(acting), self._now(), self._today(), self._site)
+            after = rules.approve(known, day, _actor(acting), self._now(), self._today(), self._site, seen=seen)
             return after, msgspec.structs.replace(_terms(kinds.ProjectApproved, after), review_on=after.review_on)
 
         return await self._change("approve", name, make, acting)

@@ -114,10 +114,20 @@ def propose(before: Project | None, name: str, terms: Terms, actor: Actor, now: 
     )
 
 
-def approve(before: Project, review_on: date, actor: Actor, now: int, today: date, site: Site) -> Project:
-    """Its purpose is approved until ``review_on``. 1 By the office, and not for itself; 2 a proposed one; 3 the day."""
+def approve(
+    before: Project, review_on: date, actor: Actor, now: int, today: date, site: Site, *, seen: int = 0
+) -> Project:
+    """Its purpose is approved until ``review_on``. ``seen``: the revision that the office has read; 0 where unknown.
+
+    Steps: 1 by the office, and not for itself; 2 a proposed one, as it was read: its owner may change it meanwhile; 3
+    the day.
+    """
     _check_office(before, actor, site)  # 1
     _check_not_closed(before, site)  # 2
+    if seen not in (0, before.revision):
+        raise Refused(
+            "project.changed", f"The project {before.id} has changed since you read it: look at what it is now."
+        )
     if before.approved_at:
         raise Refused("project.approved", f"The project {before.id} is approved; renew it to move its review date.")
     return replace(

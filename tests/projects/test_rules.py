@@ -92,10 +92,11 @@ def test_approvals() -> None:
     refused("project.office", lambda: approve(PROJECT, REVIEW, ALICE, 5, TODAY, SITE))
     refused("project.own", lambda: approve(PROJECT, REVIEW, ALICE_IN_OFFICE, 5, TODAY, SITE))
     refused("project.approved", lambda: approve(OPEN, REVIEW, OLGA, 5, TODAY, SITE))
+    refused("project.changed", lambda: approve(PROJECT, REVIEW, OLGA, 5, TODAY, SITE, seen=2))
     refused("project.closed", lambda: approve(CLOSED, REVIEW, OLGA, 5, TODAY, SITE))
     for day in (TODAY, date(2020, 1, 1), date(2028, 1, 3)):
         refused("project.review-date", lambda day=day: approve(PROJECT, day, OLGA, 5, TODAY, SITE))
-    approved = approve(PROJECT, REVIEW, OLGA, 2, TODAY, SITE)
+    approved = approve(PROJECT, REVIEW, OLGA, 2, TODAY, SITE, seen=PROJECT.revision)
     assert approved == replace(OPEN, revision=2)
 
 
