@@ -213,13 +213,14 @@ async def test_a_helper_can_t_lie_about_other_nodes_sessions_nor_in_other_names(
             {"kind": "session.ended"},
             {"kind": "gpu.alert", "rule": "R5"},
             {"kind": "gpu.node-alert", "trust": "gateway"},
-            {"kind": "gpu.node-alert", "job": "99", "node": "node2", "session": elsewhere.session},
+            {"kind": "gpu.node-alert", "job": "99", "node": "node2", "session": elsewhere.session, "project": "other"},
         ]
         items = [m.Item(seq=n, at=0, by="node", event=raw(event)) for n, event in enumerate(forged, 1)]
         await ask_twice(site, own, m.Events(boot=9, events=items))
         await until(lambda: len(kept(site).of(NodeRefused)) == 4)
     (told,) = kept(site).of(ToldByRoot)
     assert (told.node, told.session, told.job, told.told_by) == ("node1", "", "99", "node/node1/gpu")
+    assert told.project == ""
     assert {trust for event, trust in kept(site).kept if isinstance(event, ToldByRoot)} == {"node"}
 
 
