@@ -21,6 +21,7 @@ from jupyter_hpcsec.audit.events import Object, Subject
 from jupyter_hpcsec.audit.kinds.gpu import GpuUse
 from jupyter_hpcsec.audit.kinds.hub import HubLogin
 from jupyter_hpcsec.audit.kinds.kernels import CellExecuted
+from jupyter_hpcsec.audit.kinds.node import NodeServerStarted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
@@ -82,6 +83,14 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
     [read] = await place.events("audit.read", lambda event: "show=session" in event["query"])
     assert (read["subject"]["user"], read["action"]) == ("ada", "session")
     assert f"session={ONE}" in read["query"] and "of=alice" in read["query"]
+
+
+@pytest.mark.parametrize("facts", ["[" * 4096, "9" * 4096, '{"masks": "\\ud800"}'])
+async def test_no_receipt_of_a_node_hides_its_session(place: Place, facts: str) -> None:
+    fill(place)
+    place.record(NodeServerStarted(subject=ALICE, session=ONE, facts=facts), "node")
+    answer = await place.visitor("ada", READ).get(f"session/{ONE}")
+    assert answer.status_code == 200 and "print(&#39;of alice&#39;)" in answer.text
 
 
 async def test_what_can_not_be_put_on_record_is_not_shown(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
