@@ -109,7 +109,8 @@ class ProjectOffice:
                 asked = msgspec.convert(dict(terms), Terms)
             except msgspec.ValidationError as exc:
                 raise Malformed(f"the project's terms: {exc}") from exc
-            after = rules.propose(before, name, asked, _actor(acting), self._now(), self._site)
+            unapproved = sum(each.proposed_by == acting.name and not each.approved_at for each in self._store.all())
+            after = rules.propose(before, name, asked, _actor(acting), self._now(), self._site, unapproved=unapproved)
             return after, _terms(kinds.ProjectProposed, after)
 
         return await self._change("propose", name, make, acting)

@@ -14,6 +14,10 @@ from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.projects.values import Actor, Project, State, Terms, check_id, check_reason, check_terms
 
 
+UNAPPROVED_LIMIT = 20
+"""Projects of one proposer that nobody has approved, closed ones too: everybody may propose, and each is kept."""
+
+
 @dataclass(frozen=True)
 class Site:
     """What a site says about all projects. ``contact``: its project office, as people write to it."""
@@ -82,11 +86,15 @@ def warning(project: Project, today: date, site: Site) -> str:
 # -- changes --------------------------------------------------------------------------------------------------------
 
 
-def propose(before: Project | None, name: str, terms: Terms, actor: Actor, now: int, site: Site) -> Project:
+def propose(
+    before: Project | None, name: str, terms: Terms, actor: Actor, now: int, site: Site, *, unapproved: int = 0
+) -> Project:
     """A new project, or other terms for one: nobody has approved them, so that no session starts until someone has.
 
-    Steps: 1 form; 2 a new one is its proposer's own, unless the office proposes it; 3 another's is not changed; 4 a
-    closed one stays closed, and nobody gets its id.
+    ``unapproved``: how many there are that ``actor`` proposed and nobody approved.
+
+    Steps: 1 form; 2 a new one is its proposer's own, and one of not too many, unless the office proposes it; 3
+    another's is not changed; 4 a closed one stays closed, and nobody gets its id.
     """
     check_id(name)  # 1
     terms = check_terms(terms)
@@ -94,6 +102,11 @@ def propose(before: Project | None, name: str, terms: Terms, actor: Actor, now: 
         if terms.owner != actor.name and not actor.is_office:  # 2
             raise Refused(
                 "project.owner", f"You can propose projects of your own; to propose others' is for {site.office}."
+            )
+        if unapproved >= UNAPPROVED_LIMIT and not actor.is_office:
+            raise Refused(
+                "project.too-many",
+                f"{unapproved} projects that you proposed are not approved; more can be proposed by {site.office}.",
             )
         return Project(id=name, terms=terms, proposed_by=actor.name, proposed_at=now)
     _check_owner(before, actor, site)  # 3

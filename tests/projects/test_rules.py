@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from jupyter_hpcsec.errors import Malformed, Refused
 from jupyter_hpcsec.projects import rules
-from jupyter_hpcsec.projects.rules import Site
+from jupyter_hpcsec.projects.rules import UNAPPROVED_LIMIT, Site
 from jupyter_hpcsec.projects.values import Actor, Project
 from tests.projects.test_values import PROJECT, TERMS
 
@@ -76,7 +76,9 @@ def test_proposals() -> None:
     refused("project.closed", lambda: rules.propose(CLOSED, "genomics", TERMS, ALICE, 5, SITE))
     with pytest.raises(Malformed):
         rules.propose(None, "../x", TERMS, ALICE, 5, SITE)
-    assert rules.propose(None, "genomics", TERMS, ALICE, 1, SITE) == PROJECT
+    refused("project.too-many", lambda: rules.propose(None, "x", TERMS, ALICE, 5, SITE, unapproved=UNAPPROVED_LIMIT))
+    assert rules.propose(None, "x", TERMS, OLGA, 5, SITE, unapproved=UNAPPROVED_LIMIT).id == "x"
+    assert rules.propose(None, "genomics", TERMS, ALICE, 1, SITE, unapproved=UNAPPROVED_LIMIT - 1) == PROJECT
     assert rules.propose(None, "other", foreign, OLGA, 5, SITE).proposed_by == "olga"
 
 
