@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.projects.values import Actor, Project, State, Terms, check_id, check_reason, check_terms
 
-
 UNAPPROVED_LIMIT = 20
 """Projects of one proposer that nobody has approved, closed ones too: everybody may propose, and each is kept."""
 
