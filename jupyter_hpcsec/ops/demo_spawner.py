@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from traitlets import Unicode
+from traitlets import List, Unicode
 
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.gpu import standin
@@ -25,7 +25,7 @@ class QuickstartSpawner(HpcsecLocalSpawner):
         config=True
     )
 
-    demo_user = Unicode(help="The one person who may start a server. Required.").tag(config=True)
+    without_server = List(Unicode(), help="Who of the demo's people may start none.").tag(config=True)
 
     fake_gpus = Unicode(help="The directory of simulated GPUs (``gpu.standin.prepare``); empty: none.").tag(config=True)
 
@@ -38,7 +38,7 @@ class QuickstartSpawner(HpcsecLocalSpawner):
 
     def account(self) -> accounts.Account:
         """The hub's own account, with the demo's home directory, and a shell for terminals where it has none."""
-        if self.user.name != self.demo_user:
+        if self.user.name in self.without_server:
             raise Refused("quickstart.user", f"{self.user.name} looks after security in this demo, and has no server.")
         own = accounts.own()
         shell = "/bin/sh" if Path(own.shell).name in NO_SHELLS else own.shell

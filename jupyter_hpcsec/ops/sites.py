@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.cluster import Cluster
+from jupyter_hpcsec.ops.demo_plan import AUDITOR
 from jupyter_hpcsec.ops.ports import LOOPBACK, Claim, claim_any
 from jupyter_hpcsec.ops.session_ports import NOTHING, View, agents, look
 
@@ -76,7 +77,7 @@ class LocalSite:
             "QuickstartSpawner": {
                 "admin_socket": str(admin_socket),
                 "demo_home": str(state / "home"),
-                "demo_user": self.user,
+                "without_server": [AUDITOR],
                 "fake_gpus": str(fake_gpus(state)) if self.has_fake_gpus else "",
                 "batch_env_keep": ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "HPCSEC_LOCALJOB_DIR"],
                 "start_timeout": START_TIMEOUT_S,
