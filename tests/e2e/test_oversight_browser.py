@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -18,10 +19,11 @@ from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
 from jupyter_hpcsec.audit.kinds.node import NodeGap, SessionSilent
 from jupyter_hpcsec.audit.kinds.requests import TapRefused
 from jupyter_hpcsec.audit.kinds.sessions import EnrolmentRefused
-from jupyter_hpcsec.console.page import ALERT, READ
+from jupyter_hpcsec.console.page import ALERT, END, PROJECT, READ
 from tests.console.conftest import PREFIX, Place, running
 from tests.console.test_policy import CLOSED, policed
 from tests.e2e.chromium import PATIENCE_MS, PHONE, Watch, browser, overflows, picture
+from tests.e2e.labpage import AXE, COMPLAINTS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -29,6 +31,7 @@ HOSTILE = '<img src=x onerror="window.struck=1"><script>window.struck=1</script>
 WIDEST = """[...document.querySelectorAll("main *")].filter(each => each.getBoundingClientRect().right > innerWidth
     && !each.closest(".scroll, pre, .code")).map(each => each.outerHTML.slice(0, 80)).slice(0, 5).join(" | ")"""
 """What is wider than the page, for the failure's message."""
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDE = {"width": 1280, "height": 640}
 
 expect.set_options(timeout=max(PATIENCE_MS, 120_000))
@@ -148,3 +151,44 @@ def test_integrity_alerts_and_policy_as_people_see_them(watch: Watch, place: Pla
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("status")).to_contain_text("1 gains and 1 loses something")
     pictures(page, "console-policy-compared")
+
+
+def test_axe_finds_nothing_serious_on_any_page(watch: Watch, place: Place) -> None:
+    """What a program can tell of whether people with another sight, or without a mouse, can use the pages."""
+    number = fill(place)
+    token = place.hub.person("auditor", READ, ALERT, END, PROJECT)
+    watch.context.set_extra_http_headers({"Authorization": f"token {token}"})
+    page = watch.new_page()
+    base = f"{place.url}{PREFIX}"
+    page.goto(f"{base}projects/new")
+    for name, text in {"id": "genomics", "title": "Genomes", "purpose": "Who has which", "owner": "olga"}.items():
+        page.locator(f"[name={name}]").fill(text)
+    page.locator("main form button.main").click()
+    page.wait_for_url("**/project/genomics")
+    page.goto(f"{base}live")
+    session = str(page.get_by_role("link", name="alice", exact=True).get_attribute("href")).rpartition("/")[2]
+    place.record(NodeGap(session=session, subject=Subject(user="alice")))
+    found: list[str] = []
+    for path, heading in {
+        "live": "Live",
+        f"live/end/{session}": "End",
+        f"session/{session}": "alice",
+        "search?user=alice": "Search",
+        "search?since=yesterdayish": "Search",
+        "alerts": "Alerts",
+        f"alerts/{number}": "Signs of mining",
+        "integrity": "Integrity",
+        "policy?user=alice&path=/data/genomics/x": "Policy",
+        "projects": "Projects",
+        "projects/new": "",
+        "project/genomics": "Genomes",
+        "me": "",
+        "nothing-of-ours": "",
+    }.items():
+        page.goto(f"{base}{path}")
+        expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # a colour that is on its way is none
+            found += [f"{path} ({scheme}): {each}" for each in page.evaluate(COMPLAINTS, "html")]
+    assert not found, "\n".join(found)
