@@ -1,6 +1,5 @@
 """JupyterLab's page as a person with the extension sees it, and a server whose answers a test may bend."""
 
-import contextlib
 import json
 import re
 import time
@@ -8,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, Route, TimeoutError
+from playwright.sync_api import Locator, Page, Route
 
-TRIES, TRY_MS = 60, 2000
+PATIENCE_S = 180.0
 Bend = Callable[[dict[str, Any]], None]
 """Changes the body of an answer in place."""
 
@@ -25,6 +24,34 @@ COMPLAINTS = """async place => {
     .filter(each => each.impact === "serious" || each.impact === "critical")
     .flatMap(each => each.nodes.map(node => `${each.id}: ${node.html} ${node.failureSummary}`));
 }"""
+
+CHOOSE = """async name => {
+  const frame = () => new Promise(resolve => requestAnimationFrame(resolve));
+  let asked = null;
+  for (let count = 0; count < 30; count++) {
+    const palette = [...document.querySelectorAll(".lm-CommandPalette")].find(each => each.checkVisibility());
+    if (!palette) {
+      asked = null;
+    } else {
+      const input = palette.querySelector(".lm-CommandPalette-input");
+      if (asked !== palette || input.value !== name) {
+        input.value = name;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+        asked = palette;
+      } else {
+        const items = [...palette.querySelectorAll(".lm-CommandPalette-item")];
+        const found = items.find(each => each.textContent.includes(name));
+        if (found) {
+          found.click();
+          return true;
+        }
+      }
+    }
+    await frame();
+  }
+  return false;
+}"""
+"""Ask the palette and choose at once, in one turn of the page: nothing can take the focus in between."""
 
 FITS = """id => {
   const panel = document.getElementById(id);
@@ -94,13 +121,11 @@ class LabPage:
         JupyterLab hears no keys before it is ready, and what it opens last takes the palette's focus, which closes it.
         """
         palette = self.page.locator(".lm-CommandPalette-input")
-        item = self.page.locator(".lm-CommandPalette-item", has_text=name).first
-        for _ in range(TRIES):
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
             if not palette.is_visible():
                 self.page.keyboard.press("Control+Shift+c")
-            with contextlib.suppress(TimeoutError):
-                palette.fill(name, timeout=TRY_MS)
-                item.click(timeout=TRY_MS)
+            if self.page.evaluate(CHOOSE, name):
                 return
         raise AssertionError(f"the command palette offers no {name}")
 

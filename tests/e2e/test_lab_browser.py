@@ -1,12 +1,13 @@
 """What JupyterLab shows people of their session, in a real browser: refusals and trouble first, then the calm."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Request, expect
+from playwright.sync_api import Request, Response, expect
 
 from tests.e2e.chromium import PATIENCE_MS, PHONE, SIZE, Watch, browser, picture
 from tests.e2e.demorun import Quickstart
@@ -202,7 +203,7 @@ def test_the_status_bar_and_the_panel_say_what_the_session_is(lab: LabPage) -> N
 
 
 def test_the_palette_opens_the_panel_and_an_open_panel_is_open_again(lab: LabPage) -> None:
-    with lab.page.expect_request(is_workspace_with_panel):
+    with lab.page.expect_response(has_saved_open_panel):
         lab.command("Show Session")
         expect(lab.section("You")).to_be_visible()
     lab.page.goto(lab.page.url.split("?")[0])
@@ -368,6 +369,11 @@ def test_what_a_notebook_holds_on_a_gpu_is_shown_and_can_be_released(lab: LabPag
     assert len(released) == 1
 
 
-def is_workspace_with_panel(request: Request) -> bool:
-    """JupyterLab saves its layout, with our panel in it."""
-    return "/api/workspaces" in request.url and request.method == "PUT" and "jp-hpcsec" in (request.post_data or "")
+def has_saved_open_panel(response: Response) -> bool:
+    """JupyterLab has saved its layout, with our panel open: one that is closed is in each layout, too."""
+    request = response.request
+    if "/api/workspaces" not in request.url or request.method != "PUT" or not response.ok:
+        return False
+    layout = json.loads(request.post_data or "{}")["data"].get("layout-restorer:data", {})
+    right = layout.get("right", {})
+    return right.get("current") == "jp-hpcsec-session" and not right.get("collapsed")

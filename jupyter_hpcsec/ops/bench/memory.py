@@ -9,14 +9,17 @@ from jupyter_hpcsec.ops.bench.results import Results
 from jupyter_hpcsec.ops.bench.rounds import MIB
 from jupyter_hpcsec.ops.bench.ways import Tunnel
 
-FIRST_SESSIONS = 8
-"""Enrolled before the first reading, so that code and caches that are there once are not counted."""
+FIRST_SESSIONS = 48
+"""Enrolled before the first reading, so that code, caches and what else is there once are not counted."""
+LEAST_SESSIONS = 100
+"""Between the two readings: an allocator's arenas are no longer seen in the quotient."""
 USED_SESSIONS = 16
 SETTLE_S = 1.0
 
 
 async def measure(tunnel: Tunnel, server: Path, client: LoadClient, sessions: int, results: Results) -> None:
-    """Add so many idle sessions to a running gateway and divide; kernel memory (sockets) is not in it."""
+    """The difference between two counts of idle sessions, by their difference; kernel memory (sockets) is not in it."""
+    sessions = max(sessions, LEAST_SESSIONS)
     gateway = tunnel.ends()["gateway"]
     await tunnel.add_sessions(FIRST_SESSIONS, server)
     await asyncio.sleep(SETTLE_S)
