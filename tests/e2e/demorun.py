@@ -20,7 +20,7 @@ from jupyter_hpcsec.ops import quickstart, sites
 
 LINK = re.compile(r"http://127\.0\.0\.1:[0-9]+/hub/onetime\?code=[A-Za-z0-9_-]{43}(&next=\S+)?")
 PATIENCE_S = 90.0
-HOLD = "TEST_HOLD"
+HOLD, DIAL = "TEST_HOLD", "TEST_DIAL"
 PROFILES = [
     {
         "name": "small",
@@ -55,16 +55,21 @@ class Quickstart:
         locked: bool = False,
         hold: Path | None = None,
         gpus: int = 0,
+        dial: str = "",
     ) -> None:
-        """``hold``: with profiles, jobs run and do not come to enrol while this file is there. ``gpus``: simulated."""
+        """``hold``: with profiles, jobs run and do not come to enrol while this file is there. ``gpus``: simulated.
+
+        ``dial``: as ``daysrun``, with this address of the gateway for jobs.
+        """
         program = [__file__] if profiles else ["-m", "jupyter_hpcsec.cli.main"]
-        if private or locked:
-            program = [str(Path(__file__).with_name("privaterun.py" if private else "lockedrun.py"))]
+        if private or locked or dial:
+            name = "daysrun.py" if dial else "privaterun.py" if private else "lockedrun.py"
+            program = [str(Path(__file__).with_name(name))]
         argv = [sys.executable, *program, "quickstart", *(["--fake-gpus", str(gpus)] if gpus else [])]
         self._links: queue.Queue[str] = queue.Queue()
         self._auditor_links: queue.Queue[str] = queue.Queue()
         self.lines: list[str] = []
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), HOLD: str(hold or "")}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), HOLD: str(hold or ""), DIAL: dial}
         self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
