@@ -9,7 +9,14 @@ import { Poll } from '@lumino/polling';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import { ask } from './api';
-import { endOf, type IAccessFacts, type ISessionFacts, readAccess, readEnding, readSession } from './facts';
+import {
+  endOf,
+  type IAccessFacts,
+  type ISessionFacts,
+  readAccess,
+  readEnding,
+  readSession
+} from './facts';
 import { type Link, linkOf, pauseAfter } from './state';
 
 /** Seconds between two looks at the clock. */
