@@ -8,6 +8,7 @@ another directory. The end-to-end tests load this very file.
 import os
 from pathlib import Path
 
+from jupyter_hpcsec.hub import consoleroles
 from jupyter_hpcsec.hub.pages import TEMPLATES
 
 c = get_config()  # noqa: F821  # given by traitlets
@@ -125,16 +126,31 @@ c.JupyterHub.active_server_limit = 0  # no limit: the batch system has its own
 # SITE: the hub runs squeue for each session so often (seconds). 300 where there are thousands of sessions.
 c.Spawner.poll_interval = 30
 
+# The console ---------------------------------------------------------------------------------------------------------
+
+# The security console (hpcsec-console.service, hpcsec_console_config.py) at /services/hpcsec/. Its token is in
+# /etc/jupyterhub/console.env, which jupyterhub.service reads: HPCSEC_CONSOLE_TOKEN=$(openssl rand -hex 32); and alone
+# in the console's own file. Without the variable there is no console.
+c.JupyterHub.custom_scopes = consoleroles.CUSTOM_SCOPES
+
+# SITE: who reads the record and ends sessions, and who approves projects, by login name. What each role holds is in
+# docs/security/console.md; "user" lets everybody see their own records.
+c.JupyterHub.load_roles = consoleroles.roles(security_staff=[], project_office=[])
+if "HPCSEC_CONSOLE_TOKEN" in os.environ:
+    c.JupyterHub.services.append(
+        consoleroles.service("http://127.0.0.1:8445", api_token=os.environ["HPCSEC_CONSOLE_TOKEN"])
+    )
+
 # The gateway as a service that the hub starts, instead of systemd: see docs/admins/gateway.md. It then stops and starts
 # with the hub, and sessions outlive both. One that was killed is back within half a minute, the hub's own interval.
-# c.JupyterHub.services = [
+# c.JupyterHub.services.append(
 #     {
 #         "name": "hpcsec-gateway",
 #         "command": ["/opt/jupyterhub/bin/hpcsec", "gateway", "--config", "/etc/hpcsec/hpcsec_gateway_config.py"],
 #         # "user": "hpcsec",  # where the hub is root; else the gateway runs as the hub's user
 #         # "environment": {"SLURM_CONF": "/etc/slurm/slurm.conf"},  # where scontrol needs more than PATH
 #     }
-# ]
+# )
 
 # Your own settings ---------------------------------------------------------------------------------------------------
 

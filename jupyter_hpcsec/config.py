@@ -123,6 +123,12 @@ class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
         "address translation. A token stolen together with its MUNGE credential then works from any node.",
     ).tag(config=True)
 
+    node_helpers = Bool(
+        False,
+        help="True hears root's helpers on the nodes (hpcsec gpu node watch), each by a MUNGE credential of uid 0 from "
+        "the node's address as Slurm has it. Needs munge and scontrol on this host.",
+    ).tag(config=True)
+
     policy_file = Unicode(
         "/etc/hpcsec/policy.yaml",
         help="Who may read and write what, and what sessions may do on the network: see the admin guide. Owned by root "
@@ -205,6 +211,12 @@ class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
         "",
         help="Address of this host's loopback, such as 127.0.0.1:9464, on which Prometheus finds the metrics. They "
         "hold counts and no names; all users of this host can read them there. Empty: on the admin socket only.",
+    ).tag(config=True)
+
+    metrics_sessions = Bool(
+        False,
+        help="True adds what each kernel holds on each GPU to the metrics, by parts of the ids of session and kernel "
+        "and by device, for as many as 2,000. No names; but who can read the metrics sees what single sessions do.",
     ).tag(config=True)
 
     forward_directory = Unicode(
@@ -294,6 +306,7 @@ class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
             issuer=f"hpcsec-gateway@{self.trust_domain}",
             attestors=tuple(self.attestors),
             compares_node_address=not self.unsafe_any_node_address,
+            node_helpers=self.node_helpers,
             token_lifetime_s=self.token_lifetime_s,
             certificate_lifetime_s=self.certificate_lifetime_s,
             limits=Limits(**limits),
@@ -308,6 +321,7 @@ class HpcsecGateway(ProjectTraits, RecordingTraits, Configurable):
             audit_cosigned=Path(self.audit_cosigned) if self.audit_cosigned else None,
             audit_values_days=self.audit_values_days,
             metrics_listen=self.metrics_listen,
+            metrics_sessions=self.metrics_sessions,
             forward_directory=Path(self.forward_directory) if self.forward_directory else None,
             recording=self.recording_settings(),
             projects=self.project_settings(),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from traitlets import Integer, List, TraitError, Unicode, validate
+from traitlets import Bool, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET, peer_uid
@@ -40,6 +40,7 @@ class ConsoleSettings:
     trusted_proxies: tuple[str, ...]
     hosts: tuple[str, ...]
     cache_s: int
+    show_readers: bool
 
 
 class HpcsecConsole(Configurable):
@@ -101,6 +102,12 @@ class HpcsecConsole(Configurable):
         "revoked, or a logout take effect within it. Whatever changes something asks the hub anew.",
     ).tag(config=True)
 
+    show_readers = Bool(
+        False,
+        help="Whether people see on their own page who of the security staff read their records, and in their "
+        "timeline who acted on their sessions. Off: an inquiry stays unseen by whom it is about.",
+    ).tag(config=True)
+
     @validate("listen")
     def _check_listen(self, proposal: dict[str, Any]) -> str:
         listen: str = proposal["value"]
@@ -141,4 +148,5 @@ class HpcsecConsole(Configurable):
             trusted_proxies=tuple(self.trusted_proxies),
             hosts=tuple(host.lower() for host in self.hosts),
             cache_s=self.cache_s,
+            show_readers=self.show_readers,
         )

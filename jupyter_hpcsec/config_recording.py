@@ -31,8 +31,8 @@ class RecordingTraits(HasTraits):
         RECORDING_LEVELS,
         "sources",
         help="What of the sessions is recorded. 'metadata': requests, files and their sizes, the use of kernels and "
-        "terminals. 'sources': also the code that is run and what is typed. 'sources+outputs': also what cells answer. "
-        "Users are told which it is.",
+        "terminals. 'sources': also the code that is run and what is typed. 'sources+outputs': also what cells answer "
+        "and terminals show. Users are told which it is.",
     ).tag(config=True)
 
     recording_by_group = Dict(
@@ -42,7 +42,10 @@ class RecordingTraits(HasTraits):
     ).tag(config=True)
 
     recording_output_limit = Integer(
-        65_536, min=1024, max=1_000_000, help="Bytes of one cell's outputs that are recorded."
+        65_536,
+        min=1024,
+        max=1_000_000,
+        help="Bytes of one cell's outputs that are recorded, and of what a terminal shows for a line.",
     ).tag(config=True)
 
     recording_hashes_files = Bool(

@@ -64,6 +64,8 @@ class GatewaySettings:
     audit_witness: str = ""
     audit_cosigned: Path | None = None
     metrics_listen: str = ""
+    metrics_sessions: bool = False
+    node_helpers: bool = False
     forward_directory: Path | None = None
     """``None``: ``forward`` in the state directory."""
     recording: RecordingSettings = field(default_factory=RecordingSettings)

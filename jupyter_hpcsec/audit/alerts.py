@@ -93,6 +93,20 @@ def _gpu(rule: str, severity: Severity, title: str, advice: str, **more: Any) ->
     )
 
 
+def _root(rule: str, severity: Severity, title: str, advice: str) -> Watched:
+    return Watched(
+        name=f"gpu.node-{rule}",
+        kind="gpu.node-alert",
+        rules=(rule,),
+        severity=severity,
+        title=title,
+        advice=advice,
+        where=MappingProxyType({"part": "watch", "state": "raised"}),
+        by=("node", "job"),
+        over=("gpu.node-alert", MappingProxyType({"part": "watch", "state": "cleared"})),
+    )
+
+
 _LISTED: tuple[Watched, ...] = (
     # -- the record itself
     Watched(
@@ -219,6 +233,30 @@ _LISTED: tuple[Watched, ...] = (
          "Work in a terminal looks like this. Look at what was typed."),
     _gpu("R7", "medium", "The posture of driver, device or watch",
          "The evidence says what is set so that others could look on, or what is ill."),
+    _root("R1", "high", "Root sees a foreign process on the GPU of a job",
+          "Whose it is stands in the evidence, by its cgroup. It should not get so far: look at ConstrainDevices."),
+    _root("R2", "high", "Root sees a GPU in use by a job that it is not allocated to, or by no job",
+          "ConstrainDevices is off on the node, or somebody works there outside of the batch system."),
+    _root("R4", "medium", "Root sees what a job left on a GPU",
+          "The next job there would see its memory: drain the node, or let the epilog do it."),
+    _root("R7", "medium", "Root's watch: posture of driver, device or watch",
+          "The evidence says what is set so that others could look on, or what is ill."),
+    Watched(
+        "gpu.epilog", "gpu.node-alert", "medium", "The epilog found something after a job",
+        "The event says what, and whether the node was drained for it.",
+        where=MappingProxyType({"part": "epilog"}), by=("node", "job"),
+    ),
+    Watched(
+        "gpu.disagreement", "gpu.disagreement", "high", "A session's GPU watch and root's do not see the same",
+        "One of the two is wrong, or lies. Root's is out of the user's reach: look at the session.",
+        where=MappingProxyType({"state": "raised"}), by=("session",),
+        over=("gpu.disagreement", MappingProxyType({"state": "cleared"})),
+    ),
+    Watched(
+        "node.helper-silent", "node.helper-silent", "medium", "Root's watch on a node tells nothing",
+        "What happens on its GPUs is not told. Look at hpcsec-gpu-node.service there.", by=("node",),
+        over=("node.helper-heard", MappingProxyType({})),
+    ),
     Watched(
         "gpu.watch", "gpu.watch", "low", "The GPU watch was interrupted again and again",
         "The driver hangs, or somebody ends the watch in the session.",

@@ -124,6 +124,13 @@ class Told(Event, frozen=True, kw_only=True):
     told_at: Name = ""
 
 
+class ToldByRoot(Told, frozen=True, kw_only=True):
+    """Base of what root's helper on a node tells, and no session may. ``told_by`` is ``node/NAME/gpu``.
+
+    Numbers and starts are the helper's own. ``job`` is its word; whose session that is, the gateway's.
+    """
+
+
 class Stamp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the record adds to an event, never a caller.
 

@@ -82,7 +82,7 @@ def write_bundle(made: dict[str, bytes], destination: Path) -> None:
     """Write it as a new directory (0700), or as a tar file (0600) where the name ends with ``.tar``."""
     try:
         if destination.suffix == ".tar":
-            files.write_new(destination, _tar(made, destination.stem))
+            files.write_new(destination, tar(made, destination.stem))
             return
         destination.mkdir(mode=0o700)
         for name, data in made.items():
@@ -93,7 +93,8 @@ def write_bundle(made: dict[str, bytes], destination: Path) -> None:
         raise Unavailable(f"{destination}: {exc.strerror or exc}") from exc
 
 
-def _tar(made: dict[str, bytes], stem: str) -> bytes:
+def tar(made: dict[str, bytes], stem: str) -> bytes:
+    """The files below a directory ``stem``, as a tar file."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in made.items():

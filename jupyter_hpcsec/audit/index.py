@@ -22,7 +22,7 @@ from jupyter_hpcsec.audit.question import SUFFIX_END, Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BATCH = 5000
 BUSY_S = 30.0
 
@@ -40,7 +40,7 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE events ({", ".join(["leaf INTEGER PRIMARY KEY", *(f"{name} TEXT NOT NULL" for name in COLUMNS[1:])])});
 CREATE INDEX events_id ON events (id);
 CREATE INDEX events_time ON events (time);
-CREATE INDEX events_user ON events (user);
+CREATE INDEX events_user ON events (user, leaf, kind);
 CREATE INDEX events_session ON events (session, leaf, kind) WHERE session != '';
 CREATE INDEX events_kind ON events (kind);
 {_PARTIAL}
@@ -95,23 +95,23 @@ class Index:
         self._db.close()
 
     def _prepare(self) -> None:
+        """Make its tables where there are none of ours, once, whoever else does so at the same moment."""
         if self._is_ours():
             return
-        self._db.execute("BEGIN EXCLUSIVE")
-        if not self._is_ours():  # another process may have made it meanwhile
-            self._make(self._db)
-        self._db.execute("COMMIT")
+        with _transaction(self._db):
+            if not self._is_ours():
+                self._make(self._db)
 
     def _is_ours(self) -> bool:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return version == SCHEMA_VERSION and self._about("record") == self._owner
+        return bool(version == SCHEMA_VERSION and self._about("record") == self._owner)
 
     def _make(self, db: sqlite3.Connection) -> None:
         """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
             if kind == "table" and not name.startswith(("words_", "sqlite_")):
                 db.execute(f'DROP TABLE "{name}"')
-        for statement in _SCHEMA.split(";"):
+        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
             db.execute(statement)
         db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -149,12 +149,15 @@ class Index:
 
     def kinds(self, session: str) -> dict[str, int]:
         """How many events of which kind a session has."""
+        query = "SELECT kind, count(*) FROM events INDEXED BY events_session WHERE session = ? AND session != ''"
         with self._translated():
-            return dict(
-                self._run(
-                    "SELECT kind, count(*) FROM events WHERE session = ? AND session != '' GROUP BY kind", (session,)
-                )
-            )
+            return dict(self._run(f"{query} GROUP BY kind", (session,)))
+
+    def kinds_of_user(self, user: str) -> dict[str, int]:
+        """How many events of which kind are a user's."""
+        with self._translated():
+            query = "SELECT kind, count(*) FROM events INDEXED BY events_user WHERE user = ? GROUP BY kind"
+            return dict(self._run(query, (user,)))
 
     def of_kinds(self, session: str, kinds: Sequence[str], *, start: int = 0, limit: int = 1000) -> list[int]:
         """Leaves of a session that are of these kinds, from ``start`` on."""
@@ -244,6 +247,19 @@ class Index:
             raise Unavailable(f"The index {self._path} can't be used: {exc}. Try `hpcsec audit reindex`.") from exc
 
 
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing, and nobody else writes meanwhile."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # a full disk ends it by itself
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: Callable[[int], None]) -> None:
     rows: list[tuple[Any, ...]] = []
     words: list[tuple[int, str]] = []
@@ -253,8 +269,7 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
         if not rows:
             return
         last = rows[-1][0]
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(db):
             (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
             for each in (rows, words, alerting):  # another process may have added the same ones meanwhile
                 each[:] = [entry for entry in each if entry[0] >= known]
@@ -262,10 +277,6 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
             db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
             alert_index.add(db, alerting)
             db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, last + 1)),))
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
         progress(last + 1)
         rows.clear()
         words.clear()

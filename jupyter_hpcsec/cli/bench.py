@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import audit, gpu, report, sandbox, start, tap, tunnel
+from jupyter_hpcsec.ops.bench import audit, gpu, gpu_latency, report, sandbox, start, tap, tunnel
+from jupyter_hpcsec.ops.bench import console as console_pages
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -41,16 +42,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
     subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
-    help_text = "a tick of the GPU watch: 8 simulated GPUs, 5,000 processes"
+    help_text = "the security console's first pages over a large record"
+    subject = subjects.add_parser("console", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--events", type=int, default=20_000, help="so many (default: %(default)s)")
+    subject.add_argument("--directory", type=Path, help="on this file system (default: that of temporary files)")
+    help_text = "a tick of the GPU watch: 8 simulated GPUs, 5,000 processes; a kernel's latency with it and without"
     subject = subjects.add_parser("gpu", help=help_text, description=help_text)
     subject.add_argument("--processes", type=int, default=5000, help="on the node (default: %(default)s)")
     subject.add_argument("--per-gpu", type=int, default=1, help="processes on each GPU (default: %(default)s)")
+    subject.add_argument(
+        "--rounds", type=int, default=10, help="pairs of turns, with the watch and without (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything was measured, whatever came out; 1 when something could not be; 130 when stopped."""
     runs = {
         "audit": _run_audit,
+        "console": _run_console,
         "gpu": _run_gpu,
         "sandbox": _run_sandbox,
         "start": _run_start,
@@ -62,11 +72,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_gpu(args: argparse.Namespace) -> int:
     print(gpu.as_text(gpu.measure(processes=max(8, args.processes), per_gpu=max(1, args.per_gpu))))
+    print(gpu_latency.as_text(gpu_latency.measure(rounds=max(1, args.rounds))))
     return 0
 
 
 def _run_audit(args: argparse.Namespace) -> int:
     measured = audit.run(max(1, args.events), _say, args.directory)
+    print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
+    return 0
+
+
+def _run_console(args: argparse.Namespace) -> int:
+    from jupyter_hpcsec.console.measured import pages  # noqa: PLC0415 - JupyterHub takes its time
+
+    made = pages(console_pages.LONG, console_pages.OWNER)
+    measured = console_pages.run(max(100, args.events), made, _say, args.directory)
     print(json.dumps(measured.as_json(), indent=1) if args.json else measured.as_text())
     return 0
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import get_args
 
 from jupyter_hpcsec.cli.options import add_record, add_telling
-from jupyter_hpcsec.gpu import launch
+from jupyter_hpcsec.gpu import launch, standin
 from jupyter_hpcsec.gpu.node import WHATS, Expected, Numbers, What
-from jupyter_hpcsec.ops.gpu import node, replay, workloads
+from jupyter_hpcsec.ops.gpu import node, replay, spooling, workloads
 
 MODES = {"on": True, "off": False}
 COMPUTE_MODES = {"default": 0, "prohibited": 2, "exclusive": 3}
@@ -51,7 +51,7 @@ def _add_node(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--maps", type=Path, default=launch.MAPS, help="default: %(default)s")
     common.add_argument("--stand-in", default="", metavar="LIBRARY", help="simulated GPUs, to try it")
     whens = parser.add_subparsers(dest="when", metavar="WHEN", required=True)
-    whens.add_parser("prolog", parents=[common], help="before the job: write which GPUs are its")
+    prolog = whens.add_parser("prolog", parents=[common], help="before the job: write which GPUs are its")
     epilog = whens.add_parser("epilog", parents=[common], help="after the job: say what it left")
     epilog.add_argument(
         "--drain",
@@ -65,7 +65,26 @@ def _add_node(parser: argparse.ArgumentParser) -> None:
     )
     epilog.add_argument("--persistence", choices=MODES, help="how the site sets persistence mode")
     epilog.add_argument("--compute-mode", choices=COMPUTE_MODES, help="how the site sets the compute mode")
+    for part in (prolog, epilog):
+        part.add_argument(
+            "--spool", type=Path, default=spooling.SPOOL, metavar="DIRECTORY",
+            help="where findings wait for the watch to send them (default: %(default)s)",
+        )  # fmt: skip
+    _add_watch(whens.add_parser("watch", help="while jobs run: root's own watch of all GPUs and jobs"))
     epilog.add_argument("--scontrol", default="/usr/bin/scontrol", metavar="PATH", help="default: %(default)s")
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gateway", action="append", default=[], metavar="HOST:PORT", help="who is told; may be given again"
+    )
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="its authority, as hpcsec keys authority prints it")
+    parser.add_argument("--node", default="", metavar="NAME", help="this node, as Slurm calls it (default: the host)")
+    parser.add_argument("--settings", default="", metavar="JSON", help="other thresholds than the defaults")
+    parser.add_argument("--spool", type=Path, default=spooling.SPOOL, metavar="DIRECTORY", help="default: %(default)s")
+    parser.add_argument("--maps", type=Path, default=launch.MAPS, help="default: %(default)s")
+    parser.add_argument("--interval", type=_seconds, default=10, help="seconds (default: %(default)s)")
+    parser.add_argument("--stand-in", default="", metavar="LIBRARY", help="simulated GPUs, to try it")
 
 
 def _whats(text: str) -> frozenset[What]:
@@ -95,10 +114,34 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _watch(args: argparse.Namespace) -> int:
+    # root's prolog runs this module at the start of each job, and needs no TLS
+    from jupyter_hpcsec.ops.gpu import nodewatch  # noqa: PLC0415
+
+    given = launch.parse(json.dumps({"settings": json.loads(args.settings or "{}")}))
+    return nodewatch.run(
+        nodewatch.RootWatch(
+            node=args.node or nodewatch.node_name(),
+            gateways=tuple(args.gateway),
+            ca=nodewatch.read_authority(args.ca) if args.ca else b"",
+            spool=args.spool,
+            maps=args.maps,
+            settings=given.settings,
+            stand_in=args.stand_in,
+            state=os.environ.get(standin.STATE_VARIABLE, ""),
+            interval_s=max(1, args.interval),
+        )
+    )
+
+
 def _node(args: argparse.Namespace) -> int:
+    if args.when == "watch":
+        return _watch(args)
+    say = lambda words: print(words, file=sys.stderr)  # noqa: E731 - one line of output
     here = node.Node(
         os.environ,
-        lambda words: print(words, file=sys.stderr),
+        say,
+        tell=lambda event: spooling.keep(event, args.spool, say),
         maps=args.maps,
         stand_in=args.stand_in,
         numbers=args.numbers,

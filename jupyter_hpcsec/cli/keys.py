@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.errors import Malformed
-from jupyter_hpcsec.ops.keys import describe, drop_tokens, kinds_of, list_keys, rotate_keys
+from jupyter_hpcsec.ops.keys import authority_pem, describe, drop_tokens, kinds_of, list_keys, rotate_keys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for `rotate token`, after a leak: drop all older token keys now; jobs that wait in the queue lose their "
         "tokens, are ended and shown",
     )
-    for action in (listing, rotating):
+    showing = actions.add_parser("authority", help="print the authority's certificate (PEM), for nodes' helpers")
+    for action in (listing, rotating, showing):
         action.add_argument(
             "--socket",
             type=Path,
@@ -45,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or rotate, and say by whom it was done."""
     now = int(time.time())
+    if args.action == "authority":
+        print(asyncio.run(authority_pem(args.socket, args.directory)), end="")
+        return 0
     if args.action == "rotate" and args.drop_old:
         if args.kind != "token":
             raise Malformed(

@@ -11,6 +11,8 @@ from typing import TypeVar
 from jupyter_hpcsec.audit.events import Event
 from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.config_console import ConsoleSettings
+from jupyter_hpcsec.console.comparing import Comparing
+from jupyter_hpcsec.console.verifying import Verifying
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.ops.audit.reading import Record
 from jupyter_hpcsec.tunnel.admin import AdminClient
@@ -74,12 +76,17 @@ class Books:
 
 
 class Desk:
-    """``gateway``: the admin API. ``record``: the record (``Books``). ``settings``: the console's own."""
+    """``gateway``: the admin API. ``record``: the record (``Books``). ``settings``: the console's own.
+
+    ``verifying``: the verification of the record that runs, or the last one.
+    """
 
     def __init__(self, settings: ConsoleSettings, log: logging.Logger) -> None:
         self.settings, self.log = settings, log
         self.gateway = AdminClient(settings.admin_socket)
         self.record = Books(settings)
+        self.comparing = Comparing()
+        self.verifying = Verifying(self.gateway.console_event, log)
         self._telling: set[asyncio.Task[None]] = set()
 
     def note(self, event: Event, on_behalf: str = "") -> None:
@@ -95,7 +102,8 @@ class Desk:
             self.log.warning("not on record (%s): %s of %s", error, event, on_behalf or "nobody known")
 
     async def close(self) -> None:
-        """Wait for what is being told, and let go."""
+        """End what runs, wait for what is being told, and let go."""
+        await self.verifying.stop()
         if self._telling:
             await asyncio.wait(self._telling)
         self.record.close()

@@ -14,11 +14,8 @@ from tornado.web import HTTPError, RequestHandler
 
 from jupyter_hpcsec.config_console import ConsoleSettings
 from jupyter_hpcsec.errors import Refused, Unavailable
+from jupyter_hpcsec.hub.consoleroles import ALERT, END, PROJECT, READ
 
-READ = "custom:hpcsec:audit:read"
-END = "custom:hpcsec:session:end"
-ALERT = "custom:hpcsec:alert:acknowledge"
-PROJECT = "custom:hpcsec:project:manage"
 SELF = "self"
 """No scope of the hub's: whoever is logged in, and then own records only."""
 

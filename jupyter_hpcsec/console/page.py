@@ -18,8 +18,9 @@ from jupyter_hpcsec.audit.events import Object
 from jupyter_hpcsec.audit.kinds.console import ConsoleEntered, ConsoleRefused
 from jupyter_hpcsec.audit.text import clean
 from jupyter_hpcsec.console.desk import Desk
-from jupyter_hpcsec.console.identity import ALERT, END, OURS, PROJECT, READ, SELF, Door, Reader
+from jupyter_hpcsec.console.identity import OURS, SELF, Door, Reader
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
+from jupyter_hpcsec.hub.consoleroles import ALERT, END, PROJECT, READ
 
 __all__ = ["ALERT", "END", "PROJECT", "READ", "SELF", "Callback", "NotFound", "Page", "Reader", "Static"]
 

@@ -6,14 +6,20 @@ from typing import Any, NamedTuple
 from tornado.web import RequestHandler
 
 from jupyter_hpcsec.console.page import Callback, Page, Static
-from jupyter_hpcsec.console.pages import alerts, home, live
+from jupyter_hpcsec.console.pages import alerts, home, integrity, live, me, policy, projects, search, session
 
 STATIC = Path(__file__).parent / "static"
 
 PAGES: list[tuple[str, type[Page]]] = [
     *home.ROUTES,
     *live.ROUTES,
+    *session.ROUTES,
+    *search.ROUTES,
     *alerts.ROUTES,
+    *integrity.ROUTES,
+    *policy.ROUTES,
+    *projects.ROUTES,
+    *me.ROUTES,
 ]
 """(pattern below the prefix, handler)."""
 

@@ -18,7 +18,7 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 from traitlets import TraitError
 
 from jupyter_hpcsec.audit.kinds.console import ConsoleRefused
@@ -73,8 +73,18 @@ def make_app(settings: ConsoleSettings, auth: HubOAuth, desk: Desk) -> Applicati
         nav=NAV,
         templates=templating.environment(),
         cookie_secret=secrets.token_bytes(32),
+        log_function=log_request,
         xsrf_cookie_kwargs={"path": settings.prefix},
     )
+
+
+def log_request(handler: RequestHandler) -> None:
+    """One line without the query, which may hold an OAuth code, or what somebody looks for."""
+    request = handler.request
+    level = logging.INFO if handler.get_status() < 500 else logging.ERROR
+    line = "%s %s from %s: %d in %.0f ms"
+    facts = (request.method, request.path, request.remote_ip, handler.get_status(), 1000 * request.request_time())
+    logging.getLogger("hpcsec.console").log(level, line, *facts)
 
 
 class Server(HTTPServer):
@@ -142,6 +152,7 @@ async def serve(settings: ConsoleSettings, token: str, log: logging.Logger) -> N
 def run(config: Path) -> int:
     """Load the configuration and serve; the exit status."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("tornado.application").setLevel(logging.WARNING)  # JupyterHub's part tells of each cookie
     settings = load_settings(config)
     asyncio.run(serve(settings, api_token(settings), logging.getLogger("hpcsec.console")))
     return 0

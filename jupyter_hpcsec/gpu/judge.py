@@ -55,7 +55,7 @@ def judge(
     memory: Memory, sample: Sample, settings: Settings, limits: IdleLimits | None = None
 ) -> tuple[Memory, Judgement]:
     """One step. ``limits``: the idle limits of this session's user, the site's by default."""
-    seen_s = _seen(memory, sample)
+    seen_s = seen(memory.mono, sample.mono)
     view = View.of(sample, settings)
     quiet, marks = _quiet(memory, view, seen_s)
     explained = _explained(memory, view, quiet)
@@ -73,15 +73,15 @@ def judge(
         *rules.posture(view),
     ]
     blind = tuple(dict.fromkeys(rules.blind(view)))
-    tracks, alerts = _follow(memory.tracks, findings, blind, sample, settings, seen_s)
+    tracks, alerts = follow(memory.tracks, findings, blind, sample, settings, seen_s)
     kept = Memory(sample.mono, tracks, clocks, steady_s, explained, quiet, marks)
     standing = tuple(track.finding for track in tracks.values() if track.raised)
     return kept, Judgement(tuple(alerts), standing, blind)
 
 
-def _seen(memory: Memory, sample: Sample) -> float:
+def seen(before: float | None, mono: float) -> float:
     """Seconds since the last sample, 0 for the first, after a gap, and when the clock was started anew."""
-    passed = sample.mono - memory.mono if memory.mono is not None else 0.0
+    passed = mono - before if before is not None else 0.0
     return passed if 0 <= passed <= GAP_S else 0.0
 
 
@@ -109,7 +109,7 @@ def _explained(memory: Memory, view: View, quiet: Mapping[str, float]) -> frozen
     return frozenset(there)
 
 
-def _follow(
+def follow(
     before: Mapping[str, Track],
     findings: Iterable[Finding],
     blind: Iterable[Blind],

@@ -81,11 +81,17 @@ def remove(job: str, directory: Path = MAPS) -> bool:
     return True
 
 
+def read_all(directory: Path = MAPS, owners: frozenset[int] | None = None) -> dict[str, Allocation]:
+    """Every map that counts, by job; ``owners`` are those whose maps do, this account's by default."""
+    try:
+        names = sorted(path.stem for path in directory.glob("[!.]*.json"))[:MAPS_LIMIT]
+    except OSError:
+        return {}
+    counted = frozenset([os.geteuid()]) if owners is None else owners
+    maps = {name: read_map(name, directory, counted) for name in names}
+    return {name: found for name, found in maps.items() if found is not None}
+
+
 def others(job: str, directory: Path = MAPS) -> frozenset[str]:
     """Every device that the map of another job names: it is shared, or was given on already."""
-    try:
-        names = sorted(path.stem for path in directory.glob("*.json"))[:MAPS_LIMIT]
-    except OSError:
-        return frozenset()
-    maps = (read_map(name, directory, frozenset([os.geteuid()])) for name in names if name != job)
-    return frozenset(device for each in maps if each is not None for device in each.devices)
+    return frozenset(device for name, each in read_all(directory).items() if name != job for device in each.devices)

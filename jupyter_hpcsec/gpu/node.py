@@ -40,6 +40,12 @@ def job_of(environment: Mapping[str, str]) -> str:
     return job
 
 
+def uid_of(environment: Mapping[str, str]) -> int:
+    """The account whose job it is, -1 where slurmd does not say."""
+    told = environment.get("SLURM_JOB_UID", "")
+    return int(told) if re.fullmatch(r"[0-9]{1,10}", told) else -1
+
+
 def given(environment: Mapping[str, str]) -> tuple[str, ...]:
     """What slurmd says of the job's GPUs: numbers or UUIDs; empty for a job without any."""
     text = next((found for name in VARIABLES if (found := environment.get(name, ""))), "")

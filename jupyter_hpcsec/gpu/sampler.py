@@ -22,6 +22,8 @@ from jupyter_hpcsec.gpu.samples import Process, Reading, Scan
 INTERVAL_S = 10.0
 SWEEP_TICKS = 30
 """Ticks between looks at all of the account's processes."""
+NOBODYS = -2
+"""No process has this uid: nothing is read of any but what everybody sees, and its cgroup."""
 
 
 @dataclass
@@ -72,11 +74,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--stand-in", default="")
     parser.add_argument("--interval", type=float, default=INTERVAL_S)
-    parser.add_argument("--server", type=int, required=True)
+    parser.add_argument("--server", type=int, default=0)
+    parser.add_argument("--node", action="store_true", help="for root: all jobs alike, and nobody's command lines")
     args = parser.parse_args(argv)
-    processes = Processes(os.getuid())
-    cgroup = processes.own_cgroup()
-    sampler = Sampler(sources(present(), stand_in=args.stand_in), processes, args.server, Sweep(processes, cgroup))
+    found = sources(present(), stand_in=args.stand_in)
+    if args.node:
+        sampler = Sampler(found, Processes(NOBODYS), 0)
+    else:
+        processes = Processes(os.getuid())
+        sampler = Sampler(found, processes, args.server, Sweep(processes, processes.own_cgroup()))
     encoder = msgspec.json.Encoder()
     while True:
         line = encoder.encode(sampler.tick(time.time(), time.monotonic())) + b"\n"

@@ -147,10 +147,11 @@ class Holder(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Allocation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What root wrote down for this job: which devices, by UUID (``node.allocation``)."""
+    """What root wrote down for this job: which devices, by UUID (``node.allocated``), and its uid (-1: not told)."""
 
     job: str
     devices: tuple[str, ...] = ()
+    uid: int = -1
 
 
 class Sample(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,14 +1,11 @@
-"""The watch in a session: keeps the sampler running, joins, judges, tells, and answers what the panel asks.
+"""The watch in a session: has the sampler kept running, joins, judges, tells, and answers what the panel asks.
 
 It runs in the notebook server's event loop and waits for lines of the sampler alone: a driver that hangs hangs that
 process. What becomes of alerts is its caller's: ``tell`` gets what is to be recorded, ``act`` what is to be done.
 """
 
 import asyncio
-import contextlib
 import os
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,32 +14,16 @@ import msgspec
 
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.gpu import sessions, use
-from jupyter_hpcsec.gpu.alerts import Alert, Blind, Finding
+from jupyter_hpcsec.gpu.alerts import Alert, Finding
 from jupyter_hpcsec.gpu.judge import GAP_S, Judgement, Memory, judge
+from jupyter_hpcsec.gpu.keeper import INTERVAL_S, STALL_S, Keeper, WatchNote
 from jupyter_hpcsec.gpu.panel import panel
 from jupyter_hpcsec.gpu.rules import View
-from jupyter_hpcsec.gpu.samples import Allocation, KernelFact, Reading, Sample, Scan
+from jupyter_hpcsec.gpu.samples import Allocation, KernelFact, Sample, Scan
 from jupyter_hpcsec.gpu.settings import IdleLimits, Settings
 
-INTERVAL_S = 10.0
-STALL_S = 15.0
-"""Beyond the interval, without a line: the driver hangs."""
-KILL_AFTER = 4
-"""Waits in vain after which the sampler is killed. One that the kernel holds stays, and no second one is started."""
-LINE_LIMIT = 16 << 20
-RESTART_S, RESTART_LIMIT_S = 1.0, 60.0
-END_S = 5.0
 REPORT_S = 600.0
 """Seconds between two reports of use."""
-
-
-@dataclass(frozen=True)
-class WatchNote:
-    """The watch's own state: ``started``, ``stopped`` (someone ended the sampler), ``hung``, ``ended``."""
-
-    state: str
-    reason: str
-    blind: tuple[Blind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +60,7 @@ class Watch:
     _kept: dict[str, float] = field(default_factory=dict)
     _use: dict[str, use.Use] = field(default_factory=dict)
     _reported: float | None = None
-    _process: asyncio.subprocess.Process | None = None
+    _keeper: Keeper | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -90,71 +71,24 @@ class Watch:
     @property
     def sampler_pid(self) -> int:
         """The sampler's process, 0 while there is none."""
-        return self._process.pid if self._process else 0
+        return self._keeper.pid if self._keeper else 0
 
     async def run(self) -> None:
-        """Watch until cancelled. A sampler that ends is told, and started again."""
-        wait_s = RESTART_S
+        """Watch until cancelled."""
+        self._keeper = Keeper(
+            ["--server", str(os.getpid())],
+            take=self.take,
+            note=self.tell,
+            stand_in=self.stand_in,
+            state=self.state,
+            interval_s=self.interval_s,
+            stall_s=self.stall_s,
+        )
         try:
-            while True:
-                started = time.monotonic()
-                status = await self._one_sampler()
-                if time.monotonic() - started > RESTART_LIMIT_S:
-                    wait_s = RESTART_S
-                self.tell(WatchNote("stopped", f"the sampler ended with status {status}; it is started again"))
-                await self._take_nothing("error", "the sampler ended")
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, RESTART_LIMIT_S)
+            await self._keeper.run()
         finally:
             self._report(everything=True)
             self.tell(WatchNote("ended", "the server ends"))
-
-    async def _one_sampler(self) -> int:
-        command = [sys.executable, "-I", "-m", "jupyter_hpcsec.gpu.sampler", "--interval", str(self.interval_s)]
-        if self.stand_in:
-            command += ["--stand-in", self.stand_in]
-        process = await asyncio.create_subprocess_exec(
-            *command, "--server", str(os.getpid()),
-            # nothing of the session's environment: it could name a library that lies (LD_PRELOAD, LD_LIBRARY_PATH)
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HPCSEC_STANDIN_STATE": self.state},
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            limit=LINE_LIMIT,
-        )  # fmt: skip
-        self._process = process
-        self.tell(WatchNote("started", f"the sampler is process {process.pid}"))
-        try:
-            await self._follow(process)
-            return await process.wait()
-        finally:
-            self._process = None
-            await _end(process)
-
-    async def _follow(self, process: asyncio.subprocess.Process) -> None:
-        """Take its lines until it ends."""
-        assert process.stdout is not None  # noqa: S101 - for the type checker
-        in_vain = 0
-        while True:
-            try:
-                async with asyncio.timeout(self.interval_s + self.stall_s):
-                    line = await process.stdout.readline()
-            except TimeoutError:
-                in_vain += 1
-                if in_vain == 1:
-                    self.tell(WatchNote("hung", "the driver does not answer"))
-                if in_vain == KILL_AFTER:
-                    process.kill()
-                await self._take_nothing("hung", "the driver does not answer")
-                continue
-            if not line:
-                return
-            in_vain = 0
-            await self.take(msgspec.json.decode(line, type=Scan))
-
-    async def _take_nothing(self, state: str, detail: str) -> None:
-        """A sample that says that nothing can be seen."""
-        reading = msgspec.convert({"source": "watch", "state": state, "detail": detail}, Reading)
-        simulated = msgspec.structs.replace(reading, simulated=bool(self.stand_in))
-        await self.take(Scan(time=time.time(), mono=time.monotonic(), readings=(simulated,)))
 
     async def take(self, scan: Scan) -> None:
         """One scan: join, judge, tell, act."""
@@ -180,6 +114,11 @@ class Watch:
         for alert in self._judgement.alerts:
             if alert.raised and alert.finding.action != "notify":
                 await self.act(alert.finding)
+
+    def idle_s(self, kernel: str) -> float:
+        """For how long a kernel has held GPU memory idle."""
+        clock = self._memory.clocks.get(kernel)
+        return clock.idle_s if clock else 0.0
 
     def _with_kept(self, kernel: KernelFact) -> KernelFact:
         return msgspec.structs.replace(kernel, kept_s=self._kept.get(kernel.id, 0.0))
@@ -223,14 +162,3 @@ class Watch:
             raise Refused("gpu.extend-in-all", f"A kernel can be kept for {limits.extend_in_all} minutes more in all.")
         self._kept[kernel_id] = kept_s
         return kept_s
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill it and wait, but not for one that the kernel holds in a driver's call."""
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    if process.stdin is not None:
-        process.stdin.close()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(END_S):
-            await process.wait()

@@ -91,6 +91,11 @@ class BatchSystem:
             raise SpawnFailed(rejected_sentence(answer.err or answer.out), reason="rejected", status_code=400)
         return answer.out
 
+    async def foresee(self, template: str, script: str) -> str:
+        """What the scheduler says of a job that is not submitted, as its user; empty when it says nothing."""
+        answer = await self._run(template, stdin=script)
+        return f"{answer.err}\n{answer.out}" if answer.status == 0 else ""
+
     async def query(self, job_id: str) -> str:
         """The scheduler's words about a job, its complaint when the command failed; may be empty for an unknown job."""
         return await self._ask(self.query_cmd, job_id)

@@ -22,9 +22,10 @@ from jupyter_hpcsec.hub.revision import encode_subject
 from jupyter_hpcsec.identity.authority import parse_client, server_name
 from jupyter_hpcsec.identity.enrolment import Enroller, EnrolRequest, WaitingSession
 from jupyter_hpcsec.identity.keys import KINDS, KeyRing
+from jupyter_hpcsec.identity.nodes import NodeEnroller
 from jupyter_hpcsec.identity.tokens import JobClaims, mint
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.broker import NoAccess, Peer
+from jupyter_hpcsec.tunnel.broker import NoAccess, NodePeer, Peer
 from jupyter_hpcsec.tunnel.session import Session, State
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tls import server_context
@@ -52,11 +53,12 @@ class IdentityBroker:
         issuer: str,
         token_lifetime_s: int,
         certificate_lifetime_s: int,
+        nodes: NodeEnroller | None = None,
         code: Code = ROOTS_ALONE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keyring, self._enroller, self._store, self._issuer = keyring, enroller, store, issuer
-        self._policies, self._code, self._recordings = policies, code, recordings
+        self._policies, self._code, self._recordings, self._nodes = policies, code, recordings, nodes
         self._token_lifetime_s, self._certificate_lifetime_s = token_lifetime_s, certificate_lifetime_s
         self._clock = clock
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -207,6 +209,32 @@ class IdentityBroker:
             ends_at=enrolled.ends_at,
         )
 
+    async def enrol_node(self, message: m.NodeEnrol, address: str, now: int) -> m.NodeEnrolled:
+        """A certificate for root's helper on a node (``identity.nodes``)."""
+        issued = await self._node_enroller.enrol(
+            node=message.node,
+            csr_der=message.request,
+            credential=message.evidence.get("munge", ""),
+            peer_address=address,
+            now=now,
+            life_s=self._certificate_lifetime_s,
+        )
+        authorities = list(issued.authority_ders)
+        return m.NodeEnrolled(
+            certificate=issued.certificate_der, authorities=authorities, now=now, not_after=issued.not_after
+        )
+
+    def identify_node(self, certificate: bytes, now: int) -> NodePeer:
+        """Which node's helper this is."""
+        identity = self._node_enroller.identify(certificate, now)
+        return NodePeer(identity.subject.node, identity.not_after)
+
+    @property
+    def _node_enroller(self) -> NodeEnroller:
+        if self._nodes is None:
+            raise Refused("node.off", "this gateway hears no nodes' helpers: set c.HpcsecGateway.node_helpers = True")
+        return self._nodes
+
     async def _bound(self, session_id: str) -> Session | None:
         """The session, once the spawner has said which job is its; a job may enrol before that is known."""
         deadline = asyncio.get_running_loop().time() + BINDING_S
@@ -272,5 +300,6 @@ class IdentityBroker:
             "keys": self.keys(now),
             "revocations": len(self._store.revocations()),
             "policy": self._policies.status(),
+            "recording": self._recordings.summary(),
             "code": msgspec.to_builtins(self._code),
         }

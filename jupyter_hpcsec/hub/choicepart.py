@@ -7,7 +7,7 @@ from traitlets import default
 
 from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.hub.follow import failed
-from jupyter_hpcsec.hub.profileform import options_from_form, render_form
+from jupyter_hpcsec.hub.profileform import options_from_form
 from jupyter_hpcsec.hub.profiles import Choice, Profile, choose, visible
 from jupyter_hpcsec.hub.projectchoice import asked_for
 from jupyter_hpcsec.hub.traits import SpawnerTraits
@@ -33,10 +33,6 @@ class ChoicePart(SpawnerTraits):
 
     def _hub_groups(self) -> frozenset[str]:
         return frozenset(group.name for group in getattr(self.user, "groups", ()))
-
-    @default("options_form")
-    def _default_options_form(self) -> Callable[[Any], str]:
-        return lambda spawner: render_form(spawner.offered(), spawner.user_options)
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Callable[[Mapping[str, Any]], dict[str, str | int]]:

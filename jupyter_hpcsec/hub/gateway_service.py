@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,16 +27,17 @@ from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.audit.sinks.lag import states
 from jupyter_hpcsec.config import GatewaySettings, HpcsecGateway
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
-from jupyter_hpcsec.hub import record_facts
+from jupyter_hpcsec.hub import nodehelper, record_facts
 from jupyter_hpcsec.hub.auditor import Auditor
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.configfile import load
+from jupyter_hpcsec.hub.gpuviews import GpuViews
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.hub.policies import Policies, PolicyFile, UnsafeNoPolicy
 from jupyter_hpcsec.hub.projectoffice import ProjectOffice
 from jupyter_hpcsec.hub.projectstore import FILE, ProjectStore
 from jupyter_hpcsec.hub.recall import recall, tail
-from jupyter_hpcsec.hub.recordings import recordings
+from jupyter_hpcsec.hub.recordings import Recordings, recordings
 from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.hub.tapping import MakeTap, make_tap
 from jupyter_hpcsec.identity.attestation import (
@@ -109,6 +110,7 @@ def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, polic
         store=store,
         policies=policies,
         recordings=recordings(settings.recording),
+        nodes=nodehelper.make_enroller(settings, keyring),
         issuer=settings.issuer,
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
@@ -161,8 +163,15 @@ async def serve(
         observer=auditor,
         tap=make_tap(settings, auditor),
     )
+    views = GpuViews(auditor, time.monotonic)
+    nodes = nodehelper.make_port(settings, store, broker, observer=auditor, counters=counters, log=log, watchers=views)
     gateway = Gateway(
-        registry, broker, limits=settings.limits, certificate_lifetime_s=settings.certificate_lifetime_s, log=log
+        registry,
+        broker,
+        limits=settings.limits,
+        certificate_lifetime_s=settings.certificate_lifetime_s,
+        log=log,
+        nodes=nodes,
     )
     revision = Revision(policies, store, registry, grace_s=settings.policy_grace_s, log=log)
     projects = open_projects(settings, auditor)
@@ -184,6 +193,7 @@ async def serve(
         gateway,
         refusals=counters.snapshot,
         health=record.health,
+        gpu=lambda: views.facts(nodes.counts(), with_lines=settings.metrics_sessions),
         sinks=lambda: states(settings.record[0], settings.forward),
     )
     admin = AdminServer(
@@ -258,7 +268,16 @@ def open_projects(settings: GatewaySettings, observer: Observer) -> ProjectOffic
         warning_days=settings.projects.warning_days,
     )
     store = ProjectStore(settings.state_directory / FILE)
-    return ProjectOffice(store, mode=settings.projects.mode, site=site, observer=observer)
+    told = partial(what_is_told, recordings(settings.recording), has_policy=settings.policy_file is not None)
+    return ProjectOffice(store, mode=settings.projects.mode, site=site, observer=observer, told=told)
+
+
+def what_is_told(recorded: Recordings, groups: Sequence[str], *, has_policy: bool) -> dict[str, str]:
+    """What a user of these groups is told before they start: what protects a session, and what is recorded of it."""
+    tunnel = "Only you can reach it, through an encrypted tunnel; no port is opened."
+    rules = "Your session sees and changes only what your site's rules allow, held by the compute node's kernel."
+    without = "Access control is off at this site: your session can read and change whatever your account can."
+    return {"access": f"{rules if has_policy else without} {tunnel}", "recording": recorded.told(groups)["text"]}
 
 
 def open_record(settings: GatewaySettings, log: logging.Logger) -> Log:

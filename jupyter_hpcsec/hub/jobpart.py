@@ -8,6 +8,7 @@ import asyncio
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from traitlets import default
@@ -132,12 +133,7 @@ class JobPart(ChoicePart):
         ``account`` is the project's, in place of the profile's.
         """
         batch = self.batch()
-        names = sorted({*batch.environment, *job_environment})
-        chosen = choice.variables() if choice else {}
-        unset = {key for key in ("queue", *WORDS) if not chosen.get(key)}
-        asked = {key: value for key, value in chosen.items() if key not in unset}
-        asked |= {"account": account} if account else {}
-        script = await self._get_batch_script(**{**batch.variables, **asked, "keepvars": ",".join(names)})
+        script = await self.script(batch, choice, job_environment, account=account)
         if any(value in script for value in job_environment.values()):
             raise Refused(
                 "spawn.secret-in-script", "The job template puts the job's token into the script; mend batch_script."
@@ -148,6 +144,17 @@ class JobPart(ChoicePart):
             self.job_id = self._job_id_from(cancelled.output) if cancelled.output else ""
             raise asyncio.CancelledError from cancelled
         self.job_id = self._job_id_from(output)
+
+    async def script(
+        self, batch: BatchSystem, choice: Choice | None, more: Collection[str], *, account: str = ""
+    ) -> str:
+        """The job script for a choice. ``more``: names of variables that the job gets beside the batch system's own."""
+        names = sorted({*batch.environment, *more})
+        chosen = choice.variables() if choice else {}
+        unset = {key for key in ("queue", *WORDS) if not chosen.get(key)}
+        asked = {key: value for key, value in chosen.items() if key not in unset}
+        asked |= {"account": account} if account else {}
+        return await self._get_batch_script(**{**batch.variables, **asked, "keepvars": ",".join(names)})
 
     async def _get_batch_script(self, **subvars: str | int) -> str:
         return render_script(self.batch_script, subvars)

@@ -20,6 +20,8 @@ from jupyter_hpcsec import __version__
 from jupyter_hpcsec.audit.log import Health
 from jupyter_hpcsec.audit.sinks.lag import SinkState
 from jupyter_hpcsec.errors import HpcsecError
+from jupyter_hpcsec.hub.gpumetrics import gpu_metrics
+from jupyter_hpcsec.hub.gpuviews import NO_GPUS, GpuFacts
 from jupyter_hpcsec.tunnel.limits import OTHER
 from jupyter_hpcsec.tunnel.session import State
 
@@ -58,6 +60,7 @@ class Facts:
     enrolments: Mapping[str, int]
     health: Health
     sinks: list[SinkState] | None
+    gpu: GpuFacts = NO_GPUS
 
 
 class Page(Collector):
@@ -73,6 +76,7 @@ class Page(Collector):
         yield from self._port()
         yield from self._record()
         yield from self._sinks()
+        yield from gpu_metrics(self._facts.gpu)
 
     def _sessions(self) -> Iterable[Metric]:
         states, totals = self._facts.states, self._facts.totals
@@ -153,7 +157,9 @@ class Metrics:
         refusals: Callable[[], Mapping[str, int]],
         health: Callable[[], Health],
         sinks: Callable[[], list[SinkState]],
+        gpu: Callable[[], GpuFacts] = GpuFacts,
     ) -> None:
+        self._gpu = gpu
         self._sessions, self._port, self._refusals, self._health = sessions, port, refusals, health
         self._sinks = sinks
         self._process = ProcessCollector(registry=None)
@@ -162,13 +168,13 @@ class Metrics:
         """The page in Prometheus's text format."""
         states, totals, refusals = self._sessions.states(), self._sessions.totals(), self._refusals()
         handshakes, enrolments = Counter(self._port.handshakes), Counter(self._port.enrolments)
-        health = self._health()
+        health, gpu = self._health(), self._gpu()
 
         def finish() -> bytes:
             registry = CollectorRegistry()
             registry.register(self._process)
             sinks = self._read_sinks()
-            registry.register(Page(Facts(states, totals, refusals, handshakes, enrolments, health, sinks)))
+            registry.register(Page(Facts(states, totals, refusals, handshakes, enrolments, health, sinks, gpu)))
             return generate_latest(registry)
 
         return await asyncio.to_thread(finish)

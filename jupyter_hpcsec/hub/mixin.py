@@ -17,16 +17,15 @@ from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.hub import HubServer
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 from jupyter_hpcsec.gpu import launch as gpu_watch
-from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub import hubtoken
 from jupyter_hpcsec.hub.batch import verify_hub
 from jupyter_hpcsec.hub.batchsystem import JOB_ID
 from jupyter_hpcsec.hub.ending import Ended
 from jupyter_hpcsec.hub.endpart import EndPart
 from jupyter_hpcsec.hub.follow import SpawnFailed, failed, until_ready
+from jupyter_hpcsec.hub.formpart import FormPart
 from jupyter_hpcsec.hub.gatewaylink import GatewayLink
 from jupyter_hpcsec.hub.hubteller import teller_for
-from jupyter_hpcsec.hub.jobpart import JobPart
 from jupyter_hpcsec.hub.jobstate import Phase
 from jupyter_hpcsec.hub.profiles import Choice
 from jupyter_hpcsec.hub.progress import ProgressFeed, printable
@@ -41,7 +40,7 @@ LIFETIME_MARGIN_S = 300
 """Between the end of a job and the end of everything that was issued for it."""
 
 
-class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, JobPart):
+class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, FormPart):
     """Put it before a batchspawner class: ``class Mine(HpcsecSpawnerMixin, batchspawner.SlurmSpawner)``."""
 
     feed = Instance(ProgressFeed, args=())
@@ -114,7 +113,7 @@ class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, JobPart):
         choice, account, gateway = self.choice(self.user_options), self.account(), self.gateway()
         self.feed.post("Asking the gateway for a session", 5)
         await gateway.wait_up(lambda message: self.feed.post(message, 5))
-        groups = sorted({*self._hub_groups(), *accounts.group_names(account.groups)})
+        groups = self.own_groups()
         project, charged = await self._project(choice, groups)
         registration = await gateway.client.register(  # 2
             user=self.user.name,

@@ -1,8 +1,8 @@
-"""Login of the quickstart: one user, one link printed in the terminal, good for one use.
+"""Login of the quickstart: a link for each of one or two people, printed in the terminal, good for one use.
 
 ``OneTimeCode`` decides (pure but for ``publish``), ``OneTimeAuthenticator`` and its two handlers are the JupyterHub
-shell around it. It may not be used for more than one user and knows no passwords; whoever can read the code file (the
-user's own, 0600) can log in, as whoever can read the terminal.
+shell around it. It may not be used for more people than share a terminal, and knows no passwords; whoever can read the
+code files (the hub's own, 0600) can log in, as whoever can read the terminal.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from jupyterhub.auth import Authenticator
 from jupyterhub.handlers.base import BaseHandler
 from tornado import web
-from traitlets import TraitError, Unicode, default, validate
+from traitlets import Dict, TraitError, Unicode, default, validate
 
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 
@@ -171,14 +171,18 @@ class ClosedLoginHandler(SentenceHandler):
 
 
 class OneTimeAuthenticator(Authenticator):
-    """Lets exactly ``username`` in, once per code; each use publishes the next code to ``code_file``."""
+    """Lets exactly ``username`` and ``others`` in, once per code; each use publishes the person's next code."""
 
     username = Unicode(help="The one user, as the operating system spells the name. Required.").tag(config=True)
     code_file = Unicode(
         help="Absolute path of the file (0600, in a directory of mode 0700) that holds the current code. Required."
     ).tag(config=True)
 
-    _code: OneTimeCode | None = None
+    others = Dict(
+        Unicode(), key_trait=Unicode(), help="Further people: name -> absolute path of the file with their code."
+    ).tag(config=True)
+
+    _codes: dict[str, OneTimeCode] | None = None
 
     handlers: ClassVar[list[tuple[str, type[SentenceHandler]]]] = [
         ("/onetime", OneTimeHandler),
@@ -191,7 +195,15 @@ class OneTimeAuthenticator(Authenticator):
 
     @validate("code_file")
     def _check_code_file(self, proposal: dict[str, Any]) -> str:
-        path = Path(proposal["value"])
+        return self._checked(proposal["value"])
+
+    @validate("others")
+    def _check_others(self, proposal: dict[str, Any]) -> dict[str, str]:
+        return {name: self._checked(path) for name, path in proposal["value"].items()}
+
+    @staticmethod
+    def _checked(code_file: str) -> str:
+        path = Path(code_file)
         if not path.is_absolute():
             raise TraitError("OneTimeAuthenticator.code_file must be an absolute path.")
         mode = path.parent.stat().st_mode if path.parent.is_dir() else 0o777
@@ -203,21 +215,30 @@ class OneTimeAuthenticator(Authenticator):
         """Called once at the hub's start: the first code is published here, before the hub answers."""
         if not self.username or not self.code_file:
             raise TraitError("OneTimeAuthenticator needs both username and code_file.")
-        self._code = OneTimeCode(publish_to(Path(self.code_file)))
-        self._code.issue()
+        files = {**self.others, self.username: self.code_file}
+        self._codes = {name: OneTimeCode(publish_to(Path(path))) for name, path in files.items()}
+        for code in self._codes.values():
+            code.issue()
         return self.handlers
 
     async def authenticate(self, handler: BaseHandler, data: dict[str, str] | None) -> str:
-        """The one user's name, or ``Refused``; never ``None``, so that each refusal has its sentence."""
-        if self._code is None:
+        """The name of the person whose code it is, or ``Refused``; never ``None``: each refusal has its sentence."""
+        if self._codes is None:
             raise AssertionError("BUG: a login before the hub asked for the handlers")
-        self._code.consume((data or {}).get("code", ""))
-        return self.username
+        refusal = Refused("login.closed", CLOSED)
+        for name, code in self._codes.items():
+            try:
+                code.consume((data or {}).get("code", ""))
+            except Refused as error:
+                refusal = error
+            else:
+                return name
+        raise refusal
 
     def normalize_username(self, username: str) -> str:
         """The operating system's spelling is kept: the job runs as exactly this user."""
         return username
 
     def check_allowed(self, username: str, authentication: object = None) -> bool:
-        """Exactly the one user; ``allowed_users`` can't widen it."""
-        return bool(username == self.username)
+        """Exactly these people; ``allowed_users`` can't widen it."""
+        return username == self.username or username in self.others

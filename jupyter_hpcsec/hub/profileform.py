@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.hub.profiles import NAME, NUMBERS, TITLES, Profile, Range
-from jupyter_hpcsec.hub.projectchoice import OPTION
+from jupyter_hpcsec.hub.projectchoice import OPTION, WITHOUT_PROJECTS, Offer
 
 DIGITS = re.compile(r"[0-9]{1,9}")
 IGNORED = frozenset({"_xsrf"})
@@ -21,75 +21,31 @@ WORDS = {"cpus": "CPU core", "memory_gib": "GiB of memory", "gpus": "GPU", "minu
 COUNTED = frozenset({"cpus", "gpus", "minutes"})
 """Those whose word has a plural."""
 
-# The script keeps the browser from checking (and from refusing in silence) the hidden numbers of a profile that is not
-# chosen; JupyterHub's own page has inline scripts and styles, so that no policy of a site can forbid just these.
-FORM = """\
-<style>
-.hpcsec-profile:has(input[type=radio]:not(:checked)) .hpcsec-numbers { display: none }
-.hpcsec-profile:has(input[type=radio]:checked) { border-color: var(--bs-primary) }
-.hpcsec-profile input[type=radio] { border-color: var(--bs-secondary-color) }
-.hpcsec-profile .card-header label { flex: 1; cursor: pointer }
-</style>
-<fieldset id="hpcsec-profiles">
-  <legend class="fs-5">What your session gets</legend>
-{% for profile in profiles %}
-{% set id = "hpcsec-" ~ profile.name %}
-  <div class="card mb-3 hpcsec-profile">
-    <div class="card-header d-flex gap-2">
-      <input type="radio" class="form-check-input" id="{{ id }}" name="profile" value="{{ profile.name }}" required
-        {%- if profile.name == chosen %} checked{% endif %} aria-describedby="{{ id }}-about">
-      <label class="fw-bold" for="{{ id }}">{{ profile.title }}</label>
-    </div>
-    <div class="card-body">
-      <p class="mb-0" id="{{ id }}-about">{% if profile.description %}{{ profile.description }}<br>{% endif %}
-        <small class="text-body-secondary">{{ about[profile.name] }}</small></p>
-      <div class="row g-3 mt-0 hpcsec-numbers">
-{% for key, title in titles.items() if not profile[key].is_fixed %}
-{% set value = given.get(key, profile[key].default) if profile.name == chosen else profile[key].default %}
-{% set wrong = not profile[key].minimum <= value <= profile[key].maximum %}
-        <div class="col-6 col-sm-3">
-          <label class="form-label mb-1" for="{{ id }}-{{ key }}">{{ title }}</label>
-          <input type="number" class="form-control{% if wrong %} is-invalid{% endif %}" id="{{ id }}-{{ key }}"
-            name="{{ key }}.{{ profile.name }}" min="{{ profile[key].minimum }}" max="{{ profile[key].maximum }}"
-            value="{{ value }}" step="1" required{% if wrong %} aria-invalid="true"{% endif %}
-            aria-describedby="{{ id }}-{{ key }}-range">
-          <small class="form-text" id="{{ id }}-{{ key }}-range">{{ span(key, profile[key]) }}</small>
-        </div>
-{% endfor %}
-      </div>
-    </div>
-  </div>
-{% endfor %}
-</fieldset>
-<script>
-(() => {
-  const form = document.getElementById("hpcsec-profiles");
-  const update = () => form.querySelectorAll(".hpcsec-profile").forEach((profile) => {
-    const off = !profile.querySelector("input[type=radio]").checked;
-    profile.querySelectorAll("input[type=number]").forEach((input) => { input.disabled = off; });
-  });
-  form.addEventListener("change", update);
-  form.addEventListener("input", ({ target }) => {
-    target.classList.remove("is-invalid");
-    target.removeAttribute("aria-invalid");
-  });
-  window.addEventListener("pageshow", update);
-  update();
-})();
-</script>
-"""
-_TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-    FORM
-)
+_TEMPLATE = Environment(
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    loader=PackageLoader("jupyter_hpcsec.hub", "templates"),
+).get_template("spawnform.html")
+NO_PROJECT = ""
+"""The value of the choice that a session belongs to no project, where that may be."""
 
 
-def render_form(profiles: Sequence[Profile], last: object = None) -> str:
-    """The HTML inside JupyterHub's own ``<form>``; empty when there is nothing to choose from.
+def render_form(
+    profiles: Sequence[Profile],
+    last: object = None,
+    *,
+    offer: Offer | None = WITHOUT_PROJECTS,
+    estimates: Mapping[str, str] | None = None,
+) -> str:
+    """The HTML inside JupyterHub's own ``<form>``; empty when there is nothing to choose from, nor to be told first.
 
     ``last`` are the options of the latest start or attempt, as the hub's database has them: any JSON. What of them
-    could have been typed into the form is shown again, wrong numbers marked.
+    could have been typed into the form is shown again, wrong numbers marked. ``offer``: the user's projects; ``None``
+    where the gateway does not say. ``estimates``: by profile's name, when a job of it would start.
     """
-    if not profiles:
+    if not profiles and not _has_question(offer):
         return ""
     options = last if isinstance(last, Mapping) else {}
     names = [profile.name for profile in profiles]
@@ -98,9 +54,31 @@ def render_form(profiles: Sequence[Profile], last: object = None) -> str:
         titles=TITLES,
         about={profile.name: _about(profile) for profile in profiles},
         span=_span,
-        chosen=options["profile"] if options.get("profile") in names else names[0],
+        chosen=options["profile"] if options.get("profile") in names else (names or [""])[0],
         given={key: options[key] for key in NUMBERS if _is_typed(options.get(key))},
+        offer=offer,
+        project=_preselected(offer, options.get(OPTION)),
+        estimates=estimates or {},
     )
+
+
+def _has_question(offer: Offer | None) -> bool:
+    """Whether projects alone are worth a page: several to choose from, none that is open, a review that is near."""
+    if offer is None or offer.mode == "off":
+        return False
+    if offer.mode == "optional":
+        return bool(offer.projects)
+    return len(offer.projects) != 1 or not offer.open or bool(offer.open[0].warning)
+
+
+def _preselected(offer: Offer | None, last: object) -> str | None:
+    """The project of the latest start, or the only one that is open; ``None`` where it has to be chosen."""
+    open_now = [each.id for each in offer.open] if offer else []
+    if last in open_now:
+        return str(last)
+    if len(open_now) == 1:
+        return open_now[0]
+    return NO_PROJECT if offer and offer.mode == "optional" else None
 
 
 def _is_typed(value: object) -> bool:

@@ -17,7 +17,9 @@ OPTION = "project"
 """Its name among the user's options."""
 
 
-class _Terms(Struct, frozen=True):
+class OfferedTerms(Struct, frozen=True):
+    """What of a project's terms the page and the job need."""
+
     title: str
     purpose: str
     owner: str
@@ -32,7 +34,7 @@ class Offered(Struct, frozen=True):
     review_on: str
     warning: str
     why_not: str
-    terms: _Terms
+    terms: OfferedTerms
 
     @property
     def is_open(self) -> bool:
@@ -46,17 +48,28 @@ class Offer(Struct, frozen=True):
     mode: str
     office: str
     projects: tuple[Offered, ...] = ()
+    told: dict[str, str] = {}
+    """What protects a session (``access``) and what is recorded of it (``recording``), in sentences."""
 
     @property
     def open(self) -> tuple[Offered, ...]:
         """Those that a session may begin in."""
         return tuple(each for each in self.projects if each.is_open)
 
+    @property
+    def in_order(self) -> tuple[Offered, ...]:
+        """Those that are open first."""
+        return tuple(sorted(self.projects, key=lambda each: (not each.is_open, each.id)))
+
     def chosen(self, name: str) -> Offered | None:
         """What a start is for: what was asked for, or the only one there is where one is needed."""
         if name:
             return next((each for each in self.projects if each.id == name), None)
         return self.open[0] if self.mode == "required" and len(self.open) == 1 else None
+
+
+WITHOUT_PROJECTS = Offer(mode="off", office="")
+"""A site that has none."""
 
 
 def parse_offer(answer: Mapping[str, Any]) -> Offer:

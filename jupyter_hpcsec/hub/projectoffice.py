@@ -28,11 +28,22 @@ T = TypeVar("T", kinds.ProjectProposed, kinds.ProjectApproved, kinds.ProjectChan
 
 
 class ProjectOffice:
-    """``mode`` is ``off``, ``optional`` or ``required``; ``clock`` gives Unix seconds."""
+    """``mode`` is ``off``, ``optional`` or ``required``; ``clock`` gives Unix seconds.
+
+    ``told(groups)``: what users of these groups are told before they start: ``access`` and ``recording``, in sentences.
+    """
 
     def __init__(
-        self, store: ProjectStore, *, mode: str, site: Site, observer: Observer, clock: Callable[[], float] = time.time
+        self,
+        store: ProjectStore,
+        *,
+        mode: str,
+        site: Site,
+        observer: Observer,
+        clock: Callable[[], float] = time.time,
+        told: Callable[[Sequence[str]], Mapping[str, str]] = lambda _groups: {},
     ) -> None:
+        self._told = told
         self._store, self.mode, self._site, self._observer, self._clock = store, mode, site, observer, clock
         self._changing = asyncio.Lock()
 
@@ -61,7 +72,8 @@ class ProjectOffice:
         """The projects of a user, closed ones left out; all of them for nobody in particular."""
         mine = frozenset(groups)
         found = [each for each in self._store.all() if not user or (each.has_member(user, mine) and not each.closed_at)]
-        return {"mode": self.mode, "office": self._site.office, "projects": [self.describe(each) for each in found]}
+        answer = {"mode": self.mode, "office": self._site.office, "projects": [self.describe(each) for each in found]}
+        return answer | ({"told": dict(self._told(sorted(mine)))} if user else {})
 
     def show(self, name: str) -> dict[str, Any]:
         """One project; ``Refused`` when there is none."""

@@ -14,6 +14,7 @@ from jupyter_hpcsec.audit.kinds.node import NodeGap, NodeRefused
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.reader import Reader
+from jupyter_hpcsec.tunnel.nodeport import node_key
 from jupyter_hpcsec.tunnel.session import Session
 
 TAIL = 8192
@@ -26,6 +27,9 @@ class Memory(Protocol):
 
     def active(self) -> Sequence[Session]:
         """Those that have not ended."""
+
+    def nodes(self) -> Sequence[str]:
+        """Nodes whose root's helper has told something."""
 
     def heard(self, session_id: str) -> tuple[int, int]:
         """(boot, seq) of the last event on record; (0, 0) before the first."""
@@ -65,6 +69,14 @@ class Tail:
         return boot, seq
 
 
+def _teller(event: dict[str, object]) -> str:
+    """Whose numbers an event has: what root's helper tells of a session is not of the session's."""
+    by, node = str(event.get("told_by", "")), str(event.get("node", ""))
+    if by.startswith("node/") or (not event.get("session") and node):
+        return node_key(node)
+    return str(event.get("session", ""))
+
+
 def _count(event: dict[str, object], name: str) -> int:
     value = event.get(name, 0)
     return value if isinstance(value, int) else 0
@@ -79,11 +91,13 @@ def tail(record: Log, layout: Layout) -> Iterable[bytes]:
 def recall(leaves: Iterable[bytes], memory: Memory) -> None:
     """Remember what is on record of the nodes of sessions that still run."""
     found = {session.id: Tail() for session in memory.active()}
+    found |= {node_key(node): Tail() for node in memory.nodes()}
     for leaf in leaves:
         if b'"told_boot"' in leaf or b'"node.' in leaf:
             event = json.loads(leaf)
-            if event.get("session") in found:
-                found[event["session"]].add(event)
+            key = _teller(event)
+            if key in found:
+                found[key].add(event)
     for session_id, each in found.items():
         remembered = memory.heard(session_id)
         after = each.after(*remembered)

@@ -25,6 +25,9 @@ def facts(settings: GatewaySettings, key: Verifier) -> dict[str, Any]:
         "retention_days": settings.audit_retention_days,
         "values_days": settings.audit_values_days,
         "witness": _witness(settings, key),
+        "witness_key": settings.audit_witness or "",
+        "cosigned": str(settings.audit_cosigned or ""),
+        "forward": str(settings.forward),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from jupyter_hpcsec.audit.tap.recording import Level, Recording, secrets_pattern
 from jupyter_hpcsec.config_recording import RecordingSettings
@@ -26,6 +27,12 @@ class Recordings:
         """What a user of these groups is told of it: ``level``, and ``text`` in sentences."""
         recording = self.of(groups)
         return {"level": recording.level.value, "text": recording.sentence()}
+
+    def summary(self) -> dict[str, Any]:
+        """For security staff: the site's level with its sentences, and those of groups that have their own."""
+        groups = {group: self._by_level[level] for group, level in sorted(self._by_group.items())}
+        told = {group: {"level": each.level.value, "text": each.sentence()} for group, each in groups.items()}
+        return {**self.told(()), "groups": told}
 
 
 def recordings(settings: RecordingSettings) -> Recordings:

@@ -20,6 +20,7 @@ from jupyter_hpcsec.audit.events import Told
 from jupyter_hpcsec.audit.kinds import TELLABLE
 from jupyter_hpcsec.audit.kinds.node import AGENTS_OWN
 from jupyter_hpcsec.errors import Unavailable
+from jupyter_hpcsec.tunnel.messages import Seen
 from jupyter_hpcsec.tunnel.peer import bind_unix, peer_credentials
 
 PACKET_LIMIT = 56 << 10
@@ -29,10 +30,14 @@ _decoder: msgspec.json.Decoder[Told] = msgspec.json.Decoder(
     Union[tuple(kind for kind in TELLABLE.values() if kind not in AGENTS_OWN)]  # noqa: UP007 - computed
 )
 
+_seen: msgspec.json.Decoder[Seen] = msgspec.json.Decoder(Seen)
+SEEN = b'{"type":"seen"'
+"""How a packet begins that is no event: what the GPU watch sees, to be passed on and not recorded."""
+
 
 class ServerChannel:
     """Listens from its making on; ``hear`` serves. ``take`` gets the server's events, ``malformed`` is told of others;
-    ``room`` returns once more may be read.
+    ``room`` returns once more may be read. ``show`` gets what the GPU watch sees.
     """
 
     def __init__(
@@ -43,7 +48,9 @@ class ServerChannel:
         malformed: Callable[[], None],
         room: Callable[[], Awaitable[None]],
         log: logging.Logger,
+        show: Callable[[Seen], None] = lambda seen: None,
     ) -> None:
+        self._show = show
         self._path, self._take, self._malformed, self._room, self._log = path, take, malformed, room, log
         self._listener = bind_unix(path, kind=socket.SOCK_SEQPACKET)
         self.connected = asyncio.Event()
@@ -76,6 +83,9 @@ class ServerChannel:
 
     def _judge(self, packet: bytes) -> None:
         try:
+            if packet.startswith(SEEN):
+                self._show(_seen.decode(packet[:PACKET_LIMIT]))
+                return
             event = _decoder.decode(packet[:PACKET_LIMIT])  # one that is longer is cut, and no JSON
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             self._malformed()

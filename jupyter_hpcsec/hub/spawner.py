@@ -53,6 +53,7 @@ class HpcsecSlurmSpawner(HpcsecSpawnerMixin, SlurmSpawner):
     batch_submit_cmd = Unicode("sbatch --parsable").tag(config=True)
     batch_query_cmd = Unicode("squeue --noheader --states=all --jobs={job_id} --format='%T|%r|%S|%B'").tag(config=True)
     batch_detail_cmd = Unicode("scontrol show job -o {job_id}").tag(config=True)
+    batch_estimate_cmd = Unicode("sbatch --test-only").tag(config=True)
     # --full: also the processes that the batch script started; a queued job is ended by the hard one at once
     batch_cancel_cmd = Unicode("scancel --full --signal=TERM {job_id}").tag(config=True)
     batch_hard_cancel_cmd = Unicode("scancel {job_id}").tag(config=True)

@@ -88,6 +88,7 @@ class Telling:
             take=self.take,
             malformed=lambda: self._teller.lose("malformed"),
             room=self._teller.room,
+            show=self._teller.show,
             log=self._log,
         )
         try:

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from traitlets import Bool, Dict, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default, validate
 
 from jupyter_hpcsec.config import DEFAULT_ADMIN_SOCKET
 from jupyter_hpcsec.errors import Malformed
@@ -74,6 +74,15 @@ class SpawnerTraits(BatchSpawnerBase):
         """,
     ).tag(config=True)
     batch_command_timeout = Integer(30, min=1, help="Seconds that a batch command may take.").tag(config=True)
+    batch_estimate_cmd = Unicode(
+        "",
+        help="Command that says when a job script on its standard input would start, for the spawn page; run as the "
+        "user. Empty: the page shows no estimates.",
+    ).tag(config=True)
+    estimate_wait = Float(
+        2.0, min=0.1, max=30.0, help="Seconds that the spawn page waits for estimates; later ones serve the next page."
+    ).tag(config=True)
+    estimate_interval = Float(60.0, min=1.0, help="Seconds for which an estimate is shown again.").tag(config=True)
     query_as_user = Bool(
         False,
         help="Ask the scheduler as the user (Slurm's PrivateData=jobs); needs the query commands in sudoers, too.",

@@ -130,6 +130,11 @@ def server_name(authority_id: str) -> str:
     return f"ca-{authority_id[:32]}.{SERVER_SUFFIX}"
 
 
+def authority_name(authority_der: bytes) -> str:
+    """:func:`server_name` of the authority whose certificate this is."""
+    return server_name(hashlib.sha256(authority_der).hexdigest())
+
+
 def parse_client(cert_der: bytes) -> ClientIdentity:
     """Read which job a client certificate names, or raise :class:`Refused` (``certificate.<why>``).
 

@@ -20,7 +20,7 @@ from jupyter_hpcsec.ops.browser import Browser
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.notebook import KernelSocket, Output, code_cells, find_example, judge
 from jupyter_hpcsec.ops.protections import as_facts, protections_here
-from jupyter_hpcsec.ops.quickstart import Demo, Settings, run_demo
+from jupyter_hpcsec.ops.quickstart import CONSOLE, Demo, Settings, run_demo
 from jupyter_hpcsec.ops.recorded import look
 from jupyter_hpcsec.ops.session_ports import View
 from jupyter_hpcsec.ops.stopping import Interrupted
@@ -49,6 +49,8 @@ class Report:
     transfer: dict[str, Any] = field(default_factory=dict)
     record: dict[str, int] = field(default_factory=dict)
     """Events of the audit record, by kind, that the check has caused."""
+    console: dict[str, Any] = field(default_factory=dict)
+    """What the security console answers: to the one who looks after security, and to the data scientist."""
     listeners: list[dict[str, Any]] | None = None
     """``None``: not looked at, which is no proof of anything."""
     gpus: dict[str, Any] = field(default_factory=dict)
@@ -113,6 +115,8 @@ class Check:
             await self._browser.page(f"{self._base}lab")
         async with self._timed("notebook"):
             await self._run_notebook()
+        async with self._timed("console"):
+            await self._look_at_console()
         await self._transfer()
         async with self._timed("stop_server"):
             await self._stop_server()
@@ -197,6 +201,25 @@ class Check:
                 await asyncio.sleep(TICK_S)
             else:
                 return
+
+    async def _look_at_console(self) -> None:
+        """The auditor sees the session; the data scientist is refused."""
+        [session] = await self._demo.sessions()
+        auditor = Browser(self._demo.plan.url)
+        try:
+            page = await auditor.page(self._demo.auditor_url())
+        finally:
+            await auditor.close()
+        try:
+            await self._browser.page(f"{CONSOLE}live")
+        except Refused as refusal:
+            rule = refusal.rule
+        else:
+            raise Refused("console.open", "The security console lets the data scientist see all sessions.")
+        sees = page.url.path == f"{CONSOLE}live" and session["id"] in page.text
+        self._report.console = {"auditor_sees_session": sees, "data_scientist": rule}
+        if not sees or rule != "http.403":
+            raise Refused("console.wrong", f"The security console answers as it should not: {self._report.console}.")
 
     async def _stop_server(self) -> None:
         server = f"/hub/api/users/{quote(self._user)}/server"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jupyter_hpcsec.hub import consoleroles
 from jupyter_hpcsec.hub.pages import TEMPLATES
 from jupyter_hpcsec.ops.ports import LOOPBACK
 
@@ -31,6 +32,9 @@ DROPPED = (
 OWN_DIRECTORIES = {"HOME": "home", "TMPDIR": "tmp", "HPCSEC_LOCALJOB_DIR": "jobs"}
 """Variables that name a place for files, and the directory below the state that each gets."""
 
+AUDITOR = "auditor"
+"""The second person of the demo, who looks after security; has no server."""
+
 Config = dict[str, dict[str, Any]]
 Literal = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -44,6 +48,7 @@ class Plan:
     proxy_command: tuple[str, ...]
     public_port: int
     proxy_api_port: int
+    console_port: int
     gateway: str
     programs: str
     """The directory of this environment's programs."""
@@ -62,6 +67,16 @@ class Plan:
     def code_file(self) -> Path:
         """The current one-time code."""
         return self.state / "hub" / "login"
+
+    @property
+    def auditor_code_file(self) -> Path:
+        """The current one-time code of the person who looks after security."""
+        return self.state / "hub" / "login-auditor"
+
+    @property
+    def console_config_file(self) -> Path:
+        """The security console's configuration."""
+        return self.state / "gateway" / "console.py"
 
     @property
     def policy_file(self) -> Path:
@@ -111,13 +126,20 @@ class Plan:
                 "template_paths": [TEMPLATES],
                 "cleanup_servers": True,
                 "cleanup_proxy": True,
+                "custom_scopes": consoleroles.CUSTOM_SCOPES,
+                "load_roles": consoleroles.roles(security_staff=[AUDITOR], project_office=[AUDITOR]),
+                "services": [consoleroles.service(self.console_url, command=list(self.console_command))],
             },
             "ConfigurableHTTPProxy": {
                 "api_url": f"http://{LOOPBACK}:{self.proxy_api_port}",
                 "command": list(self.proxy_command),
                 "pid_file": f"{self.state}/hub/proxy.pid",
             },
-            "OneTimeAuthenticator": {"username": self.user, "code_file": str(self.code_file)},
+            "OneTimeAuthenticator": {
+                "username": self.user,
+                "code_file": str(self.code_file),
+                "others": {AUDITOR: str(self.auditor_code_file)},
+            },
             **self.spawner_settings,
         }
 
@@ -135,6 +157,29 @@ class Plan:
                 "policy_file": str(self.policy_file),
                 "projects": "required",
                 "unsafe_user_owned_code": "none" in self.attestors,  # it is whoever's who tries it
+            }
+        }
+
+    @property
+    def console_url(self) -> str:
+        """Where the proxy finds the security console."""
+        return f"http://{LOOPBACK}:{self.console_port}"
+
+    @property
+    def console_command(self) -> tuple[str, ...]:
+        """What the hub starts as its service."""
+        module = ("-I", "-m", "jupyter_hpcsec.cli.main")
+        return (f"{self.programs}/python3", *module, "console", "--config", str(self.console_config_file))
+
+    def console_config(self) -> Config:
+        """The security console's."""
+        return {
+            "HpcsecConsole": {
+                "listen": f"{LOOPBACK}:{self.console_port}",
+                "hub_api_url": self.hub_socket_url + "/hub/api",
+                "admin_socket": str(self.admin_socket),
+                "audit_directory": str(self.record),
+                "hosts": [LOOPBACK],
             }
         }
 

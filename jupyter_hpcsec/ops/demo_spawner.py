@@ -10,6 +10,7 @@ from pathlib import Path
 
 from traitlets import Unicode
 
+from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.gpu import standin
 from jupyter_hpcsec.hub import account as accounts
 from jupyter_hpcsec.hub.spawner import HpcsecLocalSpawner
@@ -24,6 +25,8 @@ class QuickstartSpawner(HpcsecLocalSpawner):
         config=True
     )
 
+    demo_user = Unicode(help="The one person who may start a server. Required.").tag(config=True)
+
     fake_gpus = Unicode(help="The directory of simulated GPUs (``gpu.standin.prepare``); empty: none.").tag(config=True)
 
     def gpu_settings(self, groups: list[str]) -> str:
@@ -35,6 +38,8 @@ class QuickstartSpawner(HpcsecLocalSpawner):
 
     def account(self) -> accounts.Account:
         """The hub's own account, with the demo's home directory, and a shell for terminals where it has none."""
+        if self.user.name != self.demo_user:
+            raise Refused("quickstart.user", f"{self.user.name} looks after security in this demo, and has no server.")
         own = accounts.own()
         shell = "/bin/sh" if Path(own.shell).name in NO_SHELLS else own.shell
         return replace(own, home=Path(self.demo_home), shell=shell)

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.identity.keys import KINDS, KeyRing, Kind
 from jupyter_hpcsec.tunnel.admin import AdminClient
@@ -65,6 +68,15 @@ async def drop_tokens(socket: Path, directory: Path | None, now: int) -> KeyRepo
     ring = KeyRing.load(directory)
     ring.drop_tokens(now)
     return KeyReport("files", str(directory), tuple(asdict(info) for info in ring.list(now)), has_dropped=True)
+
+
+async def authority_pem(socket: Path, directory: Path | None) -> str:
+    """The certificate of the current authority, no secret: the running gateway's, or a directory's."""
+    if directory is None or gateway_runs(socket):
+        der = bytes.fromhex((await AdminClient(socket).status())["ca_certificate"])
+    else:
+        der = KeyRing.load(directory).authority().certificate_der
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode("ascii")
 
 
 def gateway_runs(socket: Path) -> bool:

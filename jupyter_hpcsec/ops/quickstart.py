@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from jupyter_hpcsec.access import landlock
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.gpu import standin
+from jupyter_hpcsec.hub import consoleroles
 from jupyter_hpcsec.ops.console import Console
-from jupyter_hpcsec.ops.demo_plan import Plan, render
+from jupyter_hpcsec.ops.demo_plan import AUDITOR, Plan, render
 from jupyter_hpcsec.ops.demo_policy import demo_policy
 from jupyter_hpcsec.ops.family import Family, tail
 from jupyter_hpcsec.ops.listeners import listeners
@@ -44,6 +46,8 @@ TICK_S = 0.1
 WATCH_S = 0.5
 STATE_PATH_LIMIT = 15
 """Bytes of the directory that gets ours: unix sockets have at most 107 (unix(7)), and a kernel's below it are long."""
+
+CONSOLE = f"/services/{consoleroles.NAME}/"
 
 DEMO_PROJECT = "demo"
 DEMO_REVIEW = timedelta(days=60)
@@ -161,6 +165,7 @@ class Demo:
             proxy_command=proxy,
             public_port=port,
             proxy_api_port=self.family.port(),
+            console_port=self.family.port(),
             gateway=site.gateway,
             programs=str(Path(sys.executable).parent),
             attestors=site.attestors,
@@ -174,6 +179,7 @@ class Demo:
             directory.mkdir(mode=0o700)
         (plan.state / "hub" / "config.py").write_text(render(plan.hub_config()))
         (plan.state / "gateway" / "config.py").write_text(render(plan.gateway_config()))
+        plan.console_config_file.write_text(render(plan.console_config()))
         plan.policy_file.write_text(demo_policy(landlock.abi()))
         example = find_example()
         (plan.state / "home" / example.name).write_bytes(example.read_bytes())
@@ -238,6 +244,11 @@ class Demo:
         """The current one-time link."""
         code = self.plan.code_file.read_text().strip()
         return f"{self.plan.url}/hub/onetime?code={code}"
+
+    def auditor_url(self) -> str:
+        """The current one-time link of the person who looks after security: it leads to the console."""
+        code = self.plan.auditor_code_file.read_text().strip()
+        return f"{self.plan.url}/hub/onetime?code={code}&next={quote(CONSOLE, safe='')}"
 
     def programs(self) -> dict[str, tuple[str, ...]]:
         """What to ask for its version, and how."""
@@ -341,7 +352,7 @@ async def serve(demo: Demo) -> None:
     """A person's session: shows the link, and a new one each time it was used, until a signal comes."""
     for line in ("", *as_lines(protections_here(slurm=demo.settings.slurm)), ""):
         demo.console.write(line)
-    shown = ""
+    shown = shown_auditor = ""
     states: dict[str, str] = {}
     while True:
         states, lines = news(states, await demo.sessions())
@@ -354,6 +365,13 @@ async def serve(demo: Demo) -> None:
             if not shown:
                 demo.console.write("Press Ctrl-C to stop; files that you have not downloaded are then removed.\n")
             shown = link
+        auditor = demo.auditor_url()
+        if auditor != shown_auditor:
+            text = (
+                "used; the next one" if shown_auditor else f"as `{AUDITOR}` in a private window, the security console"
+            )
+            demo.console.say("console", f"{text} (good once):\n\n    {auditor}\n")
+            shown_auditor = auditor
         demo.family.check()
         demo.family.reap_orphans()
         await asyncio.sleep(WATCH_S)

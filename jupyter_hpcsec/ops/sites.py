@@ -76,6 +76,7 @@ class LocalSite:
             "QuickstartSpawner": {
                 "admin_socket": str(admin_socket),
                 "demo_home": str(state / "home"),
+                "demo_user": self.user,
                 "fake_gpus": str(fake_gpus(state)) if self.has_fake_gpus else "",
                 "batch_env_keep": ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "HPCSEC_LOCALJOB_DIR"],
                 "start_timeout": START_TIMEOUT_S,

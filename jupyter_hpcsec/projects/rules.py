@@ -92,7 +92,9 @@ def propose(before: Project | None, name: str, terms: Terms, actor: Actor, now: 
     terms = check_terms(terms)
     if before is None:
         if terms.owner != actor.name and not actor.is_office:  # 2
-            raise Refused("project.owner", f"You can propose projects of your own; for others, {site.office} does it.")
+            raise Refused(
+                "project.owner", f"You can propose projects of your own; to propose others' is for {site.office}."
+            )
         return Project(id=name, terms=terms, proposed_by=actor.name, proposed_at=now)
     _check_owner(before, actor, site)  # 3
     if terms.owner != before.terms.owner and not actor.is_office:

@@ -17,6 +17,8 @@ from jupyter_hpcsec.server.refusals import refusals
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerWebApplication
 
+VIOLATION = 1008
+"""RFC 6455, 7.4.1: a message that violates a policy."""
 CLOSED = "Events can't be sent here: in a session the gateway records what happens."
 
 
@@ -47,7 +49,9 @@ class SilentEventsSocket(JupyterHandler, websocket.WebSocketHandler):
             await answer
 
     def on_message(self, message: str | bytes) -> None:
-        """Nobody listens."""
+        """An event that somebody wants to forge: not heard, but recorded. JupyterLab never says a word here."""
+        refusals.tell(self.request.path, "events.closed", CLOSED)
+        self.close(VIOLATION, CLOSED)
 
 
 def close_events(web_app: "ServerWebApplication") -> None:

@@ -16,6 +16,7 @@ import msgspec
 from jupyter_hpcsec.audit.events import Told, kind_of
 from jupyter_hpcsec.audit.kinds.node import NodeLost
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE
+from jupyter_hpcsec.tunnel.messages import Seen
 
 SOCKET = "events.sock"
 """Beside the file that ``SESSION_VARIABLE`` names."""
@@ -30,6 +31,7 @@ class Events:
         self._connection, self._most = connection, most
         self._queue: deque[Told] = deque()
         self._lost: Counter[str] = Counter()
+        self._seen: Seen | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._send_all, name="hpcsec-events", daemon=True)
         self._thread.start()
@@ -43,9 +45,18 @@ class Events:
                 self._queue.append(event)
             self._changed.notify()
 
-    def _next(self) -> Told:
+    def show(self, seen: Seen) -> None:
+        """Have the gateway see it; a later one replaces it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._lost)
+            self._seen = seen
+            self._changed.notify()
+
+    def _next(self) -> Told | Seen:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._lost or self._seen)
+            if self._seen is not None:
+                seen, self._seen = self._seen, None
+                return seen
             if self._lost:
                 kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._lost.items()))
                 lost, self._lost = self._lost.total(), Counter()
@@ -80,3 +91,9 @@ def tell(event: Told) -> None:
     """Have an event recorded as this server's word. Never blocks, never raises; may be called from any thread."""
     if _events is not None:
         _events.tell(event)
+
+
+def show(seen: Seen) -> None:
+    """Have the gateway see what the GPU watch sees; it is compared and counted, and not recorded."""
+    if _events is not None:
+        _events.show(seen)

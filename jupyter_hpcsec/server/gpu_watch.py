@@ -14,11 +14,14 @@ from jupyter_hpcsec.errors import HpcsecError
 from jupyter_hpcsec.gpu import launch
 from jupyter_hpcsec.gpu.alerts import TITLES, Alert, Finding
 from jupyter_hpcsec.gpu.devices import present
+from jupyter_hpcsec.gpu.keeper import WatchNote
 from jupyter_hpcsec.gpu.processes import Processes
 from jupyter_hpcsec.gpu.samples import KernelFact
-from jupyter_hpcsec.gpu.watch import Report, Watch, WatchNote, Word
+from jupyter_hpcsec.gpu.watch import Report, Watch, Word
+from jupyter_hpcsec.server.events import show
 from jupyter_hpcsec.server.facts import read_facts
 from jupyter_hpcsec.server.gpu_kernels import SWEEP_S, adopt_orphans, kernel_facts, reap
+from jupyter_hpcsec.server.gpu_shown import Shown
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -96,7 +99,7 @@ def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Told]
             app.log.info("hpcsec: GPU watch %s: %s", told.state, told.reason)
         tell(event_of(told, project=given.project, simulated=bool(given.stand_in)))
 
-    return Watch(
+    watch = Watch(
         kernels=kernels,
         tell=say,
         act=Actions(app, tell),
@@ -107,6 +110,8 @@ def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Told]
         state=given.state,
         interval_s=given.interval_s,
     )
+    watch.record = Shown(show, watch.idle_s)
+    return watch
 
 
 def announce(app: "ServerApp", environment: Mapping[str, str]) -> None:

@@ -9,14 +9,13 @@ import json
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import HTTPError, HTTPRequest
-from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
 from tornado.routing import Rule
 from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.web import Application, RequestHandler
@@ -34,19 +33,19 @@ from jupyter_hpcsec.tunnel.adminwire import (
     error_to_json,
     parse_arguments,
 )
-from jupyter_hpcsec.tunnel.limits import Cap, Counters
+from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.observer import CALLER, UNOBSERVED, Observer
-from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix, peer_credentials
+from jupyter_hpcsec.tunnel.peer import PeerCredentials, bind_unix
+from jupyter_hpcsec.tunnel.peerserver import PeerCheckedServer
 from jupyter_hpcsec.tunnel.projectcalls import ProjectCalls
 from jupyter_hpcsec.tunnel.session import By, Progress
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 from jupyter_hpcsec.tunnel.unixhttp import unix_client
 
 __all__ = ["AdminClient", "AdminControl", "AdminServer", "Registration"]
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 256
-"""Admin connections at once; long polls of the spawn pages of many users are among them."""
 
 RETAIN_S = 3600.0
 """Seconds for which a removal from the audit record is waited for."""
@@ -55,48 +54,6 @@ RESPONSE_LIMIT = 64 << 20
 
 
 # -- server ---------------------------------------------------------------------------------------------------------
-
-
-class _PeerCheckedServer(HTTPServer):
-    """Closes what an unlisted user connects, before reading from it."""
-
-    def initialize(  # type: ignore[override]
-        self,
-        application: Application,
-        *,
-        allowed_uids: frozenset[int],
-        counters: Counters,
-        observer: Observer,
-        **settings: Any,
-    ) -> None:
-        super().initialize(application, **settings)
-        self._allowed_uids = allowed_uids
-        self._counters, self._observer = counters, observer
-        self._cap = Cap(CONNECTIONS)
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        try:
-            peer = peer_credentials(stream.socket)
-        except Unavailable as error:
-            self._close(stream, "admin.peer", error.reason, Subject())
-            return
-        who, account = f"process {peer.pid} of {peer.account}", Subject(account=peer.account)
-        if peer.uid not in self._allowed_uids:
-            self._close(stream, "admin.peer", f"{who} may not use the admin socket", account)
-        elif not self._cap.acquire():
-            self._close(stream, "admin.connections", f"{who} is one too many", account)
-        else:
-            super().handle_stream(stream, (peer,))  # the handler finds it as its connection's address
-
-    def on_close(self, server_conn: object) -> None:
-        self._cap.release()
-        super().on_close(server_conn)
-
-    def _close(self, stream: IOStream, rule: str, reason: str, who: Subject) -> None:
-        self._counters.count(rule)
-        log.warning("Admin connection closed [%s]: %s", rule, reason)
-        self._observer.note(AdminRefused(subject=who, decision="refused", rule=rule, reason=reason))
-        stream.close()
 
 
 class _CallHandler(RequestHandler):
@@ -192,7 +149,7 @@ class AdminServer:
             default_handler_args=given,
             log_function=_log_call,
         )
-        self._server = _PeerCheckedServer(
+        self._server = PeerCheckedServer(
             application,
             allowed_uids=frozenset(allowed_uids),
             counters=self.counters,
@@ -296,6 +253,10 @@ class AdminClient(ProjectCalls):
         """All sessions that have not ended."""
         return list(await self._call("sessions", {}))
 
+    async def session_page(self, asked: SessionQuestion) -> dict[str, Any]:
+        """One page of them: ``sessions`` (as ``show``), ``total`` of all pages, ``more`` if another follows."""
+        return dict(await self._call("session_page", asdict(asked)))
+
     async def status(self) -> dict[str, Any]:
         """The gateway's own facts and counters."""
         return dict(await self._call("status", {}))
@@ -332,7 +293,7 @@ class AdminClient(ProjectCalls):
         await self._call("hub_event", {"event": msgspec.to_builtins(event)})
 
     async def policy(self) -> dict[str, Any]:
-        """The access policy as the gateway has it: ``{file, digest, error, unsafe, text, people, more}``.
+        """The access policy as the gateway has it: ``{file, digest, error, unsafe, text, recording, people, more}``.
 
         ``people`` are those with a session now or within the store's retention (30 days), each with what the policy was
         asked about: ``{user, uid, gid, home, groups, project, active, created_at}``; ``more``: some were left out.

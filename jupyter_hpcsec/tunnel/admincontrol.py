@@ -45,6 +45,9 @@ class AdminControl(Protocol):
     async def sessions(self) -> list[dict[str, Any]]:
         """All sessions that have not ended."""
 
+    async def session_page(self, **asked: Any) -> dict[str, Any]:
+        """One page of the sessions that have not ended: ``sessions``, ``total``, ``more``."""
+
     async def status(self) -> dict[str, Any]:
         """The gateway's own facts and counters."""
 

@@ -17,6 +17,7 @@ from msgspec import Meta
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import projectwire
 from jupyter_hpcsec.tunnel.session import Progress
+from jupyter_hpcsec.tunnel.sessionpage import PAGE_LIMIT, Order
 from jupyter_hpcsec.tunnel.wiretypes import Arguments as _Arguments
 from jupyter_hpcsec.tunnel.wiretypes import Call, as_is
 from jupyter_hpcsec.tunnel.wiretypes import Directory as _Directory
@@ -167,6 +168,20 @@ class _AuditRetain(_Arguments, frozen=True, kw_only=True):
     values_days: Annotated[int, Meta(ge=0, le=36_600)]
 
 
+class _SessionPage(_Arguments, frozen=True, kw_only=True):
+    user: _Name = ""
+    node: _Name = ""
+    project: _Name = ""
+    order: Order = "newest"
+    after: _Name = ""
+    after_id: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
+    limit: Annotated[int, Meta(ge=1, le=PAGE_LIMIT)] = 50
+
+    def __post_init__(self) -> None:
+        if self.after_id and self.order == "newest" and not (self.after.isascii() and self.after.isdigit()):
+            raise ValueError("after is a time, in Unix seconds, where the newest come first")
+
+
 class _Nothing(_Arguments, frozen=True, kw_only=True):
     pass
 
@@ -184,6 +199,7 @@ CALLS: Mapping[str, Call] = {
     "cut": Call(_Cut, as_is),
     "endings": Call(_Endings, as_is),
     "sessions": Call(_Nothing, as_is),
+    "session_page": Call(_SessionPage, as_is),
     "status": Call(_Nothing, as_is),
     "rotate": Call(_Rotate, as_is),
     "drop_tokens": Call(_Nothing, as_is),

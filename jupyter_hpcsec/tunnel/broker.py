@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jupyter_hpcsec.errors import Refused
-from jupyter_hpcsec.tunnel.messages import Enrol, Enrolled, Renewed
+from jupyter_hpcsec.tunnel.messages import Enrol, Enrolled, NodeEnrol, NodeEnrolled, Renewed
 from jupyter_hpcsec.tunnel.session import Session
 
 
@@ -17,6 +17,14 @@ class Peer:
     serial: str
     not_after: int
     certificate: bytes
+
+
+@dataclass(frozen=True)
+class NodePeer:
+    """The node whose helper shows a certificate, and until when that is good (Unix seconds)."""
+
+    node: str
+    not_after: int
 
 
 class NoAccess(Refused):
@@ -50,6 +58,12 @@ class Broker(Protocol):
 
         ``NoAccess`` when it is the policy that refuses: the caller ends the session.
         """
+
+    async def enrol_node(self, message: NodeEnrol, address: str, now: int) -> NodeEnrolled:
+        """Run the steps of a node's enrolment; ``Refused`` names the one that failed."""
+
+    def identify_node(self, certificate: bytes, now: int) -> NodePeer:
+        """Which node's helper this is; ``Refused`` for any other certificate."""
 
     async def ends_at(self, session: Session) -> int:
         """The end of an enrolled session's job as it is now, and not before ``session.ends_at``; errors as they come.

@@ -28,6 +28,7 @@ from jupyter_hpcsec.tunnel.peer import PeerCredentials
 from jupyter_hpcsec.tunnel.projectdesk import ProjectDesk, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import By, Progress, Session, State
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 
 KEY_REPLACED = "The site replaced its keys before this job had started; start the server again."
 
@@ -267,6 +268,13 @@ class Desk(ProjectDesk):
         """All sessions that have not ended."""
         return [self._registry.facts(row.id) for row in self._registry.store.active()]
 
+    async def session_page(self, **asked: Any) -> dict[str, Any]:
+        """One page of them (``sessionpage.SessionQuestion``), and how many answer in all; ``more``: another page is."""
+        question = SessionQuestion(**asked)
+        rows, total = self._registry.store.page(question)
+        shown = [self._registry.facts(row.id) for row in rows[: question.limit]]
+        return {"sessions": shown, "total": total, "more": len(rows) > question.limit}
+
     async def status(self) -> dict[str, Any]:
         """Facts about this gateway for people and for ``hpcsec doctor``."""
         return {
@@ -287,8 +295,10 @@ class Desk(ProjectDesk):
     async def policy(self) -> dict[str, Any]:
         """The access policy as it was loaded, and for whom it decided: who has a session, or had one lately."""
         found = await asyncio.to_thread(self._registry.store.people, PEOPLE + 1)
+        facts = self._broker.status(self._registry.now())
         return {
-            **self._broker.status(self._registry.now()).get("policy", {}),
+            **facts.get("policy", {}),
+            "recording": facts.get("recording", {}),
             "text": self._policy_text(),
             "people": [_person(session, subject) for session, subject in found[:PEOPLE]],
             "more": len(found) > PEOPLE,

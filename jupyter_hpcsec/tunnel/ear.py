@@ -8,6 +8,7 @@ gateway's name, nor with another time than the gateway's own, nor hold the recor
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, Union
 
@@ -63,17 +64,59 @@ def claimed_time(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
 
 
+class Voice(Protocol):
+    """Who tells: under which ``key`` its numbers are remembered, where it is, and what of its telling is recorded."""
+
+    @property
+    def key(self) -> str:
+        """For ``Heard``."""
+
+    @property
+    def session(self) -> str:
+        """Whose the gateway's own events about it are; empty for a node's root."""
+
+    @property
+    def node(self) -> str:
+        """Likewise; empty for a session, whose node is known."""
+
+    def understood(self, item: Item, boot: int, source: str) -> Told:
+        """The event as it is recorded; ``Malformed`` for one that is not of a kind that it may tell."""
+
+
+@dataclass(frozen=True)
+class SessionVoice:
+    """The node of one session."""
+
+    key: str
+    node: str = ""
+
+    @property
+    def session(self) -> str:
+        """The session."""
+        return self.key
+
+    def understood(self, item: Item, boot: int, source: str) -> Told:
+        """See ``understood``."""
+        return understood(item, self.key, boot, source)
+
+
+def decoded(item: Item, decoder: "msgspec.json.Decoder[Told]") -> Told:
+    """Only what its type lets in; ``Malformed``."""
+    try:
+        return decoder.decode(item.event)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise Malformed(f"not an event that a node may tell: {exc}") from exc
+
+
 def understood(item: Item, session_id: str, boot: int, source: str) -> Told:
     """The event as it is recorded; ``Malformed`` for one that is not of a kind that a node may tell.
 
     1. Only what its type lets in. 2. Whose it is, where and by what rules is the gateway's to say, not the event's.
     """
-    try:
-        event = _decoder.decode(item.event)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-        raise Malformed(f"not an event that a node may tell: {exc}") from exc
+    if item.by == "node":
+        raise Malformed("a session is not its node's root")
     return msgspec.structs.replace(
-        event,
+        decoded(item, _decoder),
         subject=Subject(),
         session=session_id,
         server="",
@@ -90,11 +133,11 @@ def understood(item: Item, session_id: str, boot: int, source: str) -> Told:
 
 
 class Ear:
-    """Hears one session's node, over one connection after the other. ``clock`` gives monotonic seconds."""
+    """Hears one voice, over one connection after the other. ``clock`` gives monotonic seconds."""
 
     def __init__(
         self,
-        session_id: str,
+        voice: Voice,
         *,
         memory: Heard,
         observer: Observer,
@@ -102,10 +145,10 @@ class Ear:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._session, self._memory, self._observer, self._counters = session_id, memory, observer, counters
+        self._voice, self._memory, self._observer, self._counters = voice, memory, observer, counters
         self._clock, self._sleep = clock, sleep
         self._pace = Pace(EVENTS, EVENTS_AT_ONCE, clock())
-        self.boot, self.seq = memory.heard(session_id)
+        self.boot, self.seq = memory.heard(voice.key)
         self._recorded: set[tuple[int, int]] = set()
         """(boot, number) past ``seq`` of what is on record already, when one before it could not be written."""
         self._turn = asyncio.Lock()
@@ -147,13 +190,17 @@ class Ear:
         told: list[tuple[int, Event, Trust]] = []
         if boot != self.boot and self.boot:
             reason = "the node's numbers began anew: its agent was replaced"
-            gap = NodeGap(session=self._session, boot=self.boot, first=self.seq + 1, reason=reason)
+            gap = NodeGap(
+                session=self._voice.session, node=self._voice.node, boot=self.boot, first=self.seq + 1, reason=reason
+            )
             told.append((0, gap, "gateway"))
         for item in message.events:
             if item.seq <= seq:
                 continue
             if item.seq > seq + 1:
-                gap = NodeGap(session=self._session, boot=boot, first=seq + 1, last=item.seq - 1)
+                gap = NodeGap(
+                    session=self._voice.session, node=self._voice.node, boot=boot, first=seq + 1, last=item.seq - 1
+                )
                 told.append((-item.seq, gap, "gateway"))
             told.append((item.seq, *self._judged(item, boot, source)))
             seq = item.seq
@@ -162,11 +209,12 @@ class Ear:
     def _judged(self, item: Item, boot: int, source: str) -> tuple[Event, Trust]:
         """The event, or that there was one; and whose word it is."""
         try:
-            return understood(item, self._session, boot, source), "node"
+            return self._voice.understood(item, boot, source), "node"
         except Malformed as error:
             self._counters.count("events.refused")
             refused = NodeRefused(
-                session=self._session,
+                session=self._voice.session,
+                node=self._voice.node,
                 boot=boot,
                 seq=item.seq,
                 source=source,
@@ -187,6 +235,6 @@ class Ear:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        await asyncio.to_thread(self._memory.set_heard, self._session, boot, seq)
+        await asyncio.to_thread(self._memory.set_heard, self._voice.key, boot, seq)
         self.boot, self.seq = boot, seq
         self._recorded.clear()

@@ -19,7 +19,7 @@ from jupyter_hpcsec.config import Limits
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.limits import Cap, Counters, RateLimit, address_key
-from jupyter_hpcsec.tunnel.messages import ENROL, PROTOCOLS
+from jupyter_hpcsec.tunnel.messages import ENROL, NODE, PROTOCOLS
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.tls import handshake, parse_endpoint, tune
 
@@ -172,14 +172,14 @@ class FrontDoor:
         protocol = ""
         try:
             protocol, tls = await self._handshake(raw)
-            if protocol != ENROL:
+            if protocol != ENROL and (protocol != NODE or tls.certificate):
                 place.close()
             await self._handler(protocol, tls, address)
         except HpcsecError as refusal:
             rule = _rule(refusal)
             self._counters.count(rule)
             self._log.warning("refused a connection from %s: %s [%s]", address, refusal.reason, rule)
-            if protocol != ENROL:  # who refused an enrolment has told of it, and knows more
+            if protocol not in (ENROL, NODE):  # who refused an enrolment has told of it, and knows more
                 event = ConnectionRefused(source=address, decision="refused", rule=rule, reason=refusal.reason)
                 self._observer.note(event)
 

@@ -23,6 +23,7 @@ from jupyter_hpcsec.tunnel.connection import TlsConnection
 from jupyter_hpcsec.tunnel.control import ControlConnection
 from jupyter_hpcsec.tunnel.front import FrontDoor
 from jupyter_hpcsec.tunnel.limits import RateLimit
+from jupyter_hpcsec.tunnel.nodeport import NodePort
 from jupyter_hpcsec.tunnel.registry import Live, Registry
 from jupyter_hpcsec.tunnel.session import Session, State
 from jupyter_hpcsec.tunnel.tls import MessageStream
@@ -51,7 +52,9 @@ class Gateway:
         limits: Limits,
         certificate_lifetime_s: int,
         log: logging.Logger,
+        nodes: NodePort | None = None,
     ) -> None:
+        self._nodes = nodes
         self._registry, self._broker, self._limits, self._log = registry, broker, limits, log
         self._certificate_lifetime_s = certificate_lifetime_s
         self._messages = RateLimit(MESSAGES, MESSAGES_AT_ONCE)
@@ -85,6 +88,8 @@ class Gateway:
             self._sweeper.cancel()
         if self._front:
             self._front.close()
+        if self._nodes:
+            self._nodes.close()
         self._registry.close()
 
     async def _sweep(self) -> None:
@@ -93,6 +98,8 @@ class Gateway:
             await asyncio.sleep(SWEEP_S)
             count += 1
             self._registry.sweep()
+            if self._nodes:
+                self._nodes.sweep()
             if count % PURGE_EVERY == 0:
                 try:
                     self._registry.store.purge(self._registry.now())
@@ -104,6 +111,8 @@ class Gateway:
         try:
             if protocol == m.ENROL:
                 await self._enrol(MessageStream(tls), address)
+            elif protocol == m.NODE:
+                await self._node_port.connected(tls, address)
             elif protocol == m.LANE:
                 self._identified(tls)[1].port.add_lane(tls)
             else:
@@ -111,6 +120,12 @@ class Gateway:
         except BaseException:
             tls.close()
             raise
+
+    @property
+    def _node_port(self) -> NodePort:
+        if self._nodes is None:
+            raise Refused("node.off", "this gateway hears no nodes' helpers")
+        return self._nodes
 
     def _identified(self, tls: TlsConnection) -> tuple[Peer, Live]:
         """Steps: 1 a certificate; 2 of this deployment; 3 not revoked; 4 of a session that lives here."""
@@ -235,6 +250,9 @@ class Gateway:
                     renewed = await self._renewed(peer, live, message.request)
                     peer = replace(peer, certificate=renewed.certificate, not_after=renewed.not_after)
                     await control.stream.send(renewed)
+                case m.Seen():
+                    if self._nodes:
+                        self._nodes.session_sees(peer.session, message)
                 case m.Events():
                     self._registry.hear(peer.session, control, message, address)
                 case _:

@@ -39,6 +39,8 @@ REQUEST_HEADERS = ("Accept", "Authorization", "User-Agent")
 RESPONSE_HEADERS = ("Cache-Control", "Content-Type", "Date", "Retry-After", "X-JupyterHub-Version")
 """Passed back. The single-user server compares ``X-JupyterHub-Version`` with its own."""
 
+IDENTITY = "/user"
+"""Of the routes, the one that says whose a token is."""
 RESPONSE_LIMIT = 4 << 20
 """Bytes; a user with thousands of groups and scopes fits."""
 
@@ -134,7 +136,8 @@ class HubApiProxy(HTTPServerConnectionDelegate):
     """The Hub API for one session, on any number of connected sockets.
 
     ``user`` and ``server`` are the hub's names, ``base_path`` is the API's path as the node sees it. Refusals are
-    counted by rule in ``counters``, logged, and given to ``refused``; ``clock`` gives monotonic seconds.
+    counted by rule in ``counters``, logged, and given to ``refused``; ``identified`` is given what the hub answers of
+    whom a login or a token is, before the session's server is; ``clock`` gives monotonic seconds.
     """
 
     def __init__(
@@ -147,9 +150,10 @@ class HubApiProxy(HTTPServerConnectionDelegate):
         counters: Counters,
         log: logging.Logger,
         refused: Callable[[Refused], None] = lambda error: None,
+        identified: Callable[[bytes], None] = lambda body: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._refused = refused
+        self._refused, self.identified = refused, identified
         self.user = user
         self.server = server
         self.base_path = check_base_path(base_path)
@@ -265,6 +269,8 @@ class _Exchange(HTTPMessageDelegate):
             self._proxy.note_away(error)
             self._write(error.status, HTTPHeaders(_JSON), json.dumps({"message": error.reason}).encode())
         else:
+            if self._route is not None and self._route.suffix == IDENTITY and response.code == HTTPStatus.OK:
+                self._proxy.identified(response.body)
             kept = {name: response.headers[name] for name in RESPONSE_HEADERS if name in response.headers}
             self._write(response.code, HTTPHeaders(kept), response.body)
 

@@ -15,8 +15,9 @@ from jupyter_hpcsec.errors import Malformed
 ENROL: Final = "hpcsec-enrol/1"
 CONTROL: Final = "hpcsec-control/1"
 LANE: Final = "hpcsec-lane/1"
-PROTOCOLS: Final = (ENROL, CONTROL, LANE)
-"""The kinds of connection from agent to gateway, told apart by ALPN (RFC 7301)."""
+NODE: Final = "hpcsec-node/1"
+PROTOCOLS: Final = (ENROL, CONTROL, LANE, NODE)
+"""The kinds of connection to the gateway, told apart by ALPN (RFC 7301): jobs' agents', and nodes' helpers'."""
 
 PREFIX: Final = 4
 """Bytes of the length before a message."""
@@ -156,7 +157,7 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     seq: Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
     at: Annotated[int, Meta(ge=0, le=LAST_MILLISECOND)]
-    by: Literal["agent", "server"]
+    by: Literal["agent", "server", "node"]
     event: msgspec.Raw
 
 
@@ -183,16 +184,66 @@ class End(_Message, frozen=True, kw_only=True, tag="end"):
     reason: Sentence
 
 
-FromAgent = Enrol | Hello | Heartbeat | Renew | Report | Events
-FromGateway = Enrolled | Denied | Welcome | Heartbeat | Lanes | Renewed | Stale | EventsAcked | End
+class Held(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What one kernel (or, for a node, a job) holds on one device. None: not measurable. Bytes, percent, seconds."""
+
+    device: Name
+    kernel: Name = ""
+    pids: Annotated[list[Annotated[int, Meta(ge=0, le=1 << 32)]], Meta(max_length=128)] = []
+    memory: Annotated[int, Meta(ge=0, le=1 << 53)] | None = None
+    utilisation: Annotated[int, Meta(ge=0, le=100)] | None = None
+    idle_s: Count = 0
+
+
+class Seen(_Message, frozen=True, kw_only=True, tag="seen", omit_defaults=True):
+    """What a watch sees on GPUs now. It is compared and counted, and not recorded; the next one replaces it.
+
+    ``job`` is for a node's helper to say; of a session it is the gateway's to know. ``blind``: devices that could
+    not be judged. ``namespace`` is the inode of the pid namespace: pids of two that differ say nothing of each other.
+    """
+
+    job: Name = ""
+    held: Annotated[list[Held], Meta(max_length=256)] = []
+    blind: Annotated[list[Name], Meta(max_length=128)] = []
+    namespace: Annotated[int, Meta(ge=0, le=(1 << 53) - 1)] = 0
+    simulated: bool = False
+
+
+class NodeEnrol(_Message, frozen=True, kw_only=True, tag="node-enrol"):
+    """A node's helper: which node, a request for its key, and what proves that root there asks (by attestor)."""
+
+    node: Name
+    request: Der
+    evidence: dict[Name, Annotated[str, Meta(max_length=16 * 1024)]] = {}
+
+
+class NodeEnrolled(_Message, frozen=True, kw_only=True, tag="node-enrolled"):
+    """Gateway: its certificate, and the authorities to trust from here on, the current one first."""
+
+    certificate: Der
+    authorities: list[Der]
+    now: Time
+    not_after: Time
+
+
+class NodeHello(_Message, frozen=True, kw_only=True, tag="node-hello"):
+    """A node's helper, with its certificate: the first message of a connection that stays."""
+
+    version: Name
+
+
+FromAgent = Enrol | Hello | Heartbeat | Renew | Report | Events | Seen
+FromNode = NodeEnrol | NodeHello | Heartbeat | Events | Seen
+FromGateway = Enrolled | Denied | Welcome | Heartbeat | Lanes | Renewed | Stale | EventsAcked | End | NodeEnrolled
 
 T = TypeVar("T")
 
 _from_agent: msgspec.json.Decoder[FromAgent] = msgspec.json.Decoder(FromAgent)
+_from_node: msgspec.json.Decoder[FromNode] = msgspec.json.Decoder(FromNode)
 _from_gateway: msgspec.json.Decoder[FromGateway] = msgspec.json.Decoder(FromGateway)
 
 
-def encode(message: FromAgent | FromGateway) -> bytes:
+def encode(message: FromAgent | FromNode | FromGateway) -> bytes:
     """The bytes of a message with its length before it."""
     body = msgspec.json.encode(message)
     if len(body) > (MAX_ENROLLED if isinstance(message, Enrolled) else MAX_MESSAGE):
@@ -211,6 +262,11 @@ def body_length(prefix: bytes, most: int) -> int:
 def decode_from_agent(body: bytes) -> FromAgent:
     """A message that an agent may send."""
     return _decode(_from_agent, body)
+
+
+def decode_from_node(body: bytes) -> FromNode:
+    """A message that a node's helper may send."""
+    return _decode(_from_node, body)
 
 
 def decode_from_gateway(body: bytes) -> FromGateway:

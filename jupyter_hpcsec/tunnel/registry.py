@@ -22,7 +22,7 @@ from jupyter_hpcsec.config import GatewaySettings
 from jupyter_hpcsec.errors import HpcsecError, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import BufferPool
 from jupyter_hpcsec.tunnel.control import ControlConnection
-from jupyter_hpcsec.tunnel.ear import Ear
+from jupyter_hpcsec.tunnel.ear import Ear, SessionVoice
 from jupyter_hpcsec.tunnel.endings import Endings
 from jupyter_hpcsec.tunnel.hubapi import HubApiProxy, HubUpstream
 from jupyter_hpcsec.tunnel.limits import Counters
@@ -34,6 +34,7 @@ from jupyter_hpcsec.tunnel.session_port import SessionPort
 from jupyter_hpcsec.tunnel.silence import Silence, totals
 from jupyter_hpcsec.tunnel.store import Store
 from jupyter_hpcsec.tunnel.tap import Tap
+from jupyter_hpcsec.tunnel.visits import Visits
 
 MAX_PROGRESS = 64
 """Progress entries kept for one session."""
@@ -175,6 +176,7 @@ class Registry:
                 counters=self._counters,
                 log=self._log,
                 refused=lambda error: self._tell_hub_api(session.id, error),
+                identified=Visits(session.id, session.user, self.observer, self._loop.time).answered,
             )
         live.hub_api.serve(sock)
 
@@ -231,7 +233,7 @@ class Registry:
             return
         if live.ear is None:
             live.ear = Ear(
-                session_id,
+                SessionVoice(session_id),
                 memory=self.store,
                 observer=self.observer,
                 counters=self._counters,

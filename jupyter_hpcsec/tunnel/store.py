@@ -19,6 +19,7 @@ from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.tunnel.database import Database
 from jupyter_hpcsec.tunnel.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from jupyter_hpcsec.tunnel.session import SESSION_ID, Session, State
+from jupyter_hpcsec.tunnel.sessionpage import SessionQuestion
 
 TOKEN_MARGIN_S = 300
 """Seconds for which a used token id is kept after its token expired, in case the clock is set back."""
@@ -100,6 +101,12 @@ class Store(Database):
         with self._reading() as db:
             return [_session(row) for row in db.execute(query)]
 
+    def page(self, asked: SessionQuestion) -> tuple[list[Session], int]:
+        """One page of the sessions that have not ended, and one more if there are more; how many there are in all."""
+        with self._reading() as db:
+            found = [_session(row) for row in db.execute(*asked.page(_FIELDS))]
+            return found, int(db.execute(*asked.count()).fetchone()[0])
+
     def launch_of(self, session_id: str) -> dict[str, Any] | None:
         """What a waiting session's job shall start; None once it was handed out or the session ended."""
         with self._reading() as db:
@@ -170,6 +177,19 @@ class Store(Database):
                 "SET boot = excluded.boot, seq = excluded.seq WHERE (excluded.boot, excluded.seq) > (boot, seq)",
                 (session_id, boot, seq),
             )
+
+    def nodes(self) -> list[str]:
+        """Every node whose root's helper has told something."""
+        with self._reading() as db:
+            rows = db.execute("SELECT session FROM told WHERE session GLOB 'node/*' ORDER BY session").fetchall()
+        return [row[0].removeprefix("node/") for row in rows]
+
+    def session_of_job(self, job_id: str, node: str) -> str:
+        """The session that a job on a node is of, an ended one too; empty where there is none."""
+        query = "SELECT id FROM sessions WHERE job_id = ? AND node = ? ORDER BY created_at DESC, id LIMIT 1"
+        with self._reading() as db:
+            row = db.execute(query, (job_id, node)).fetchone()
+        return str(row[0]) if row else ""
 
     # -- tokens and certificates ------------------------------------------------------------------------------------
 
@@ -272,7 +292,7 @@ class Store(Database):
                 "AND id NOT IN (SELECT session FROM tokens) AND id NOT IN (SELECT session FROM serials)",
                 (now - self._retention_s,),
             )
-            db.execute("DELETE FROM told WHERE session NOT IN (SELECT id FROM sessions)")
+            db.execute("DELETE FROM told WHERE session NOT GLOB 'node/*' AND session NOT IN (SELECT id FROM sessions)")
         with self._reading() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

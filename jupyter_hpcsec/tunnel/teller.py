@@ -51,6 +51,7 @@ class Teller:
         self._uncounted: Counter[str] = Counter()
         self.lost = 0
         self.is_sending = False
+        self._seen: m.Seen | None = None
         self._more, self._answered, self._empty = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room = asyncio.Event()
         self._empty.set()
@@ -66,6 +67,11 @@ class Teller:
         self._tell_lost()
         if self._uncounted or not self._put(event, by):
             self.lose(kind_of(event))
+
+    def show(self, seen: m.Seen) -> None:
+        """Have the gateway see what a watch sees now. It is not recorded; one that comes later replaces it."""
+        self._seen = msgspec.structs.replace(seen, job="")
+        self._more.set()
 
     def lose(self, kind: str, count: int = 1) -> None:
         """So many events of a kind can't be told; that they were there is."""
@@ -97,6 +103,9 @@ class Teller:
         """Send what is there and what comes, until cancelled or the connection is lost (``HpcsecError``)."""
         while True:
             await self._more.wait()
+            if self._seen is not None:
+                seen, self._seen = self._seen, None
+                await stream.send(seen)
             items = self._spool.first(m.MAX_EVENTS, BATCH_BYTES)
             if not items:
                 self._more.clear()

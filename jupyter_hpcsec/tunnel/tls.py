@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel.buffers import RECORD
 from jupyter_hpcsec.tunnel.connection import TlsConnection
-from jupyter_hpcsec.tunnel.messages import PREFIX, PROTOCOLS, FromAgent, FromGateway, body_length, encode
+from jupyter_hpcsec.tunnel.messages import PREFIX, PROTOCOLS, FromAgent, FromGateway, FromNode, body_length, encode
 
 HANDSHAKE_S = 10.0
 """Seconds that a handshake may take, by default."""
@@ -186,7 +186,7 @@ class MessageStream:
         self._waiters: set[asyncio.Future[None]] = set()
         self.is_closed = False
 
-    async def send(self, message: FromAgent | FromGateway, timeout_s: float = SEND_S) -> None:
+    async def send(self, message: FromAgent | FromNode | FromGateway, timeout_s: float = SEND_S) -> None:
         """Send one message; ``Unavailable`` when the connection is gone or its peer takes nothing, which closes it."""
         data = encode(message)
         try:

@@ -1,7 +1,8 @@
 /** Keeping and releasing kernels: asked before where something is lost, and told what became of it. */
 
-import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
 
 import { type IGpuFacts, type IHolding, mayKeepMinutes } from './gpu';
 import type { GpuModel, IOutcome } from './gpumodel';
@@ -28,19 +29,18 @@ export class GpuActions {
     const words = this._trans;
     const most = mayKeepMinutes(kernel, facts);
     const minutes = [...OFFERED.filter(each => each < most), most];
-    const items = minutes.map(each => duration(each * 60, words));
-    const { button, value } = await InputDialog.getItem({
+    const { button, value } = await showDialog({
       title: words.__('Keep the kernel of %1', kernelWords(kernel, words)),
-      label: words.__(
-        'It may stay idle for longer by this. It is recorded, and ends when the kernel does something.'
+      body: new Choice(
+        words.__('It may stay idle for longer by'),
+        minutes.map(each => [each, duration(each * 60, words)]),
+        words.__('It is recorded, and ends when the kernel does something.')
       ),
-      items,
-      current: items.length - 1,
-      okLabel: words.__('Keep')
+      buttons: [Dialog.cancelButton(), Dialog.okButton({ label: words.__('Keep') })],
+      focusNodeSelector: 'select'
     });
-    const chosen = minutes[items.indexOf(value ?? '')];
-    if (button.accept && chosen !== undefined) {
-      await this.keepFor(kernel.id, chosen);
+    if (button.accept && value !== null) {
+      await this.keepFor(kernel.id, value);
     }
   };
 
@@ -80,6 +80,28 @@ export class GpuActions {
 
   private readonly _model: GpuModel;
   private readonly _trans: TranslationBundle;
+}
+
+/** One of some numbers, each with its words; the last one is chosen beforehand. JupyterLab's own choice has no name. */
+class Choice extends Widget implements Dialog.IBodyWidget<number> {
+  constructor(name: string, choices: readonly (readonly [number, string])[], more: string) {
+    super();
+    const label = document.createElement('label');
+    label.append(`${name} `, this._select);
+    for (const [number, text] of choices) {
+      this._select.add(new Option(text, String(number), false, number === choices.at(-1)?.[0]));
+    }
+    const note = document.createElement('p');
+    note.textContent = more;
+    this.addClass('jp-hpcsec-Choice');
+    this.node.append(label, note);
+  }
+
+  getValue(): number {
+    return Number(this._select.value);
+  }
+
+  private readonly _select = document.createElement('select');
 }
 
 function tell({ isDone, reason }: IOutcome, good: string, bad: string): void {

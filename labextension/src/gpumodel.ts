@@ -172,8 +172,8 @@ export class GpuModel implements IDisposable {
       if (stop.aborted || this._facts?.isWatched === false) {
         break;
       }
-      this._isLive = false;
       if (answer.status !== 200) {
+        this._isLive = false;
         this._link = linkOf({ ...answer, isObject: true }, this._link);
       }
       this._changed.emit();

@@ -13,6 +13,7 @@ import { GpuActions } from './gpuactions';
 import { GpuModel } from './gpumodel';
 import { gpuIcon } from './icon';
 import { IdleNotices } from './idle';
+import { makeRoom } from './room';
 import { SidePanel } from './sidepanel';
 import { DOMAIN } from './words';
 
@@ -50,6 +51,9 @@ function activate(
     },
     looked: isSeen => {
       model.isWatched = isSeen;
+      if (isSeen) {
+        makeRoom(app.shell);
+      }
     }
   });
   app.shell.add(panel, 'right', { rank: PANEL_RANK, type: 'GPU' });

@@ -19,12 +19,14 @@ import {
 } from '@jupyterlab/filebrowser';
 import { DisposableSet } from '@lumino/disposable';
 
+import { tellEnding } from './ending';
 import { gpu } from './gpuplugin';
 import { shieldIcon } from './icon';
 import { MarkedListing } from './marks';
 import { SessionModel } from './model';
 import { Notices } from './notices';
 import { explainRefusals, tellRefusedDirectories } from './refusals';
+import { makeRoom } from './room';
 import { readSettings } from './settings';
 import { SidePanel } from './sidepanel';
 import { SessionStatus } from './status';
@@ -72,6 +74,9 @@ function activate(
       return new SessionView(model, trans, { saveAll, refresh });
     },
     looked: isSeen => {
+      if (isSeen) {
+        makeRoom(app.shell);
+      }
       if (isSeen && isLoaded) {
         void model.loadAccess();
       }
@@ -122,6 +127,7 @@ function activate(
     });
   }
 
+  tellEnding(model, trans);
   explainRefusals(trans, open);
   if (browsers) {
     tellRefusedDirectories(browsers.tracker, trans);

@@ -172,6 +172,22 @@ def test_two_processes_that_catch_up_at_once_add_each_event_once(tmp_path: Path)
         assert index.differences() == []
 
 
+def test_many_that_make_the_index_at_once_make_one(tmp_path: Path) -> None:
+    place = Place(tmp_path / "p")
+    place.fill(20)
+
+    def make(_: int) -> int:
+        with opened(place) as index:
+            return index.covered
+
+    for _ in range(5):
+        place.layout.index.unlink(missing_ok=True)
+        with ThreadPoolExecutor(6) as threads:
+            assert set(threads.map(make, range(6))) == {22}
+    with opened(place) as index:
+        assert index.differences() == []
+
+
 def test_what_can_not_be_added_leaves_the_index_as_it_was(place: Place) -> None:
     with opened(place) as index:
         covered = index.covered

@@ -13,6 +13,7 @@ of the gateway (registry, store), ``place.log`` the record. ``place.get(path, he
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -30,8 +31,13 @@ from jupyter_hpcsec.audit.log import Log
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.audit.recovery import read_verifier
 from jupyter_hpcsec.config_console import ConsoleSettings, HpcsecConsole
+from jupyter_hpcsec.console import service
+from jupyter_hpcsec.console.identity import Door, make_auth
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.hub.auditor import Auditor
+from jupyter_hpcsec.hub.projectoffice import ProjectOffice
+from jupyter_hpcsec.hub.projectstore import ProjectStore
+from jupyter_hpcsec.projects.rules import Site
 from jupyter_hpcsec.tunnel.admin import AdminClient, Registration
 from tests.console.standinhub import StandInHub
 from tests.hub.deployment import Deployment
@@ -41,12 +47,17 @@ PATIENCE_S = 120.0
 XSRF = re.compile(r'name="_xsrf" value="([^"]+)"')
 
 
+def make_client(url: str) -> httpx.AsyncClient:
+    """Plain HTTP only: to load this system's authorities takes longer than most of these tests."""
+    return httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S, verify=False)  # noqa: S501
+
+
 class Visitor:
     """A browser of one person: cookies, redirects, and the token of the last form that it was shown."""
 
     def __init__(self, place: "Place", token: str) -> None:
-        self.token, self._place, self._form = token, place, ""
-        self.client = httpx.AsyncClient(base_url=place.url, trust_env=False, timeout=PATIENCE_S)
+        self.token, self._place, self.shown = token, place, ""
+        self.client = make_client(place.url)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """A page below the prefix, where need be by the hub's login."""
@@ -62,13 +73,13 @@ class Visitor:
             elif "/services/" in url:
                 url = url[url.index("/services/") :]
         found = XSRF.search(answer.text)
-        self._form = found[1] if found else self._form
+        self.shown = found[1] if found else self.shown
         return answer
 
     async def post(self, path: str, fields: Mapping[str, str], **headers: str) -> httpx.Response:
         """A form with the token of the page before, as browsers send it; redirects are not followed."""
         origin = {"Origin": self._place.url, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
-        return await self.client.post(f"{PREFIX}{path}", data={"_xsrf": self._form, **fields}, headers=origin | headers)
+        return await self.client.post(f"{PREFIX}{path}", data={"_xsrf": self.shown, **fields}, headers=origin | headers)
 
 
 class Place:
@@ -77,14 +88,29 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.hub = StandInHub()
+        self.second_place = directory / "checkpoints"
         self.deployment = Deployment(directory)
-        self.log = Log(directory / "audit", origin="test.example/audit", second_place=None, checkpoint_s=0.02)
-        self.auditor = Auditor(self.log, session=self._session, clock=time.monotonic)
+        self.log = Log(
+            directory / "audit", origin="test.example/audit", second_place=self.second_place, checkpoint_s=0.02
+        )
+        self.auditor = Auditor(self.log, session=self._session, clock=time.monotonic, facts=self._facts)
         self.port = 0
+        self.door: Door
         self._visitors: list[Visitor] = []
+
+    def forget(self) -> None:
+        """As if the time were over for which the console believes the hub's word."""
+        self.door.auth.cache.clear()
 
     def _session(self, session: str) -> Any:
         return self.deployment.store.get(session)
+
+    def _facts(self) -> dict[str, Any]:
+        """What a gateway says of its record's surroundings (``hub.record_facts``)."""
+        places = {"directory": self.directory / "audit", "second_place": self.second_place}
+        forward = {"forward": str(self.directory / "forward"), "witness": None, "witness_key": "", "cosigned": ""}
+        days = {"retention_days": 0, "values_days": 0, "free_bytes": 1 << 40, "is_apart": True}
+        return {name: str(path) for name, path in places.items()} | forward | days
 
     @property
     def url(self) -> str:
@@ -124,7 +150,7 @@ class Place:
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
         """A bare request of nobody, not followed."""
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=PATIENCE_S) as client:
+        async with make_client(self.url) as client:
             return await client.request(method, path if path.startswith("/") else f"{PREFIX}{path}", headers=headers)
 
     def all_events(self) -> list[dict[str, Any]]:
@@ -146,14 +172,32 @@ class Place:
             await each.client.aclose()
 
 
-@pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    made = Place(tmp_path)
+@contextlib.asynccontextmanager
+async def running(directory: Path, prepare: Callable[[Place], None] = lambda place: None) -> AsyncIterator[Place]:
+    """A place that serves; ``prepare`` may change its deployment before that starts."""
+    made = Place(directory)
+    made.door = Door(make_auth(made.settings(), made.hub.service_token))
     made.deployment.observer = made.auditor
-    await made.deployment.start(reading=made.auditor.reading)
-    async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
-        yield made
-        await made.close()
+    registry = ProjectStore(directory / "registry" / "projects.sqlite")
+    made.deployment.projects = ProjectOffice(registry, mode="optional", site=Site(), observer=made.auditor)
+    prepare(made)
+    await made.deployment.start(
+        reading=made.auditor.reading,
+        record=made.auditor.status,
+        policy_text=made.deployment.policies.text,
+    )
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(service, "make_auth", lambda settings, token: made.door.auth)
+        async with serving(made.settings(), made.hub.service_token, logging.getLogger("test.console")) as made.port:
+            yield made
+            await made.close()
     await made.deployment.stop()
     await made.hub.stop()
+    registry.close()
     made.log.close()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with running(tmp_path) as made:
+        yield made

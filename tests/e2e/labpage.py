@@ -1,17 +1,36 @@
 """JupyterLab's page as a person with the extension sees it, and a server whose answers a test may bend."""
 
+import contextlib
 import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, Route
+from playwright.sync_api import Locator, Page, Route, TimeoutError
 
+TRIES, TRY_MS = 60, 2000
 Bend = Callable[[dict[str, Any]], None]
 """Changes the body of an answer in place."""
 
 HOSTILE = '<img src=x onerror="window.struck=1"><script>window.struck=1</script>\'"`${struck=1}'
+
+AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+"""Installed beside what builds the extension (``npm --prefix labextension ci``)."""
+
+COMPLAINTS = """async place => {
+  const found = await axe.run(place, { resultTypes: ["violations"] });
+  return found.violations
+    .filter(each => each.impact === "serious" || each.impact === "critical")
+    .flatMap(each => each.nodes.map(node => `${each.id}: ${node.html} ${node.failureSummary}`));
+}"""
+
+FITS = """id => {
+  const panel = document.getElementById(id);
+  const { left, right } = panel.getBoundingClientRect();
+  return panel.clientWidth > 0 && panel.scrollWidth <= panel.clientWidth && left >= 0 && right <= window.innerWidth;
+}"""
 
 
 class LabPage:
@@ -40,7 +59,25 @@ class LabPage:
         row = self.page.locator(".jp-DirListing-item")
         return row.filter(has=self.page.locator(".jp-DirListing-itemText", has_text=re.compile(f"^{re.escape(name)}$")))
 
+    def gpus(self) -> Locator:
+        """The panel *GPU*."""
+        return self.page.get_by_role("region", name="GPU", exact=True)
+
+    def complaints(self, *places: str) -> list[str]:
+        """What axe finds serious or critical in these places (CSS selectors)."""
+        if not self.page.evaluate("typeof axe === 'object'"):
+            self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        return [text for place in places for text in self.page.evaluate(COMPLAINTS, place)]
+
+    def fits(self, panel: str) -> None:
+        """Wait until a panel is to be seen whole, without a way to the side."""
+        self.page.wait_for_function(FITS, arg=panel)
+
     # What a person does
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.status().wait_for()
 
     def open_panel(self) -> None:
         if not self.panel().is_visible():
@@ -52,11 +89,20 @@ class LabPage:
         self.panel().get_by_role("button", name="Refresh").click()
 
     def command(self, name: str) -> None:
-        """Choose from the command palette, by the keyboard alone."""
-        self.page.keyboard.press("Control+Shift+c")
-        self.page.locator(".lm-CommandPalette-input").fill(name)
-        self.page.locator(".lm-CommandPalette-item", has_text=name).first.wait_for()
-        self.page.keyboard.press("Enter")
+        """Choose from the command palette.
+
+        JupyterLab hears no keys before it is ready, and what it opens last takes the palette's focus, which closes it.
+        """
+        palette = self.page.locator(".lm-CommandPalette-input")
+        item = self.page.locator(".lm-CommandPalette-item", has_text=name).first
+        for _ in range(TRIES):
+            if not palette.is_visible():
+                self.page.keyboard.press("Control+Shift+c")
+            with contextlib.suppress(TimeoutError):
+                palette.fill(name, timeout=TRY_MS)
+                item.click(timeout=TRY_MS)
+                return
+        raise AssertionError(f"the command palette offers no {name}")
 
     # What a test does to the answers
 
@@ -79,6 +125,18 @@ class LabPage:
                 route.fulfill(status=status, body="")
 
         self.page.route(f"{self.api}{what}*", reply)
+
+    def say_of_gpus(self, body: dict[str, Any]) -> None:
+        """Answer this of the GPUs: when asked, and as a stream that ends after it and is asked for again."""
+        text = json.dumps(body)
+        stream = f"event: panel\ndata: {text}\n\n"
+        for what, kind, content in (("gpu", "application/json", text), ("gpu/stream", "text/event-stream", stream)):
+            self.fulfil(what, kind, content)
+
+    def fulfil(self, what: str, kind: str, content: str) -> None:
+        """Answer this, whatever JupyterLab adds to the address."""
+        address = re.compile(re.escape(f"{self.api}{what}") + r"(\?|$)")
+        self.page.route(address, lambda route: route.fulfill(content_type=kind, body=content))
 
     def end_in(self, seconds: float) -> None:
         """As if the job ended then."""

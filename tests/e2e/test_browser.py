@@ -1,7 +1,9 @@
 """A person's way through the quickstart in a real browser: every page on it, and every refusal, as it is seen."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -154,20 +156,58 @@ def the_server_is_stopped(watch: Watch, page: Page, lab: str) -> None:
     picture(home, "stopped")
 
 
+def propose_projects(quickstart: Quickstart) -> None:
+    """Beside the demonstration's own: one whose review is near, and one that nobody has approved."""
+    soon = str(datetime.now(UTC).date() + timedelta(days=20))
+    purpose = "Which variants stand behind rare diseases.\nData of the first cohort only."
+    quickstart.hpcsec(
+        "project", "propose", "variants", "--title", "Rare variants", "--purpose", purpose, "--owner", "ada"
+    )
+    quickstart.hpcsec("project", "approve", "variants", "--review-on", soon)
+    quickstart.hpcsec(
+        *("project", "propose", "proteins", "--title", "Proteins", "--purpose", "How they fold."),
+        *("--owner", "grace", "--user", "ada"),
+    )
+
+
 def test_the_profile_form(watch: Watch, start: Callable[..., Quickstart], tmp_path: Path) -> None:
     hold = tmp_path / "hold"
     hold.touch()
     page = watch.new_page()
-    page.goto(start(profiles=True, hold=hold).link())
+    quickstart = start(profiles=True, hold=hold)
+    link = quickstart.link()
+    propose_projects(quickstart)
+    page.goto(link)
+    expect(page.get_by_label("A first look at hpcsec")).to_be_enabled()
+    expect(page.get_by_label("Proteins")).to_be_disabled()
+    expect(page.get_by_text("Review soon.")).to_be_visible()
+    expect(page.get_by_text("Would start: at once")).to_have_count(2)
+    expect(page.get_by_text("Only you can reach it")).to_be_visible()
+    page.get_by_label("Rare variants").check()
     expect(page.get_by_label("CPU cores")).to_have_count(2)
     expect(page.get_by_label("CPU cores").first).to_be_enabled()
     expect(page.get_by_label("CPU cores").last).to_be_disabled()
     for size in (PHONE, SIZE):
         page.set_viewport_size(size)
         assert not overflows(page)
+        picture(page, f"form-{size['width']}", full_page=True)
 
     page.get_by_label("One node with GPUs").check()
     picture(page, "form", full_page=True)
+    page.emulate_media(color_scheme="dark")
+    picture(page, "form-dark", full_page=True)
+    page.emulate_media(color_scheme="light")
+    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    quickstart.hpcsec("project", "propose", "proteins", "--title", evil, "--purpose", evil, "--owner", "ada")
+
+    # a project that was forged is no project, whatever it is called
+    page.get_by_label("Rare variants").evaluate("(input) => { input.value = '../../etc'; }")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".spawn-error-msg")).to_contain_text("There is no project of this name")
+    expect(page.get_by_label("alert(2)")).to_be_disabled()
+    expect(page.locator("form img")).to_have_count(0)
+    page.get_by_label("Rare variants").check()
+    page.get_by_label("One node with GPUs").check()
 
     # a browser whose form was tampered with, as a script would: the server refuses, and nothing typed is lost
     cpus = page.get_by_label("CPU cores").last
@@ -192,5 +232,8 @@ def test_the_profile_form(watch: Watch, start: Callable[..., Quickstart], tmp_pa
     page.locator("#progress-details summary").click()
     expect(page.locator(".progress-log-event", has_text="Your job runs on")).to_be_visible()
     picture(page, "progress")
+    (session,) = json.loads(quickstart.hpcsec("session", "list", "--json"))
+    assert session["project"] == "variants"
+    quickstart.hpcsec("project", "close", "variants", "--reason", "published")  # what has begun goes on
     hold.unlink()
     page.wait_for_url("**/lab**")

@@ -19,6 +19,8 @@ from tests.e2e.labpage import HOSTILE, LabPage
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(400)]
 
 WIDE = {"width": 1200, "height": 760}
+ZOOMED = {"width": 600, "height": 380}
+"""What is left of it at 200 %."""
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -26,7 +28,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def watch() -> Iterator[Watch]:
     """A browser that has logged in to a quickstart; in the end it must have spoken to this computer alone."""
-    quickstart = Quickstart(locked=True)
+    quickstart = Quickstart(locked=True, gpus=2)
     try:
         with browser() as watch:
             page = watch.new_page()
@@ -88,6 +90,7 @@ def test_what_is_closed_or_read_only_is_marked_and_a_refusal_names_the_rule_and_
     )
     expect(dialog).to_contain_text("Ask the data desk (desk@site.example) for access.")
     picture(page, "refusal")
+    assert lab.complaints(".jp-hpcsec-Refusal .jp-Dialog-content", ".jp-DirListing-content .jp-hpcsec-Mark") == []
     dialog.get_by_role("button", name="Show what you may touch").click()
     expect(dialog).to_have_count(0)
     expect(lab.section("What you may touch").get_by_role("listitem").filter(has_text="/closed")).to_contain_text(
@@ -133,23 +136,6 @@ def test_hostile_texts_are_shown_and_do_nothing(lab: LabPage) -> None:
     expect(lab.page.get_by_role("tab", name="Launcher")).to_be_visible()
     expect(lab.page.get_by_role("tab", name="Session", exact=True)).to_have_count(0)
     expect(lab.status()).to_have_count(0)
-
-
-def test_an_idle_kernel_on_a_gpu_is_announced_and_can_be_kept(lab: LabPage) -> None:
-    kernel = {"id": "k", "notebook": HOSTILE.split(">")[0], "stage": 1, "left_s": 3600, "may_keep_s": 7200}
-    lab.bend("gpu", lambda body: body.update(state="ok", limits={"extend_by_s": 3600}, kernels=[kernel]))
-    lab.page.reload()
-    notice = lab.notice("holds GPU memory and does nothing")
-    expect(notice).to_contain_text('In 1 h the kernel of <img src=x onerror="window.struck=1" is shut down')
-    picture(lab.page, "gpu-idle")
-
-    def keeps(request: Request) -> bool:
-        return request.method == "POST" and "/gpu/keep" in request.url and '"minutes":60' in (request.post_data or "")
-
-    with lab.page.expect_request(keeps):
-        notice.get_by_role("button", name="Keep for 1 h").click()
-    expect(lab.notice("could not be kept")).to_be_visible()  # there is no such kernel
-    assert not lab.struck()
 
 
 def test_an_end_is_announced_and_everything_can_be_saved(lab: LabPage) -> None:
@@ -208,17 +194,15 @@ def test_the_status_bar_and_the_panel_say_what_the_session_is(lab: LabPage) -> N
     lab.command("Theme: JupyterLab Dark")
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
     picture(page, "session-dark")
+    assert lab.complaints("#jp-hpcsec-session", ".jp-hpcsec-Status") == []
     lab.command("Theme: JupyterLab Light")
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
-    for size in (PHONE, SIZE):
+    assert lab.complaints("#jp-hpcsec-session", ".jp-hpcsec-Status") == []
+    for size in (PHONE, ZOOMED, SIZE):
         page.set_viewport_size(size)
-        page.wait_for_function(FITS)
-
-
-FITS = """() => {
-  const panel = document.getElementById("jp-hpcsec-session");
-  return panel.clientWidth > 0 && panel.scrollWidth <= panel.clientWidth;
-}"""
+        lab.command("Show GPUs")
+        lab.command("Show Session")
+        lab.fits("jp-hpcsec-session")
 
 
 def test_the_palette_opens_the_panel_and_an_open_panel_is_open_again(lab: LabPage) -> None:
@@ -227,6 +211,165 @@ def test_the_palette_opens_the_panel_and_an_open_panel_is_open_again(lab: LabPag
         expect(lab.section("You")).to_be_visible()
     lab.page.goto(lab.page.url.split("?")[0])
     expect(lab.section("You")).to_be_visible()
+
+
+IMAGE = HOSTILE.partition("<script>")[0]
+"""It has no slash: a notebook is shown without its directories."""
+NOTHING = {"processes": 0, "memory": 0}
+GPUS: dict[str, Any] = {
+    "state": "ok", "simulated": False, "verified": True, "time": 1_800_000_000, "devices": [
+        {"uuid": "G0", "index": 0, "name": HOSTILE, "state": "ok", "allocated": True, "memory_total": 80 << 30,
+         "memory_used": 12 << 30, "utilisation": 0, "others": {"processes": 2, "memory": 4 << 30}},
+        {"uuid": "M1", "index": 3, "name": "Some GPU", "parent": "G1", "state": "ok", "allocated": False,
+         "memory_total": 20 << 30, "memory_used": 9 << 30, "others": NOTHING,
+         "not_visible": "9216 MiB are held by processes that are not visible from here"},
+        {"uuid": "G2", "index": 2, "name": "Some GPU", "state": "lost", "others": NOTHING},
+    ],
+    "kernels": [
+        {"id": "k", "notebook": f"{IMAGE}.ipynb", "busy": False, "devices": [{"uuid": "G0", "memory": 8 << 30}],
+         "memory": 8 << 30, "utilisation": 0, "idle_s": 3700, "measured": True, "stage": 1, "left_s": 3500,
+         "kept_s": 0, "may_keep_s": 28800},
+        {"id": "m", "notebook": "mig.ipynb", "busy": False, "devices": [{"uuid": "M1", "memory": None}],
+         "memory": None, "utilisation": None, "idle_s": 600, "measured": False, "stage": 0, "left_s": 6600,
+         "kept_s": 0, "may_keep_s": 28800},
+        {"id": "none", "notebook": "calm.ipynb", "devices": [], "memory": 0, "utilisation": 0},
+    ],
+    "elsewhere": [{"device": "G0", "name": HOSTILE, "leftover": True, "memory": 1 << 30}],
+    "alerts": [{"rule": "R1", "title": HOSTILE, "confidence": "high"}],
+    "limits": {"first_warning_s": 3600, "extend_by_s": 7200, "action": "shutdown kernel"},
+}  # fmt: skip
+
+
+def test_what_is_known_of_gpus_is_said_in_words_and_hostile_names_do_nothing(lab: LabPage) -> None:
+    page, panel = lab.page, lab.gpus()
+    # not even the way to the server is there
+    lab.answer("gpu", None)
+    lab.answer("gpu/stream", None)
+    lab.reload()
+    lab.command("Show GPUs")
+    expect(panel).to_contain_text("Reconnecting…")
+    # each state has its own words
+    for state, words in (("lost", "Driver lost"), ("none", "no GPU that is watched")):
+        lab.straighten()
+        lab.say_of_gpus({"state": state})
+        expect(panel).to_contain_text(words)
+    # all of it at once, with names that would like to be more
+    lab.straighten()
+    lab.say_of_gpus({**GPUS, "verified": False})
+    lab.reload()
+    lab.command("Show GPUs")
+    expect(panel).to_contain_text("Unverified")
+    row = panel.locator('[data-kernel="k"]')
+    expect(row).to_contain_text("8 GiB of 80 GiB")
+    expect(row).to_contain_text(re.compile(r"Idle for 1 h 1 min, since .*Shut down in 58 min\."))
+    expect(panel.locator('[data-kernel="m"]')).to_contain_text("MIG instance 3")
+    expect(panel.locator('[data-kernel="m"]')).to_contain_text("Its use is not measurable: it is not shut down.")
+    expect(panel.locator('[data-kernel="none"]')).to_contain_text("Holds no GPU memory.")
+    expect(panel).to_contain_text("2 processes of other people run here (4 GiB).")
+    expect(panel).to_contain_text("Driver lost")
+    expect(panel).to_contain_text("not given to your job")
+    expect(panel).to_contain_text("9216 MiB are held by processes that are not visible from here")
+    expect(panel.get_by_role("listitem").filter(has_text="left over by a kernel")).to_contain_text("<img src=x")
+    expect(panel.get_by_role("listitem").filter(has_text="R1")).to_contain_text("<script>")
+    expect(panel.locator("img, script, a")).to_have_count(0)
+    row.get_by_role("button", name="Release").click()
+    expect(page.get_by_role("dialog")).to_contain_text("<img src=x")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert not lab.struck()
+    for size in (PHONE, ZOOMED):
+        page.set_viewport_size(size)
+        lab.command("Show Session")
+        lab.command("Show GPUs")
+        expect(row).to_be_visible()
+        picture(page, f"gpu-{size['width']}")
+        lab.fits("jp-hpcsec-gpu")
+
+
+def test_an_idle_kernel_on_a_gpu_is_announced_and_panel_and_warning_agree(lab: LabPage) -> None:
+    page = lab.page
+    idle = {**GPUS["kernels"][0], "notebook": HOSTILE.split(">")[0]}
+    lab.say_of_gpus({**GPUS, "kernels": [idle]})
+    lab.reload()
+    notice = lab.notice("holds GPU memory and does nothing")
+    expect(notice).to_contain_text('In 58 min the kernel of <img src=x onerror="window.struck=1" is shut down')
+    picture(page, "gpu-idle")
+
+    def keeps(request: Request) -> bool:
+        return request.method == "POST" and "/gpu/keep" in request.url and '"minutes":120' in (request.post_data or "")
+
+    # there is no such kernel: it is said, and the warning stands
+    with page.expect_request(keeps):
+        notice.get_by_role("button", name="Keep for 2 h").click()
+    expect(lab.notice("could not be kept")).to_be_visible()
+    # kept by the panel: it says so, and the warning goes with it
+    lab.straighten()
+    lab.say_of_gpus({**GPUS, "kernels": [idle]})
+    lab.reload()
+    lab.command("Show GPUs")
+    row = lab.gpus().locator('[data-kernel="k"]')
+    expect(row).to_have_attribute("data-stage", "1")
+    expect(notice).to_be_visible()
+    row.get_by_role("button", name="Keep the kernel").click()
+    expect(page.get_by_role("dialog")).to_contain_text("may stay idle for longer")
+    assert lab.complaints(".jp-Dialog-content") == []
+    page.get_by_role("dialog").get_by_role("combobox").select_option("1 h")
+    lab.straighten()
+    lab.say_of_gpus({**GPUS, "kernels": [{**idle, "stage": 0, "kept_s": 3600, "left_s": 7100}]})
+    lab.fulfil("gpu/keep", "application/json", '{"kernel": "k", "kept_s": 3600}')
+    page.get_by_role("dialog").get_by_role("button", name="Keep", exact=True).click()
+    expect(lab.notice("The kernel is kept for 1 h.")).to_be_visible()
+    expect(row).to_contain_text("Kept for 1 h more.")
+    expect(notice).to_have_count(0)
+    assert not lab.struck()
+
+
+def test_what_a_notebook_holds_on_a_gpu_is_shown_and_can_be_released(lab: LabPage) -> None:
+    page, panel = lab.page, lab.gpus()
+    page.set_viewport_size(WIDE)
+    lab.command("Show GPUs")
+    expect(panel).to_contain_text("Simulated")
+    expect(panel).to_contain_text("Unverified")
+    lab.item("eda.ipynb").dblclick()
+    page.locator(".jp-Notebook .jp-CodeCell").first.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("from jupyter_hpcsec.gpu.standin import hold; hold(30, use=40)")
+    page.keyboard.press("Shift+Enter")
+    row = panel.get_by_role("listitem").filter(has=page.get_by_role("button", name="Show eda.ipynb"))
+    expect(row).to_contain_text("30 GiB of 80 GiB")
+    expect(row).to_contain_text("40 %")
+    expect(row.get_by_role("meter", name="Memory")).to_have_attribute("aria-valuetext", "30 GiB of 80 GiB")
+    expect(row.get_by_role("img", name=re.compile("^Use in the last .* now 40 %$"))).to_be_visible()
+    # the notebook is one click away, by the keyboard, too
+    page.get_by_role("tab", name="Launcher").click()
+    expect(page.locator(".jp-NotebookPanel")).to_be_hidden()
+    row.get_by_role("button", name="Show eda.ipynb").press("Enter")
+    expect(page.locator(".jp-NotebookPanel")).to_be_visible()
+    picture(page, "gpu")
+    assert lab.complaints("#jp-hpcsec-gpu") == []
+    lab.command("Theme: JupyterLab Dark")
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    picture(page, "gpu-dark")
+    assert lab.complaints("#jp-hpcsec-gpu") == []
+    lab.command("Theme: JupyterLab Light")
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+    # nothing is lost without a second word
+    released: list[str] = []
+    page.on("request", lambda request: released.append(request.url) if "/gpu/release" in request.url else None)
+    row.get_by_role("button", name="Release").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("all variables are lost")
+    picture(page, "gpu-release")
+    assert lab.complaints(".jp-Dialog-content") == []
+    page.keyboard.press("Enter")  # what is chosen beforehand is to leave it
+    expect(dialog).to_have_count(0)
+    expect(row).to_contain_text("30 GiB of 80 GiB")
+    assert released == []
+    row.get_by_role("button", name="Release").click()
+    dialog.get_by_role("button", name="Restart the kernel").click()
+    expect(lab.notice("The kernel of eda.ipynb was restarted.")).to_be_visible()
+    expect(row).to_contain_text("Holds no GPU memory.")
+    assert len(released) == 1
 
 
 def is_workspace_with_panel(request: Request) -> bool:

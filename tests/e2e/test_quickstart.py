@@ -102,7 +102,7 @@ def test_all_of_it_holds(place: Path) -> None:
 def test_a_person_gets_a_link_and_after_its_use_the_next(place: Path) -> None:
     harness = start(place, [], [("session .*: ready", signal.SIGINT, 1)])
     assert harness.stdout is not None
-    link = re.compile(r"http://127\.0\.0\.1:\d+/hub/onetime\?code=\S+")
+    link = re.compile(r"http://127\.0\.0\.1:\d+/hub/onetime\?code=[A-Za-z0-9_-]{43}$", re.MULTILINE)
     seen = ""
     with httpx.Client(follow_redirects=True, trust_env=False, timeout=60) as browser:
         first = None

@@ -14,11 +14,12 @@ import pytest
 
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.gpu.alerts import Alert, Finding
+from jupyter_hpcsec.gpu.keeper import WatchNote
 from jupyter_hpcsec.gpu.processes import Processes
 from jupyter_hpcsec.gpu.samples import Context, Device, KernelFact, Reading, Scan
 from jupyter_hpcsec.gpu.settings import IdleLimits, Settings
 from jupyter_hpcsec.gpu.standin import GIB, Gpu, process
-from jupyter_hpcsec.gpu.watch import Report, Watch, WatchNote, Word
+from jupyter_hpcsec.gpu.watch import Report, Watch, Word
 from tests.gpu.conftest import Write
 
 LIMIT_S = 60

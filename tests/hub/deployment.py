@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from jupyter_hpcsec.access.values import Code
 from jupyter_hpcsec.audit.tap.recording import Level, Recording
 from jupyter_hpcsec.config import GatewaySettings, Limits
+from jupyter_hpcsec.hub import nodehelper
 from jupyter_hpcsec.hub.broker import AUDIENCE, IdentityBroker
 from jupyter_hpcsec.hub.policies import Policies, UnsafeNoPolicy
 from jupyter_hpcsec.hub.recordings import Recordings
@@ -22,7 +23,9 @@ from jupyter_hpcsec.hub.revision import Revision
 from jupyter_hpcsec.identity import authority
 from jupyter_hpcsec.identity.attestation import Attestor, UnsafeNoAttestor
 from jupyter_hpcsec.identity.enrolment import Enroller
+from jupyter_hpcsec.identity.jobs import NodeAddresses
 from jupyter_hpcsec.identity.keys import KeyRing
+from jupyter_hpcsec.identity.nodes import NodeEnroller
 from jupyter_hpcsec.tunnel.admin import AdminClient, AdminServer, Registration
 from jupyter_hpcsec.tunnel.agent import Agent
 from jupyter_hpcsec.tunnel.desk import Desk
@@ -30,6 +33,7 @@ from jupyter_hpcsec.tunnel.front import FrontDoor, listen_tcp
 from jupyter_hpcsec.tunnel.gateway import Gateway
 from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Account
+from jupyter_hpcsec.tunnel.nodeport import Watchers
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
 from jupyter_hpcsec.tunnel.projectdesk import Projects
 from jupyter_hpcsec.tunnel.registry import Registry
@@ -82,6 +86,9 @@ class Deployment:
         self.grace_s = 600
         self.observer: Observer = UNOBSERVED
         self.tap: Callable[[Session], Tap] | None = None
+        self.node_addresses: NodeAddresses | None = None
+        self.unmunge: Sequence[str] = ("unmunge",)
+        self.watchers: Watchers | None = None
         self.projects: Projects | None = None
 
     def settings(self) -> GatewaySettings:
@@ -125,6 +132,7 @@ class Deployment:
             issuer=ISSUER,
             token_lifetime_s=settings.token_lifetime_s,
             certificate_lifetime_s=settings.certificate_lifetime_s,
+            nodes=self._nodes(),
             code=Code(unsafe_any=True),
             clock=self.clock,
         )
@@ -137,12 +145,17 @@ class Deployment:
             observer=self.observer,
             tap=self.tap,
         )
+        self.nodes = nodehelper.make_port(
+            settings, self.store, self.broker, observer=self.observer, counters=self.counters, log=self.log,
+            watchers=self.watchers,
+        )  # fmt: skip
         self.gateway = Gateway(
             self.registry,
             self.broker,
             limits=settings.limits,
             certificate_lifetime_s=settings.certificate_lifetime_s,
             log=self.log,
+            nodes=self.nodes,
         )
         self.revision = Revision(self.policies, self.store, self.registry, grace_s=self.grace_s, log=self.log)
         self.desk = Desk(
@@ -168,6 +181,13 @@ class Deployment:
         )
         self.admin.listen(settings.admin_socket)
         self.client = AdminClient(settings.admin_socket)
+
+    def _nodes(self) -> NodeEnroller | None:
+        if self.node_addresses is None:
+            return None
+        return NodeEnroller(
+            self.keyring, self.node_addresses, trust_domain=DOMAIN, command=self.unmunge, clock=self.clock
+        )
 
     async def stop(self) -> None:
         await self.admin.stop()

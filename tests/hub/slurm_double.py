@@ -5,6 +5,10 @@ from pathlib import Path
 
 SCRIPTS = {
     "sbatch": """
+if [ "$1" = --test-only ]; then
+  cat > "$D/tested"; if [ -e "$D/stuck" ]; then while [ -e "$D/stuck" ]; do sleep 0.05; done; fi
+  cat "$D/foreseen" >&2 2>/dev/null && exit 0; exit 1
+fi
 if [ -e "$D/reject" ]; then cat "$D/reject" >&2; exit 1; fi
 n=$(cat "$D/next"); echo $((n+1)) > "$D/next"
 cat > "$D/$n.script"; env > "$D/$n.env"; printf '%s\\n' "$@" > "$D/$n.args"

@@ -11,6 +11,7 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from jupyter_hpcsec.config import HpcsecGateway
+from jupyter_hpcsec.config_console import HpcsecConsole
 from jupyter_hpcsec.hub.profiles import parse_profiles
 from jupyter_hpcsec.hub.spawner import HpcsecSlurmSpawner, HpcsecSpawnerMixin
 from jupyter_hpcsec.hub.submission import JOB_VARIABLES, KEEP, SLURM_SCRIPT, render_script
@@ -63,6 +64,31 @@ def test_hub_and_gateway_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert gateway.token_lifetime_s >= hub.HpcsecSpawnerMixin.start_timeout
     users = {line.partition("=")[2] for unit in UNITS for line in unit.read_text().splitlines() if line[:5] == "User="}
     assert users - {"hpcsec"} == {*gateway.allowed_peers, *gateway.proxy_users}
+
+
+def test_hub_and_console_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not load("jupyterhub_config.py", monkeypatch, tmp_path).JupyterHub.get("services")  # none without its token
+    monkeypatch.setenv("HPCSEC_CONSOLE_TOKEN", "0" * 64)
+    hub = load("jupyterhub_config.py", monkeypatch, tmp_path)
+    gateway = load("hpcsec_gateway_config.py", monkeypatch, tmp_path)
+    given = load("hpcsec_console_config.py", monkeypatch, tmp_path)
+    console = HpcsecConsole(config=Config(given))
+    assert set(given.HpcsecConsole) <= set(HpcsecConsole.class_trait_names(config=True))
+    services: Any = hub.JupyterHub.services
+    [service] = services.get_value([]) if hasattr(services, "get_value") else services
+    assert service["url"] == f"http://{console.listen}" and service["api_token"] == "0" * 64
+    assert f"/services/{service['name']}/" == console.base_url and f"service-{service['name']}" == console.client_id
+    assert console.hub_api_url == f"{hub.JupyterHub.hub_bind_url}/hub/api"
+    assert set(console.proxy_users) == {*gateway.HpcsecGateway.proxy_users, *gateway.HpcsecGateway.allowed_peers}
+    held = {scope for role in hub.JupyterHub.load_roles for scope in role["scopes"] if scope.startswith("custom:")}
+    assert held == set(hub.JupyterHub.custom_scopes) == set(service["oauth_client_allowed_scopes"])
+    assert not any(role.get("users") for role in hub.JupyterHub.load_roles)  # nobody until the site says who
+
+
+def test_the_consoles_unit_gives_it_nothing() -> None:
+    unit = (FILES / "hpcsec-console.service").read_text().splitlines()
+    for line in ("User=hpcsec", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "UMask=0077"):
+        assert line in unit
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from jupyter_hpcsec.audit.sinks import cursor as cursors
 from jupyter_hpcsec.audit.sinks.lag import SinkState
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.hub.gateway_service import load_settings, serve
+from jupyter_hpcsec.hub.gpuviews import GpuFacts, Line
 from jupyter_hpcsec.hub.metrics import Metrics
 from jupyter_hpcsec.ops.ports import claim_any
 from jupyter_hpcsec.tunnel.admin import AdminClient
@@ -30,6 +31,7 @@ from tests.hub.test_gateway_service import config_file
 
 FILES = Path(__file__).parents[2] / "hub_config"
 TOTALS = Counter(lanes=5, idle_lanes=2, waiting=1, streams=40, bytes_from_node=1 << 40, bytes_to_node=7, connected=3)
+GPUS = GpuFacts(helpers={"silent": 1}, kernels={"idle": 1}, lines=(Line("a" * 12, "b" * 8, "GPU-0", 1, 2, 3),))
 MADE_BY_PROMETHEUS = {"up"}
 
 
@@ -53,6 +55,7 @@ def metrics(refusals: dict[str, int] | None = None, sinks: Any = None, why: str 
         refusals=lambda: refusals or {"port.rate": 3, "token.expired": 1},
         health=lambda: Health(durable=120, published=100, why=why, lost=6),
         sinks=sinks or (lambda: [SinkState("siem", 90, 30, 12.5, 2, 1, "no route to host")]),
+        gpu=lambda: GPUS,
     )
 
 

@@ -156,6 +156,19 @@ def test_a_directory_that_others_can_enter_is_refused(tmp_path: Path, mode: int)
         OneTimeAuthenticator(username="ada", code_file=str(tmp_path / "login"))
 
 
+async def test_each_code_is_its_own_persons(tmp_path: Path) -> None:
+    made = authenticator(tmp_path, others={"auditor": str(tmp_path / "login-auditor")})
+    codes = {name: (tmp_path / file).read_text().strip() for name, file in CODE_FILES.items()}
+    for name, code in codes.items():
+        assert await made.authenticate(None, {"code": code, "username": "eve"}) == name
+        with pytest.raises(Refused):
+            await made.authenticate(None, {"code": code})
+    assert made.check_allowed("Ada") and made.check_allowed("auditor") and not made.check_allowed("eve")
+
+
+CODE_FILES = {"Ada": "login", "auditor": "login-auditor"}
+
+
 def test_a_relative_code_file_is_refused() -> None:
     with pytest.raises(TraitError, match="absolute"):
         OneTimeAuthenticator(username="ada", code_file="login")

@@ -5,6 +5,7 @@ import pytest
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.hub.profileform import options_from_form, render_form
 from jupyter_hpcsec.hub.profiles import choose, parse_profiles
+from jupyter_hpcsec.hub.projectchoice import Offer, Offered, OfferedTerms, asked_for
 
 PROFILES = parse_profiles(
     [
@@ -169,3 +170,84 @@ def test_numbers_of_other_profiles_do_not_count() -> None:
 
 def test_links_may_name_plain_options() -> None:
     assert options_from_form({"profile": ["small"], "cpus": ["3"]}) == {"profile": "small", "cpus": 3}
+
+
+# Projects
+
+
+EVIL = '"><script>alert(1)</script>'
+
+
+def project(name: str = "genomics", **changes: object) -> Offered:
+    facts = {"state": "open", "review_on": "2027-06-30", "warning": "", "why_not": ""}
+    terms = OfferedTerms(title=f"Title {EVIL}", purpose=f"Purpose {EVIL}", owner=EVIL, account="")
+    return Offered(**({"id": name, "terms": terms} | facts | changes))  # type: ignore[arg-type]
+
+
+def shut(name: str = "late") -> Offered:
+    return project(name, state="expired", why_not=f"It was to be reviewed. {EVIL}")
+
+
+def offer(*projects: Offered, mode: str = "required") -> Offer:
+    return Offer(mode=mode, office=f"the project office ({EVIL})", projects=projects, told={"access": EVIL})
+
+
+def radios(html: str) -> dict[str | None, dict[str, str | None]]:
+    return {each["value"]: each for each in Page(html).inputs if each.get("name") == "project"}
+
+
+@pytest.mark.parametrize("given", [offer(), offer(project(), shut()), offer(project(warning=EVIL), mode="optional")])
+def test_nothing_of_a_project_is_markup(given: Offer) -> None:
+    html = render_form(PROFILES, {"project": EVIL}, offer=given, estimates={"small": EVIL})
+    assert "<script>alert" not in html
+    page = Page(html)
+    for each in page.inputs:
+        assert each["id"] in page.labels
+        if about := each.get("aria-describedby"):
+            assert about in page.ids
+
+
+def test_the_only_open_project_is_chosen_and_a_shut_one_cannot_be() -> None:
+    found = radios(render_form(PROFILES, offer=offer(project(), shut())))
+    assert "checked" in found["genomics"] and "disabled" not in found["genomics"]
+    assert "disabled" in found["late"] and "checked" not in found["late"]
+    found = radios(render_form(PROFILES, offer=offer(project(), project("other"))))
+    assert not any("checked" in each for each in found.values()) and all("required" in each for each in found.values())
+    found = radios(render_form(PROFILES, {"project": "other"}, offer=offer(project(), project("other"))))
+    assert "checked" in found["other"]
+    found = radios(render_form(PROFILES, {"project": "late"}, offer=offer(project(), shut())))
+    assert "checked" in found["genomics"]
+
+
+def test_where_none_is_needed_none_is_chosen_first() -> None:
+    found = radios(render_form(PROFILES, offer=offer(project(), project("b"), mode="optional")))
+    assert set(found) == {"", "genomics", "b"} and "checked" in found[""]
+
+
+def test_who_has_none_reads_whom_to_ask() -> None:
+    for given in (offer(), offer(shut())):
+        html = render_form((), offer=given)
+        assert "you have none that is open" in html and "the project office (" in html
+
+
+def test_a_site_without_projects_shows_none() -> None:
+    assert "hpcsec-projects" not in render_form(PROFILES)
+    assert "does not answer" in render_form(PROFILES, offer=None)
+    assert render_form((), offer=None) == render_form(()) == ""
+    assert render_form((), offer=offer(mode="optional")) == ""
+
+
+def test_a_project_that_must_be_reviewed_soon_is_worth_a_page() -> None:
+    assert render_form((), offer=offer(project())) == ""
+    assert "Review soon" in render_form((), offer=offer(project(warning="30 days left")))
+
+
+def test_the_form_posts_the_project() -> None:
+    assert options_from_form({"project": ["genomics"], "_xsrf": ["x"]}) == {"project": "genomics"}
+    assert options_from_form({"project": [""]}) == {}
+    with pytest.raises(Refused):
+        options_from_form({"project": ["a", "b"]})
+    for evil in ("../x", EVIL, "a;id", "A"):
+        with pytest.raises(Refused) as refusal:
+            asked_for(options_from_form({"project": [evil]}))
+        assert refusal.value.rule == "options.project"

@@ -760,3 +760,37 @@ async def test_an_answer_that_is_none(make: Make, gateway: GatewayDouble, broken
     gateway.offer = broken
     assert "can't be read" in (await fails(make())).jupyterhub_message
     assert gateway.calls == []
+
+
+# The spawn page
+
+
+async def test_the_page_has_projects_and_estimates(make: Make, gateway: GatewayDouble, slurm: SlurmDouble) -> None:
+    told = {"access": "Only <your> rules.", "recording": "Code is recorded."}
+    gateway.offer = {"mode": "required", "office": "o", "projects": [offered()], "told": told}
+    slurm.write("foreseen", "sbatch: Job 9 to start at 2020-01-01T00:00:00 using 2 processors on nodes n1")
+    spawner = make(profiles=[{**PROFILE, "account": "p1"}], estimate_wait=30)
+    page = await spawner.get_options_form()
+    assert "Would start: at once" in page and 'value="genomics"' in page and "Only &lt;your&gt; rules." in page
+    assert "#SBATCH --cpus-per-task=2" in slurm.read("tested") and "HPCSEC_TOKEN" not in slurm.read("tested")
+    assert slurm.read("7.script") == "" and gateway.calls == []
+
+
+async def test_the_page_comes_without_gateway_and_without_scheduler(
+    make: Make, gateway: GatewayDouble, slurm: SlurmDouble
+) -> None:
+    gateway.offer = {"mode": 7}
+    slurm.write("stuck")
+    spawner = make(profiles=[PROFILE], estimate_wait=0.1)
+    page = await spawner.get_options_form()
+    slurm.remove("stuck")
+    assert "can&#39;t be shown" in page or "can't be shown now" in page
+    assert "unknown: the scheduler did not say" in page and 'value="small"' in page
+
+
+async def test_without_choices_there_is_no_page(make: Make, gateway: GatewayDouble) -> None:
+    assert await make().get_options_form() == ""
+    gateway.offer = {"mode": "required", "office": "o", "projects": [offered()]}
+    assert await make().get_options_form() == ""
+    gateway.offer["projects"] = []
+    assert "every session here belongs to a project" in await make().get_options_form()

@@ -123,7 +123,13 @@ async def test_a_job_s_certificate_is_no_node_s(bench: Bench) -> None:
 
 
 def test_one_spelling_only() -> None:
-    for uri in (f"spiffe://{DOMAIN}/node/gpu1/", f"spiffe://{DOMAIN}/node/gpu%31", f"spiffe:/{DOMAIN}/node/gpu1", "x"):
+    for uri in (
+        f"spiffe://{DOMAIN}/user/gpu1",
+        f"spiffe://{DOMAIN}/node/gpu1/",
+        f"spiffe://{DOMAIN}/node/gpu%31",
+        f"spiffe:/{DOMAIN}/node/gpu1",
+        "x",
+    ):
         with pytest.raises(Malformed):
             NodeSubject.parse(uri)
     assert NodeSubject.parse(f"spiffe://{DOMAIN}/node/gpu1").node == "gpu1"

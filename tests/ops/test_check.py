@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from jupyter_hpcsec.errors import Refused, Unavailable
@@ -36,7 +37,7 @@ def test_one_thing_that_does_not_hold_is_enough(changes: dict[str, Any], status:
 
 def test_the_object_has_what_is_promised() -> None:
     promised = {"ok", "notebook", "listeners", "timings", "versions", "protections", "errors", "transfer"}
-    promised |= {"progress", "record", "gpus"}
+    promised |= {"progress", "record", "gpus", "console"}
     assert Report().as_json().keys() == promised
 
 
@@ -103,6 +104,43 @@ async def test_a_link_that_is_good_twice_is_refused(monkeypatch: pytest.MonkeyPa
     check, _ = check_of(stand_in)
     with pytest.raises(Refused, match="good twice"):
         await check._log_in()
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "answer", "rule"),
+    [
+        ("/services/hpcsec/live", "a session-1 b", None, "console.open"),
+        ("/services/hpcsec/live", "nothing runs", 403, "console.wrong"),
+        ("/hub/login", "a session-1 b", 403, "console.wrong"),
+        ("/services/hpcsec/live", "a session-1 b", 500, "console.wrong"),
+        ("/services/hpcsec/live", "a session-1 b", 403, ""),
+    ],
+)
+async def test_the_console_is_for_the_auditor_alone(
+    monkeypatch: pytest.MonkeyPatch, url: str, text: str, answer: int | None, rule: str
+) -> None:
+    class Both(StandIn):
+        def auditor_url(self) -> str:
+            return "/hub/onetime?code=y"
+
+        async def sessions(self) -> list[dict[str, Any]]:
+            return [{"id": "session-1"}]
+
+        async def page(self, path: str) -> Any:
+            if path.startswith("/services") and answer is not None:
+                raise Refused(f"http.{answer}", "refused")
+            return httpx.Response(200, text=text, request=httpx.Request("GET", f"http://hub{url}"))
+
+    stand_in = Both()
+    monkeypatch.setattr(module, "Browser", lambda url: stand_in)
+    check, report = check_of(stand_in)
+    if rule:
+        with pytest.raises(Refused) as refusal:
+            await check._look_at_console()
+        assert refusal.value.rule == rule
+    else:
+        await check._look_at_console()
+        assert report.console == {"auditor_sees_session": True, "data_scientist": "http.403"}
 
 
 async def test_processes_that_outlive_the_stop_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ def plan(**changes: Any) -> Plan:
         "proxy_command": ("/p/chp",),
         "public_port": 8000,
         "proxy_api_port": 8001,
+        "console_port": 8002,
         "gateway": "127.0.0.1:8443",
         "programs": "/venv/bin",
         "attestors": ("none",),

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,6 +132,9 @@ def test_people_hear_each_change_once() -> None:
 
 
 def test_the_demo_spawner_is_the_account_of_the_hub_in_the_demos_home(tmp_path: Path) -> None:
-    account = QuickstartSpawner(demo_home=str(tmp_path)).account()
+    auditor = QuickstartSpawner(demo_home=str(tmp_path), demo_user="ada", user=SimpleNamespace(name="auditor"))
+    with pytest.raises(Refused, match="has no server"):
+        auditor.account()
+    account = QuickstartSpawner(demo_home=str(tmp_path), demo_user="ada", user=SimpleNamespace(name="ada")).account()
     assert account.uid == os.geteuid() and account.home == tmp_path
     assert Path(account.shell).name not in {"nologin", "false", ""}

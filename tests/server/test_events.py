@@ -195,7 +195,6 @@ async def test_a_server_tells_of_kernels_terminals_and_refusals_and_its_event_bu
     ) as subscription:
         kernel = await client.start_kernel()
         assert await client.run(kernel, "print(6 * 7)") == "42\n"
-        await subscription.send(json.dumps(forged))
         assert (await client.request("POST", "/api/terminals", {}))[0] == 200
         await client.run(kernel, "open('was.txt', 'w').close()")
         assert (await client.request("GET", "/api/contents/was.txt"))[0] == 200  # jupyter_server has an event for it
@@ -207,6 +206,21 @@ async def test_a_server_tells_of_kernels_terminals_and_refusals_and_its_event_bu
             await (await subscription.ping())  # whatever was said before has come by now
         reading.cancel()
     assert heard == []
+    # Refused: forging an event on that socket; JupyterLab never says anything there
+    before = len(agent.of("node.request-refused"))
+    async with websockets.unix_connect(
+        str(client.socket), uri=f"ws://localhost{BASE}/api/events/subscribe", additional_headers=headers
+    ) as subscription:
+        await subscription.send(json.dumps(forged))
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await subscription.recv()
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
+    await until(lambda: len(agent.of("node.request-refused")) == before + 1)
+    assert agent.of("node.request-refused")[-1].object.name.endswith("/api/events/subscribe")
+    # and nobody but the owner opens it
+    with pytest.raises(websockets.InvalidStatus) as stranger_refused:
+        await websockets.unix_connect(str(client.socket), uri=f"ws://localhost{BASE}/api/events/subscribe")
+    assert stranger_refused.value.response.status_code in (401, 403)
     assert agent.of("node.kernel-started")[0].kernel == kernel
     assert agent.of("node.kernel-started")[0].spec == "python3"
     # One that ends by itself has died; one that is shut down has stopped

@@ -16,7 +16,7 @@ import pytest
 from jupyter_hpcsec.audit.events import Event
 from jupyter_hpcsec.audit.kinds.gateway import AdminRefused
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
-from jupyter_hpcsec.tunnel import admin
+from jupyter_hpcsec.tunnel import peerserver
 from jupyter_hpcsec.tunnel.admin import AdminClient, AdminControl, AdminServer, Registration
 from jupyter_hpcsec.tunnel.session import Progress
 
@@ -221,7 +221,7 @@ async def test_nobody_is_allowed_unless_named(control: FakeControl, path: Path) 
 async def test_more_connections_than_the_cap_are_closed(
     control: FakeControl, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "CONNECTIONS", 2)
+    monkeypatch.setattr(peerserver, "CONNECTIONS", 2)
     server = AdminServer(control, allowed_uids={os.geteuid()})
     server.listen(path)
     held = [await asyncio.open_unix_connection(path) for _ in range(2)]

@@ -12,7 +12,7 @@ from jupyter_hpcsec.audit.kinds import KINDS, TELLABLE
 from jupyter_hpcsec.audit.kinds.node import NodeGap, NodeRefused, NodeTerminalOpened
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import messages as m
-from jupyter_hpcsec.tunnel.ear import EVENTS, EVENTS_AT_ONCE, WAITING, Ear, Pace, understood
+from jupyter_hpcsec.tunnel.ear import EVENTS, EVENTS_AT_ONCE, WAITING, Ear, Pace, SessionVoice, understood
 from jupyter_hpcsec.tunnel.limits import Counters
 
 SESSION = "a" * 32
@@ -73,7 +73,7 @@ class Bench:
 
     def another(self) -> Ear:
         return Ear(
-            SESSION, memory=self.memory, observer=self.keeper, counters=self.counters, clock=self.clock,
+            SessionVoice(SESSION), memory=self.memory, observer=self.keeper, counters=self.counters, clock=self.clock,
             sleep=self.clock.sleep,
         )  # fmt: skip
 

@@ -427,3 +427,28 @@ async def test_close_ends_open_connections(proxy: HubApiProxy) -> None:
 async def test_a_hub_url_has_few_forms(url: str) -> None:
     with pytest.raises(Malformed):
         HubUpstream(url)
+
+
+async def test_whose_a_token_is_passes_by_and_nothing_else(url: str, hub: type[FakeHub], counters: Counters) -> None:
+    heard: list[bytes] = []
+    upstream = HubUpstream(url)
+    log = logging.getLogger("test-hub-api")
+    proxy = HubApiProxy(upstream, user="alice", server="", counters=counters, log=log, identified=heard.append)
+    node = await Node.of(proxy)
+    await node.ask("GET", "/hub/api/")
+    await node.ask("POST", "/hub/api/users/alice/activity", ACTIVITY, Content_Type="application/json")
+    assert (await node.ask("GET", "/hub/api/users/bob"))[0] == 403
+    assert heard == []
+
+    async def refuse(handler: FakeHub) -> None:
+        handler.set_status(403)
+        handler.finish({"name": "mallory"})
+
+    hub.behave = refuse
+    assert (await node.ask("GET", "/hub/api/user"))[0] == 403
+    assert heard == [], "a token that the hub does not know is nobody's"
+    hub.behave = None
+    assert (await node.ask("GET", "/hub/api/user", Authorization="token x"))[0] == 200
+    assert heard == [b'{"name": "alice"}']
+    await proxy.close()
+    upstream.close()

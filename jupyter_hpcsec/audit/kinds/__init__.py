@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from jupyter_hpcsec.audit.events import Event, Stamp, Told, kind_of
+from jupyter_hpcsec.audit.events import Event, Stamp, Told, ToldByRoot, kind_of
 from jupyter_hpcsec.audit.kinds import (
     connections,
     console,
     gateway,
     gpu,
+    gpunode,
     hub,
     kernels,
     node,
@@ -28,7 +29,7 @@ from jupyter_hpcsec.audit.kinds import (
 )
 
 MODULES = (
-    *(record, gateway, sessions, connections, requests, transfers, kernels, terminals, node, gpu, hub),
+    *(record, gateway, sessions, connections, requests, transfers, kernels, terminals, node, gpu, gpunode, hub),
     *(policy, console, oversight, projects),
 )
 """In the order in which the documentation lists them."""
@@ -40,8 +41,15 @@ KINDS: dict[str, type[Event]] = {
     if isinstance(each, type) and issubclass(each, Event) and each.__module__ == module.__name__ and name[0] != "_"
 }
 
-TELLABLE: dict[str, type[Told]] = {kind: each for kind, each in KINDS.items() if issubclass(each, Told)}
-"""What a node may tell."""
+TELLABLE: dict[str, type[Told]] = {
+    kind: each for kind, each in KINDS.items() if issubclass(each, Told) and not issubclass(each, ToldByRoot)
+}
+"""What a session's node may tell."""
+
+TELLABLE_BY_ROOT: dict[str, type[ToldByRoot]] = {
+    kind: each for kind, each in KINDS.items() if issubclass(each, ToldByRoot)
+}
+"""What root's helper on a node may tell."""
 
 FROM_HUB: tuple[type[Event], ...] = tuple(each for each in KINDS.values() if each.__module__ == hub.__name__)
 """What the hub may have recorded as its word."""

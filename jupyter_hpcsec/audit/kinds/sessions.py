@@ -43,6 +43,16 @@ class SessionEnded(Event, frozen=True, kw_only=True, tag="session.ended"):
     bytes_to_node: Count = 0
 
 
+class SessionVisited(Event, frozen=True, kw_only=True, tag="session.visited"):
+    """Somebody else than its owner brought a login or a token of theirs to the session's server, by the hub's word.
+
+    ``subject.impersonator`` is who; ``visitor`` is ``user`` or ``service``, ``credential`` the hub's id of the token.
+    """
+
+    visitor: Name = ""
+    credential: Name = ""
+
+
 class SessionCut(Event, frozen=True, kw_only=True, tag="session.cut"):
     """Open connections were cut; the session goes on."""
 

@@ -16,6 +16,19 @@ class TerminalInput(Event, frozen=True, kw_only=True, tag="terminal.input"):
     redacted: Count = 0
 
 
+class TerminalOutput(Event, frozen=True, kw_only=True, tag="terminal.output"):
+    """What a terminal showed, where outputs are recorded; ``truncated`` bytes of it were left out.
+
+    Sealed: ``output``, a list of [milliseconds before this event, text]. ``rows`` and ``columns`` as the browser said.
+    """
+
+    terminal: Name = ""
+    rows: Count = 0
+    columns: Count = 0
+    truncated: Count = 0
+    redacted: Count = 0
+
+
 class TerminalClosed(Event, frozen=True, kw_only=True, tag="terminal.closed"):
     """The browser's connection to a terminal is over; bytes typed and shown in it."""
 

@@ -1,11 +1,13 @@
 """What of a session's work is recorded: the site's choice, as values. Pure.
 
 Three levels. ``metadata``: who did what when, with sizes and hashes. ``sources``: also what was given to kernels to
-run, and what was typed. ``sources+outputs``: also what kernels answered, up to a limit per cell. Texts are sealed
+run, and what was typed. ``sources+outputs``: also what kernels answered, up to a limit per cell, and what terminals
+showed. Texts are sealed
 beside their events (``audit.values``), after what looks like a secret was taken out.
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +53,7 @@ PATTERN_LIMIT = 1000
 
 @dataclass(frozen=True)
 class Recording:
-    """What is recorded of one session. ``output_limit`` is bytes per cell.
+    """What is recorded of one session. ``output_limit`` is bytes per cell, and per line typed.
 
     ``hashes_files``: files that pass are hashed, which costs time by the byte.
     """
@@ -76,6 +78,20 @@ class Recording:
         redacted = 0
         if self.secrets is not None:
             text, redacted = self.secrets.subn(REDACTED, text)
+        return self.as_is(name, text, redacted)
+
+    def redact_parts(self, parts: Sequence[str]) -> tuple[list[str], int]:
+        """Parts of one text without the secrets that are in the whole of it, and how many those were."""
+        whole = "".join(parts)
+        spans = [match.span() for match in self.secrets.finditer(whole)] if self.secrets is not None else []
+        shown = list(whole)
+        for start, end in spans:
+            shown[start:end] = [REDACTED, *[""] * (end - start - 1)]
+        ends = [0, *itertools.accumulate(map(len, parts))]
+        return ["".join(shown[start:end]) for start, end in itertools.pairwise(ends)], len(spans)
+
+    def as_is(self, name: str, text: str, redacted: int) -> "Text":
+        """A text from which the secrets have been taken."""
         data = text.encode("utf-8", errors="replace")
         values = pieces(name, data) if self.keeps_sources else {}
         return Text(values, len(data), hashlib.sha256(data).hexdigest(), redacted)
@@ -86,7 +102,10 @@ class Recording:
         if self.keeps_sources:
             told += " So is the code that you run and what you type into terminals and prompts."
         if self.keeps_outputs:
-            told += f" So is what your cells print or show, up to {self.output_limit} bytes per cell."
+            told += (
+                f" So is what your cells print or show, up to {self.output_limit} bytes per cell, and what your "
+                "terminals show, up to as many per line that you type."
+            )
         if self.hashes_files:
             told += " Files that you upload, save or download are fingerprinted."
         return told

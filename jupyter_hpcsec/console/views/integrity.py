@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jupyter_hpcsec.audit.notes import Checkpoint
 from jupyter_hpcsec.audit.sinks.lag import SinkState
 from jupyter_hpcsec.ops.doctor import record as doctor
 from jupyter_hpcsec.ops.doctor.finding import Finding as Judged
@@ -50,6 +51,20 @@ def health(audit: Mapping[str, Any], now: float) -> list[Line]:
             doctor.judge_retention(int(audit.get("retention_days", 0)), int(audit.get("values_days", 0))),
         ]
     return [line(each) for each in judged]
+
+
+def second(newest: Checkpoint | str | None, checkpoint: Checkpoint) -> Line:
+    """The second place beside the record. ``newest`` was read before ``checkpoint``; a text says why it was not."""
+    if newest is None:
+        return Line("warn", "There is no checkpoint in a second place: a record that went back would not be noticed.")
+    if isinstance(newest, str):
+        return Line("bad", f"The second place can't be read: {newest}", "look at the path and its owner")
+    if newest.size > checkpoint.size:
+        said = f"The second place knows {newest.size} events, the record has {checkpoint.size}: it was rolled back."
+        return Line("bad", said, "keep the directory as it is, and verify")
+    if newest.size == checkpoint.size and newest.root != checkpoint.root:
+        return Line("bad", "The second place has another root hash: history was rewritten.", "keep it, and verify")
+    return Line("good", f"The second place has the checkpoint of {newest.size} events.")
 
 
 @dataclass(frozen=True)

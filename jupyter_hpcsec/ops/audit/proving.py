@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -51,7 +51,7 @@ def whole(
     checkpoints: Path | None,
     since: Path | None,
     with_index: bool,
-    progress: Bar,
+    progress: Callable[[int, int], None],
     processes: int = 0,
     witnesses: Sequence[str] = (),
     cosigned: Sequence[Path] = (),

@@ -132,34 +132,42 @@ def _answers(record: Record, question: Question, progress: Progress) -> tuple[li
 def show(record: Record, name: str, teller: Teller, progress: Progress, *, with_values: bool) -> dict[str, Any]:
     """One event with its place, its proof, and if asked for its sealed values."""
     leaf = record.leaf_of(name, progress)
-    prover = Prover(record.layout, record.verifier)
-    proved = prover.one(leaf)
+    shown = proved(record, leaf, with_values=with_values)
     teller.tell("show", f"event {leaf}", 1, with_values=with_values)
+    return shown
+
+
+def proved(record: Record, leaf: int, *, with_values: bool = False) -> dict[str, Any]:
+    """One event with its number, its proof of inclusion and the signed checkpoint that the proof leads to."""
+    prover = Prover(record.layout, record.verifier)
+    found = prover.one(leaf)
     shown: dict[str, Any] = {
         "leaf": leaf,
-        "event": json.loads(proved.leaf),
+        "event": json.loads(found.leaf),
         "log": prover.head.origin,
         "size": prover.head.size,
-        "proof": [each.hex() for each in proved.proof],
+        "proof": [each.hex() for each in found.proof],
+        "checkpoint": prover.note.decode(),
     }
     if with_values:
         shown["values"] = _values(record, leaf, shown["event"].get("sealed", {}))
     return shown
 
 
-def _values(record: Record, leaf: int, sealed: dict[str, str]) -> dict[str, str | None]:
-    found = _sealed(values.Finder(record.layout), leaf, sealed).items()
+def _values(record: Record, leaf: int, commitments: dict[str, str]) -> dict[str, str | None]:
+    found = sealed(values.Finder(record.layout), leaf, commitments).items()
     return {name: None if data is None else data.decode("utf-8", errors="backslashreplace") for name, data in found}
 
 
-def _sealed(finder: values.Finder, leaf: int, sealed: dict[str, str]) -> dict[str, bytes | None]:
+def sealed(finder: values.Finder, leaf: int, commitments: dict[str, str]) -> dict[str, bytes | None]:
     """The sealed values of an event, each the one that was committed to; None for one that is not there any more."""
-    found: dict[str, bytes | None] = dict.fromkeys(sealed)
-    if not sealed:
+    found: dict[str, bytes | None] = dict.fromkeys(commitments)
+    if not commitments:
         return found
     with files.translated(Path("values")):
         for kept in finder.find(leaf):
-            if kept.value is not None and values.commitment(kept.salt, kept.name, kept.value) != sealed.get(kept.name):
+            committed = commitments.get(kept.name)
+            if kept.value is not None and values.commitment(kept.salt, kept.name, kept.value) != committed:
                 raise Malformed(f"the value {kept.name} of event {leaf} is not the one that was recorded")
             found[kept.name] = kept.value
     return found
@@ -192,8 +200,6 @@ def export(
 
 def replay(record: Record, name: str, destination: Path | None, teller: Teller, progress: Progress) -> list[Path]:
     """Write a session's notebook, and beside it its terminals; the files. A session may be named by its beginning."""
-    from jupyter_hpcsec.ops.audit.replay import KINDS, as_text, notebook  # noqa: PLC0415 - nbformat takes a second
-
     with record.index(progress) as index:
         found = index.sessions(name)
         if len(found) != 1:
@@ -204,16 +210,8 @@ def replay(record: Record, name: str, destination: Path | None, teller: Teller, 
     session, target = found[0], destination or Path(f"session-{found[0][:8]}.ipynb")
     if target.suffix != ".ipynb":
         raise Malformed(f"{target}: a notebook's file ends with .ipynb")
-    finder = values.Finder(record.layout)
     teller.tell("replay", f"session={session}", len(leaves), with_values=True)
-    seen = [
-        Seen(shown.leaf, shown.event, _sealed(finder, shown.leaf, shown.event.get("sealed", {})))
-        for shown in record.events(leaves)
-        if shown.event["kind"].startswith(KINDS)
-    ]
-    made = {target: as_text(notebook(session, record.verifier.name, seen))}
-    for number, cast in enumerate(terminals(session, seen).values(), 1):
-        made[target.with_name(f"{target.stem}-terminal-{number}.cast")] = cast
+    made = {_beside(target, name): text for name, text in retold(record, session, leaves).items()}
     for path in made:
         if path.exists():
             raise Refused("audit.exists", f"{path} exists; a replay replaces nothing")
@@ -221,6 +219,30 @@ def replay(record: Record, name: str, destination: Path | None, teller: Teller, 
         with files.translated(path):
             files.write_new(path, text.encode())
     return list(made)
+
+
+def _beside(target: Path, name: str) -> Path:
+    return target if name == NOTEBOOK else target.with_name(f"{target.stem}-{name}")
+
+
+NOTEBOOK = "session.ipynb"
+
+
+def retold(record: Record, session: str, leaves: list[int]) -> dict[str, str]:
+    """What a session's replay is made of, by name: ``NOTEBOOK``, and ``terminal-1.cast`` and so on."""
+    from jupyter_hpcsec.ops.audit.replay import KINDS, as_text, notebook  # noqa: PLC0415 - nbformat takes a second
+
+    finder = values.Finder(record.layout)
+    seen = [
+        Seen(shown.leaf, shown.event, sealed(finder, shown.leaf, shown.event.get("sealed", {})))
+        for shown in record.events(leaves)
+        if shown.event["kind"].startswith(KINDS)
+    ]
+    casts = enumerate(terminals(session, seen).values(), 1)
+    return {
+        NOTEBOOK: as_text(notebook(session, record.verifier.name, seen)),
+        **{f"terminal-{number}.cast": cast for number, cast in casts},
+    }
 
 
 def shred(record: Record, name: str, value: str, reason: str, socket: Path, progress: Progress) -> int:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,8 +15,8 @@ from jupyter_hpcsec.ops.audit.reading import Shown
 FORMATS = ("table", "json", "csv")
 TABLE = ("leaf", "time", "kind", "user", "session", "job", "node", "decision", "rule", "what")
 LIMITS = {"session": 8, "what": 80}
-FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet takes for a formula at the beginning of a cell."""
+FORMULA = re.compile(r"(^[\s'\"]*|[;\t|])(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet takes what comes for a formula: at a cell's beginning, or behind another country's separator."""
 
 
 def lines(events: Iterable[Shown], form: str) -> Iterator[str]:
@@ -36,7 +37,8 @@ def line(shown: Shown, form: str) -> str:
 
 def _row(shown: Shown) -> dict[str, Any]:
     row = dict(zip(COLUMNS, row_of(shown.leaf, shown.event), strict=True))
-    what = [row["object"], shown.event.get("reason", ""), shown.event.get("state", ""), row["source"]]
+    acted = f"by {row['impersonator']}" if row["impersonator"] else ""
+    what = [acted, row["object"], shown.event.get("reason", ""), shown.event.get("state", ""), row["source"]]
     mark = "" if row["trust"] == "gateway" else f"[says the {row['trust']}] "
     return row | {"what": mark + " · ".join(each for each in what if each), "time": row["time"][:23].replace("T", " ")}
 
@@ -63,7 +65,7 @@ def _csv(events: Iterable[Shown]) -> Iterator[str]:
 
 def _cell(value: Any) -> str:
     text = printable(str(value), 5000)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", text)
 
 
 def report(made: Report) -> str:

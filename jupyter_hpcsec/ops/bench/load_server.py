@@ -1,6 +1,6 @@
 """The server that every way leads to: ``python -I -m jupyter_hpcsec.ops.bench.load_server SOCKET``.
 
-It speaks as much HTTP/1.1 as the load needs, so that a request looks like a browser's: ``GET /bytes/N`` sends N
+It speaks as much HTTP/1.1 as the load needs, so that a request looks like a browser's: ``GET …/bytes/N`` sends N
 bytes, ``PUT /`` swallows a body, ``GET /small`` sends a page of 512 bytes, and ``GET /echo`` turns the connection into
 an echo, as if it were a websocket. It must cost little beside a tunnel; what it costs is measured. Not a server for
 anything else.
@@ -67,7 +67,8 @@ def answer(connection: socket.socket, lines: list[str], rest: bytes, buffer: mem
         swallow(connection, length_of(lines) - len(rest), buffer)
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
     else:
-        size = int(path.removeprefix("/bytes/")) if path.startswith("/bytes/") else SMALL
+        _, asks, size_text = path.partition("/bytes/")
+        size = int(size_text) if asks else SMALL
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\n\r\n".encode()
         if size <= SMALL:
             connection.sendall(head + bytes(size))

@@ -11,6 +11,8 @@ MEASURES = {
     "download": "one stream from the node",
     "download8": "eight streams from the node",
     "upload": "one stream to the node",
+    "file": "one stream from the node, of a file",
+    "hashing": "the same with the file's SHA-256 on record : without",
     "one_shot": "small request on a new connection",
     "keep_alive": "small request on an open connection",
     "write": "small upload on a new connection, which waits until it is on record",

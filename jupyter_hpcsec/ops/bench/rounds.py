@@ -122,6 +122,15 @@ class Rounds:
 
         await self._each(effort, names, ask)
 
+    async def files(self, effort: Effort, prefixes: Mapping[str, str]) -> None:
+        """A file from the node, as a browser downloads it; ``prefixes`` are the paths of each way's session."""
+
+        async def ask(way: Started) -> None:
+            order = {"path": f"{prefixes[way.name]}/files/bytes/{effort.size}", "size": effort.size, "streams": 1}
+            await self._bulk("file", way, effort.size, "download", order)
+
+        await self._each(effort, list(prefixes), ask)
+
     async def _bulk(self, measure: str, way: Started, size: int, do: str, order: Mapping[str, Any]) -> None:
         parts = {**way.ends, "server": self._server_pid}
         before = {name: cpu_seconds([pid]) for name, pid in parts.items()}

@@ -61,6 +61,8 @@ class Tunnel:
     """Our gateway and agent. ``count`` sessions are enrolled by one agent process, of which the first is the way."""
 
     name = "tunnel"
+    settings = ""
+    """Lines of the gateway's configuration beside ``GATEWAY_CONFIG``."""
 
     def __init__(self, family: Family, directory: Path, *, prefix: str = "") -> None:
         self._family, self._directory, self._prefix = family, directory, prefix
@@ -72,7 +74,7 @@ class Tunnel:
         self._directory.mkdir(mode=0o700)
         config = self._directory / "gateway_config.py"
         port = self._family.port()
-        config.write_text(GATEWAY_CONFIG.format(host=LOOPBACK, port=port, directory=self._directory))
+        config.write_text(GATEWAY_CONFIG.format(host=LOOPBACK, port=port, directory=self._directory) + self.settings)
         self._start("gateway", self._gateway(config))
         await until_exists(self._directory / "run" / "admin.sock", self._family, "the gateway")
         sockets = await self.add_sessions(1, server)

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jupyter_hpcsec.audit.events import ToldByRoot
+from jupyter_hpcsec.audit.kinds.gpunode import GpuNodeAlert, GpuNodeJob
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.gpu import maps
 from jupyter_hpcsec.gpu.devices import present
 from jupyter_hpcsec.gpu.launch import MAPS, read_map
-from jupyter_hpcsec.gpu.node import Expected, Left, Numbers, What, after, allocated, given, job_of, unseen
+from jupyter_hpcsec.gpu.node import Expected, Left, Numbers, What, after, allocated, given, job_of, uid_of, unseen
 from jupyter_hpcsec.gpu.samples import Allocation, Scan
 from jupyter_hpcsec.gpu.settings import Settings
 from jupyter_hpcsec.gpu.standin import STATE_VARIABLE
@@ -43,6 +45,8 @@ class Node:
     euid: int = field(default_factory=lambda: os.geteuid())  # noqa: PLW0108 - looked up when it is called
     ask_s: float = asking.ASK_S
     pause: Callable[[float], None] = time.sleep
+    tell: Callable[[ToldByRoot], None] = lambda event: None
+    """Keeps what is to be recorded."""
 
     def prolog(self) -> int:
         """Write the allocation map. Nothing is written where it would be a guess."""
@@ -54,7 +58,8 @@ class Node:
         if why := unseen(scan.readings):
             raise Unavailable(f"No allocation map for job {job}: {why}.")
         devices = allocated(words, scan.readings, self.numbers)
-        maps.write(Allocation(job=job, devices=devices), self.maps)
+        maps.write(Allocation(job=job, devices=devices, uid=uid_of(self.environment)), self.maps)
+        self.tell(GpuNodeJob(job=job, state="begun", devices=" ".join(devices)))
         return CLEAN
 
     def epilog(self, expected: Expected, drain: frozenset[What], wait_s: int) -> int:
@@ -68,12 +73,26 @@ class Node:
             for left in found:
                 self.say(f"{left.what}: {printable(left.says)}")
             grave = [left for left in found if left.what in drain]
+            for left in found:
+                self.tell(self._event(job, left, is_drained=left in grave))
             if grave:
                 self.drain(f"hpcsec gpu: job {job}: {grave[0].says}")
                 return DRAINED
         finally:
             maps.remove(job, self.maps)
+            self.tell(GpuNodeJob(job=job, state="over", devices=""))
         return TOLD if found else CLEAN
+
+    def _event(self, job: str, left: Left, *, is_drained: bool) -> GpuNodeAlert:
+        return GpuNodeAlert(
+            part="epilog",
+            state="found",
+            job=job,
+            rule=left.what,
+            reason=printable(left.says),
+            action="drain" if is_drained else "",
+            simulated=bool(self.stand_in),
+        )
 
     def _job(self) -> str:
         if self.euid != 0:

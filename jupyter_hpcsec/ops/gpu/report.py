@@ -119,7 +119,7 @@ def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _cell(value: Any) -> str:
     text = f"{value:.2f}" if isinstance(value, float) else printable(str(value), 200)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", text)
 
 
 def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -55,3 +55,43 @@ def test_times_never_go_back() -> None:
 def test_each_terminal_has_its_own() -> None:
     assert set(terminals("s1", [seen(1, "opened"), seen(2, "opened", terminal="2")])) == {"1", "2"}
     assert terminals("s1", []) == {}
+
+
+def output(leaf: int, parts: list[list[Any]], second: int, **more: Any) -> Seen:
+    return seen(leaf, "output", {"output": json.dumps(parts).encode()}, second, **more)
+
+
+def test_what_was_shown_has_its_timing_and_is_there_once() -> None:
+    lines = cast(
+        seen(1, "opened"),
+        output(2, [[2000, "$ l"], [500, "s"]], 3, columns=120, rows=40),
+        seen(3, "input", {"input": b"ls\r"}, 3),
+        output(4, [[0, "\r\nfile\r\n"]], 4, columns=80, rows=24, truncated=7),
+        seen(5, "closed", second=5),
+    )
+    header, notice, *frames = lines
+    assert (header["width"], header["height"]) == (120, 40)
+    assert "shown" in notice[2] and "not recorded" not in notice[2]
+    assert frames[1:-2] == [
+        [1.0, "r", "120x40"],
+        [1.0, "o", "$ l"],
+        [2.5, "o", "s"],
+        [3.0, "i", "ls\r"],
+        [4.0, "r", "80x24"],
+        [4.0, "o", "\r\nfile\r\n"],
+    ]
+    assert "7 more bytes were not recorded" in frames[-2][2]
+
+
+def test_what_was_shown_and_is_not_there_is_said() -> None:
+    text = json.dumps(
+        cast(
+            seen(1, "output", {"output": None}),
+            seen(2, "output", object={"size": 9}),
+            seen(3, "output", {"output": b"{"}, reason="could not be followed"),
+            seen(4, "output", {"output": b'{"a": 1}'}),
+            seen(5, "output", {"output": b'[1, ["x", "y"], [0, 1], [0, "kept"]]'}, columns="x", rows=10**9),
+        )
+    )
+    assert "have been destroyed since" in text and "9 bytes shown, event 2: they were not recorded" in text
+    assert "can't be read" in text and "could not be followed" in text and "kept" in text

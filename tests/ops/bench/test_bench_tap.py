@@ -15,6 +15,8 @@ def test_the_numbers() -> None:
             results.add("download", way, gib_per_s=speed)
             results.add("upload", way, gib_per_s=speed)
             results.add("write", way, p99_s=p99)
-    down, up, added = verdicts(results)
+    results.add("idle", TAPPED, bytes=70_000)
+    down, up, added, idle = verdicts(results)
     assert (down.value.median, up.value.median) == (0.9, 0.9) and not down.is_held
     assert round(added.value.median) == 3000 and added.is_held
+    assert not idle.is_held

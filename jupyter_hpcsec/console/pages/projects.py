@@ -1,0 +1,162 @@
+"""Projects: what a site's machines are used for, until when that was reviewed; proposals, approvals, renewals.
+
+Whoever is logged in sees their own; the project office (scope PROJECT) sees all. Every change is for the gateway to
+decide and to record, in the reader's name.
+"""
+
+from typing import Any
+
+from jupyter_hpcsec.console.page import PROJECT, SELF, Page
+from jupyter_hpcsec.console.views import projects as views
+from jupyter_hpcsec.console.views.projects import Project
+from jupyter_hpcsec.errors import Malformed, Refused
+
+PURPOSE_LIMIT = 4000
+NAMES_LIMIT = 64 * 1024
+
+
+class _ProjectPage(Page):
+    """What the pages about projects share."""
+
+    scope = SELF
+
+    @property
+    def is_office(self) -> bool:
+        """Whether the reader may approve."""
+        return self.reader.may(PROJECT)
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """In whose name the gateway is asked."""
+        return {"on_behalf": self.reader.name, "as_office": self.is_office}
+
+    async def known(self) -> list[Project]:
+        """Those that the reader may see."""
+        answer = await self.desk.gateway.projects("" if self.is_office else self.reader.name)
+        return [views.project(each) for each in answer["projects"]]
+
+    async def one(self, name: str) -> Project:
+        """The project, if it is the reader's to see; else ``Refused``, as if there were none."""
+        for each in await self.known():
+            if each.id == name:
+                return each
+        raise Refused("project.unknown", "There is no project of this name that is yours to see.")
+
+    def text(self, name: str, limit: int) -> str:
+        """A field of several lines."""
+        value = self.get_body_argument(name, "")
+        if len(value) > limit:
+            raise Malformed(f"The field {name} is longer than {limit} characters.")
+        return value.replace("\r\n", "\n").strip()
+
+    def names(self, name: str) -> list[str]:
+        """A field of names or paths, one a line."""
+        return [line.strip() for line in self.text(name, NAMES_LIMIT).split("\n") if line.strip()]
+
+    def terms(self) -> dict[str, Any]:
+        """What a project is to be approved for."""
+        return {
+            "title": self.field("title", 255),
+            "purpose": self.text("purpose", PURPOSE_LIMIT),
+            "owner": self.field("owner", 255) or self.reader.name,
+            "users": self.names("users"),
+            "groups": self.names("groups"),
+            "paths": self.names("paths"),
+            "account": self.field("account", 255),
+        }
+
+    def back_to(self, name: str) -> None:
+        """Show the project as it is now; a reload repeats nothing."""
+        self.redirect(f"{self.desk.settings.prefix}project/{name}", status=303)
+
+
+class Projects(_ProjectPage):
+    """``projects``: all of them for the office, one's own for others."""
+
+    label = "Projects"
+
+    async def get(self) -> None:
+        """The list, what waits for somebody first."""
+        rows = views.in_order(await self.known())
+        await self.tell_read("projects", "", len(rows))
+        self.show("projects.html", rows=rows, is_office=self.is_office)
+
+
+class Propose(_ProjectPage):
+    """``projects/new``."""
+
+    async def get(self) -> None:
+        """An empty form."""
+        self.show("project_terms.html", shown=None, is_office=self.is_office)
+
+    async def post(self) -> None:
+        """A new project: it waits for the office."""
+        name = self.field("id", 64)
+        if name in {each.id for each in await self.known()}:
+            raise Refused("project.exists", f"There is a project {name} already: change it on its own page.")
+        made = await self.desk.gateway.project_propose(name, **self.terms(), **self.who)
+        self.back_to(str(made["id"]))
+
+
+class One(_ProjectPage):
+    """``project/ID``: all of it, and what its reader may do."""
+
+    async def get(self, name: str) -> None:
+        """The project."""
+        shown = await self.one(name)
+        await self.tell_read("projects", f"project={name}", 1)
+        self.show("project.html", shown=shown, may=views.may(shown, self.reader.name, is_office=self.is_office))
+
+    async def post(self, name: str) -> None:
+        """One change. Which of them the reader may make is the gateway's to say."""
+        await self.one(name)
+        gateway, reason = self.desk.gateway, self.field("reason", 400)
+        match self.field("action", 16):
+            case "approve":
+                await gateway.project_approve(name, self.day(), **self.who)
+            case "renew":
+                await gateway.project_renew(name, review_on=self.day(), reason=reason, **self.who)
+            case "ask":
+                await gateway.project_renew(name, reason=reason, **self.who)
+            case "members":
+                kinds = ("add_users", "remove_users", "add_groups", "remove_groups")
+                changes: dict[str, Any] = {kind: self.field(kind, 4000).split() for kind in kinds}
+                await gateway.project_members(name, **changes, **self.who)
+            case "close":
+                if self.field("confirmed", 8) != "yes":
+                    raise Malformed("Closing is for good: tick the box that says so.")
+                await gateway.project_close(name, reason, **self.who)
+            case _:
+                raise Malformed("There is no such action.")
+        self.back_to(name)
+
+    def day(self) -> str:
+        """The review date of the form."""
+        if not (day := self.field("review_on", 10)):
+            raise Malformed("A review date is needed: the last day on which sessions may begin.")
+        return day
+
+
+class Terms(_ProjectPage):
+    """``project/ID/terms``: other terms, which take the approval away."""
+
+    async def get(self, name: str) -> None:
+        """The form with the terms as they are."""
+        shown = await self.one(name)
+        await self.tell_read("projects", f"project={name} (to change it)", 1)
+        self.show("project_terms.html", shown=shown, is_office=self.is_office)
+
+    async def post(self, name: str) -> None:
+        """Propose them."""
+        await self.one(name)
+        await self.desk.gateway.project_propose(name, **self.terms(), **self.who)
+        self.back_to(name)
+
+
+ID = "([a-z][a-z0-9_-]{0,31})"
+ROUTES: list[tuple[str, type[Page]]] = [
+    ("projects", Projects),
+    ("projects/new", Propose),
+    (f"project/{ID}", One),
+    (f"project/{ID}/terms", Terms),
+]

@@ -1,0 +1,168 @@
+"""Projects in the console: who sees which, that forged forms change nothing, that each change names its person."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jupyter_hpcsec.console.page import END, PROJECT, READ
+from jupyter_hpcsec.console.views import projects as views
+from tests.console.conftest import Place, Visitor
+from tests.e2e.labpage import HOSTILE
+
+TERMS = {"title": "Genomes", "purpose": "Who has\r\nwhich.", "users": "bob\r\n\r\nzoe ", "paths": "/data/genomics"}
+
+
+def in_days(days: int) -> str:
+    return str(datetime.now(UTC).date() + timedelta(days=days))
+
+
+async def act(visitor: Visitor, name: str, action: str, **fields: str) -> int:
+    """Send one of the forms of a project's page; the answer's status."""
+    await visitor.get("projects/new")  # for a form's token, which whoever sees no form takes from there
+    return (await visitor.post(f"project/{name}", {"action": action, **fields})).status_code
+
+
+async def propose(visitor: Visitor, name: str = "genomics", **changes: str) -> int:
+    await visitor.get("projects/new")
+    return (await visitor.post("projects/new", {"id": name, **TERMS, **changes})).status_code
+
+
+async def test_from_a_proposal_to_a_renewal_each_in_its_persons_name(place: Place) -> None:
+    alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
+    assert await propose(alice) == 303
+    assert await act(alice, "genomics", "approve", review_on=in_days(20)) == 403
+    page = (await olga.get("projects")).text
+    assert "genomics" in page and "proposed" in page
+    assert await act(olga, "genomics", "approve", review_on=in_days(20)) == 303
+    page = (await alice.get("project/genomics")).text
+    assert "Review soon" in page and "Ask for a renewal" in page and "Approve the purpose" not in page
+    assert await act(alice, "genomics", "ask", reason="a second cohort") == 303
+    assert "a second cohort" in (await olga.get("project/genomics")).text
+    assert await act(olga, "genomics", "renew", review_on=in_days(200), reason="fine") == 303
+    assert await act(alice, "genomics", "members", add_users="carol dave", remove_users="bob") == 303
+    assert await act(alice, "genomics", "close", reason="done") == 400
+    assert await act(alice, "genomics", "close", reason="done", confirmed="yes") == 303
+    assert "done" in (await olga.get("project/genomics")).text
+    kinds = ("proposed", "refused", "approved", "renewal-asked", "renewed", "changed", "closed")
+    await place.events("project.closed")
+    said = [(e["kind"], e["subject"]["user"]) for e in place.all_events() if e["kind"].startswith("project.")]
+    people = ("alice", "alice", "olga", "alice", "olga", "alice", "alice")
+    assert said == [(f"project.{kind}", user) for kind, user in zip(kinds, people, strict=True)]
+    [changed] = await place.events("project.changed")
+    assert changed["members"] == '{"users": ["carol", "dave", "zoe"], "groups": []}'
+
+
+async def test_other_peoples_projects_are_not_seen_and_not_changed(place: Place) -> None:
+    alice, mallory, bob = place.visitor("alice"), place.visitor("mallory", READ, END), place.visitor("bob")
+    await propose(alice)
+    assert "genomics" not in (await mallory.get("projects")).text
+    assert (await mallory.get("project/genomics")).status_code == 403
+    assert (await mallory.get("project/genomics/terms")).status_code == 403
+    for action in ("approve", "renew", "ask", "members", "close"):
+        fields = {"review_on": in_days(9), "reason": "x", "add_users": "mallory", "confirmed": "yes"}
+        assert await act(mallory, "genomics", action, **fields) == 403
+    await mallory.get("projects/new")
+    assert (await mallory.post("project/genomics/terms", TERMS)).status_code == 403
+    # a member sees it, and what she sends all the same is the gateway's to refuse
+    assert "Who has" in (await bob.get("project/genomics")).text
+    assert await act(bob, "genomics", "members", add_users="mallory") == 403
+    assert await act(bob, "genomics", "close", reason="x", confirmed="yes") == 403
+    assert await propose(bob, "other", owner="alice") == 403
+    assert await propose(bob, "genomics") == 403
+    await place.events("project.refused", count=3)
+    refused = await place.events("console.refused", lambda e: e["rule"].startswith("project."), 12)
+    assert {event["subject"]["user"] for event in refused} == {"mallory", "bob"}
+    assert (await place.gateway.project_show("genomics"))["revision"] == 1
+
+
+async def test_forms_that_are_none_of_ours_change_nothing(place: Place) -> None:
+    alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
+    await propose(alice)
+    await olga.get("project/genomics")
+    fields = {"action": "approve", "review_on": in_days(9)}
+    for forged in (
+        await olga.post("project/genomics", {**fields, "_xsrf": "0" * 32}),
+        await olga.post("project/genomics", fields, **{"Sec-Fetch-Site": "cross-site"}),
+        await olga.post("project/genomics", fields, Origin="https://evil.example"),
+    ):
+        assert forged.status_code == 403
+    for malformed in ({"action": "delete"}, {"action": "approve"}, {"action": "approve", "review_on": "soon"}):
+        assert (await olga.post("project/genomics", malformed)).status_code == 400
+    await place.events("console.refused", lambda event: event["rule"] == "console.xsrf", 3)
+    assert (await place.gateway.project_show("genomics"))["state"] == "proposed"
+
+
+async def test_nothing_of_a_project_is_markup(place: Place) -> None:
+    alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
+    names = HOSTILE.replace("/", "")
+    assert (
+        await propose(alice, title=HOSTILE[:120], purpose=HOSTILE, users=names, groups=names, paths=f"/{names}") == 303
+    )
+    assert await act(olga, "genomics", "approve", review_on=in_days(9)) == 303
+    assert await act(alice, "genomics", "ask", reason=HOSTILE) == 303
+    for path in ("projects", "project/genomics", "project/genomics/terms"):
+        text = (await olga.get(path)).text
+        assert "struck" in text and "<img" not in text and "<script>" not in text
+    for bad in (HOSTILE, "../etc", "a;id", "A b"):
+        assert await propose(alice, bad[:64]) == 400
+
+
+async def test_nothing_is_shown_that_is_not_recorded(place: Place) -> None:
+    alice = place.visitor("alice")
+    await propose(alice)
+    await alice.get("project/genomics")
+    reads = await place.events("audit.read", lambda event: event["action"] == "projects")
+    assert "project=genomics" in {event["query"] for event in reads}
+    await place.deployment.admin.stop()
+    answer = await alice.get("project/genomics")
+    assert answer.status_code == 503 and "Who has" not in answer.text
+
+
+async def test_other_terms_need_an_approval(place: Place) -> None:
+    alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
+    await propose(alice)
+    await act(olga, "genomics", "approve", review_on=in_days(90))
+    page = (await alice.get("project/genomics/terms")).text
+    assert "take the approval away" in page and ">\nWho has\nwhich.</textarea>" in page
+    answer = await alice.post("project/genomics/terms", {**TERMS, "purpose": "Mining", "owner": "alice"})
+    assert answer.status_code == 303
+    assert (await place.gateway.project_show("genomics"))["state"] == "proposed"
+
+
+@pytest.mark.parametrize(
+    ("state", "reader", "is_office", "offered"),
+    [
+        ({}, "bob", False, ""),
+        ({}, "alice", False, "change ask"),
+        ({}, "olga", True, "change renew"),
+        ({}, "alice", True, "change ask"),
+        ({"approved_at": 0, "state": "proposed"}, "olga", True, "change approve"),
+        ({"approved_at": 0, "state": "proposed"}, "alice", True, "change"),
+        ({"asked_at": 5}, "alice", False, "change"),
+        ({"state": "closed", "closed_at": 9}, "olga", True, ""),
+    ],
+)
+def test_what_is_offered(state: dict[str, Any], reader: str, is_office: bool, offered: str) -> None:
+    may = views.may(shown(**state), reader, is_office=is_office)
+    assert " ".join(name for name in ("change", "approve", "renew", "ask") if getattr(may, name)) == offered
+
+
+def shown(name: str = "genomics", **changes: Any) -> views.Project:
+    terms = {"title": "T", "purpose": "P", "owner": "alice", "users": ["b"], "groups": [], "paths": [], "account": ""}
+    people = dict.fromkeys(("proposed_by", "approved_by", "asked_by", "asked_reason", "closed_by", "closed_reason"), "")
+    times = {"proposed_at": 1, "approved_at": 2, "asked_at": 0, "closed_at": 0}
+    facts = {"state": "open", "review_on": "2027-06-30", "days_left": 40, "warning": "", "why_not": ""}
+    return views.project({"id": name, "terms": terms, **people, **times, **facts, **changes})
+
+
+def test_what_waits_stands_first_and_what_is_closed_last() -> None:
+    rows = [
+        shown("closed", state="closed"),
+        shown("later"),
+        shown("late", state="expired", days_left=-3),
+        shown("new", state="proposed", review_on=""),
+        shown("asked", asked_at=4, review_on="2027-09-01"),
+    ]
+    assert [row.id for row in views.in_order(rows)] == ["new", "late", "asked", "later", "closed"]
+    assert [row.review for row in rows] == ["", "in 40 days", "3 days overdue", "", "in 40 days"]

@@ -1,0 +1,13 @@
+"""Events as a table: who acted in somebody else's name is seen in it."""
+
+from jupyter_hpcsec.ops.audit.reading import Shown
+from jupyter_hpcsec.ops.audit.render import lines
+
+
+def test_who_acted_for_somebody_else_is_in_the_table() -> None:
+    event = {"kind": "session.visited", "trust": "gateway", "time": "2026-03-01T10:00:00.000000Z", "id": "x"}
+    subject = {"user": "alice", "impersonator": "admin\x1b[31m"}
+    _, visited = lines([Shown(1, event | {"subject": subject})], "table")
+    assert "alice" in visited and "by admin" in visited and "\x1b" not in visited
+    _, own = lines([Shown(1, event | {"subject": {"user": "alice"}})], "table")
+    assert "by " not in own
