@@ -112,8 +112,11 @@ export class Download extends Transfer {
     const { signal } = this;
     return new Promise((resolve, reject) => {
       const stop = (): void => reject(new Halt('wait'));
-      const timer = setTimeout(stop, SILENCE_MS);
+      const timer = setTimeout(() => this.drop(), SILENCE_MS);
       signal.addEventListener('abort', stop, { once: true });
+      if (signal.aborted) {
+        stop();
+      }
       promise.then(resolve, reject).finally(() => {
         clearTimeout(timer);
         signal.removeEventListener('abort', stop);

@@ -11,7 +11,7 @@ export interface IHash {
   dispose(): void;
 }
 
-/** SHA-256 in a worker of its own. */
+/** SHA-256 in a worker of its own. Whatever goes wrong there rejects what was asked and all that is asked later. */
 export class WorkerHash implements IHash {
   constructor() {
     this._worker = new Worker(new URL('./hashworker.js', import.meta.url));
@@ -25,7 +25,8 @@ export class WorkerHash implements IHash {
       }
     };
     this._worker.onerror = event => {
-      this._asked.forEach(asked => asked.reject(new Error(event.message)));
+      this._problem = new Error(event.message || 'the worker that hashes did not start');
+      this._asked.forEach(asked => asked.reject(this._problem!));
       this._asked.clear();
     };
   }
@@ -44,6 +45,10 @@ export class WorkerHash implements IHash {
 
   private _ask(question: IHashQuestion): Promise<string> {
     return new Promise((resolve, reject) => {
+      if (this._problem) {
+        reject(this._problem);
+        return;
+      }
       this._asked.set(question.id, { resolve, reject });
       this._worker.postMessage(question);
     });
@@ -55,4 +60,5 @@ export class WorkerHash implements IHash {
     { readonly resolve: (digest: string) => void; readonly reject: (reason: Error) => void }
   >();
   private _next = 0;
+  private _problem: Error | null = null;
 }

@@ -25,15 +25,14 @@ const scope = self as unknown as IScope;
 const hasher: Promise<IHasher> = createSHA256().then(made => made.init());
 
 scope.onmessage = ({ data: { id, data } }) => {
-  hasher.then(
-    state => {
+  hasher
+    .then(state => {
       if (data) {
         state.update(data);
         scope.postMessage({ id });
       } else {
         scope.postMessage({ id, digest: state.digest('hex') });
       }
-    },
-    (reason: unknown) => scope.postMessage({ id, problem: String(reason) })
-  );
+    })
+    .catch((reason: unknown) => scope.postMessage({ id, problem: String(reason) }));
 };

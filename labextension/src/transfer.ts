@@ -4,7 +4,7 @@
  */
 
 import type { IHash } from './hasher';
-import { meaning, type Next, pauseMs, Rate, type Stage } from './transferwords.js';
+import { LONGEST_WAIT_MS, meaning, type Next, pauseMs, Rate, type Stage } from './transferwords.js';
 
 /** An answer, as far as it counts here. */
 export interface IGiven {
@@ -27,6 +27,10 @@ export interface IWorld {
   ): Promise<IGiven>;
   hash(): IHash;
   nowMs(): number;
+  /** A signal that comes after so long. */
+  deadline(ms: number): AbortSignal;
+  /** Whether the way to the server is known to be interrupted. */
+  isDown(): boolean;
   chance(): number;
   /** Waits, less long where `signal` says so. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
@@ -42,8 +46,9 @@ export class Halt extends Error {
   }
 }
 
-/** A request may take so long before it counts as interrupted: one that carries a piece, and one that verifies. */
-const PATIENCE_MS = 30_000;
+/** No answer for so long: the way is interrupted. Pieces are made so large that one takes some seconds. */
+export const PATIENCE_MS = 20_000;
+/** What ends an upload may have to read all of the file again. */
 const PATIENCE_AT_END_MS = 600_000;
 
 /** What the two directions share. */
@@ -77,7 +82,7 @@ export abstract class Transfer {
   }
 
   get isPaused(): boolean {
-    return this.stage === 'paused';
+    return this._isHeld;
   }
 
   /** Resolves when it is over, one way or the other. Called once. */
@@ -85,8 +90,9 @@ export abstract class Transfer {
     let attempt = 0;
     while (!this.isOver) {
       const before = this.done;
+      this._stop = new AbortController();
       try {
-        this._stop = new AbortController();
+        await this._whileHeld();
         this._say('running');
         await this.attempt();
         this.done = this.size;
@@ -102,23 +108,32 @@ export abstract class Transfer {
 
   pause(): void {
     if (!this.isOver) {
+      this._isHeld = true;
       this._say('paused');
       this._stop.abort();
+      this._wake();
     }
   }
 
   /** Goes on, at once where it waits. */
   resume(): void {
-    if (!this.isOver) {
-      this._wake();
-    }
+    this._isHeld = false;
+    this._wake();
   }
 
   cancel(): void {
     if (!this.isOver) {
+      this._isHeld = false;
       this._say('cancelled');
       this._stop.abort();
       this._wake();
+    }
+  }
+
+  /** The way to the server is interrupted: what is under way will not be answered. It waits for `hurry`. */
+  interrupted(): void {
+    if (this.stage === 'running' || this.stage === 'verifying') {
+      this.drop();
     }
   }
 
@@ -141,36 +156,45 @@ export abstract class Transfer {
   }
 
   protected verifying(): void {
-    if (!this.isPaused) {
+    if (!this._isHeld) {
       this._say('verifying');
     }
   }
 
-  /** One request, with an end. `Halt` for every answer that is not among `wanted` and none of success. */
+  /** One request, with an end. `Halt` for every answer that is neither a success nor among `wanted`. */
   protected async ask(
     method: string,
     what: string,
     headers: Readonly<Record<string, string>> = {},
-    body: Uint8Array | null = null
+    body: Uint8Array | null = null,
+    wanted: readonly Next[] = []
   ): Promise<IGiven> {
+    const { signal } = this;
+    if (signal.aborted) {
+      throw new Halt('wait');
+    }
     const limit = new AbortController();
-    const cut = (): void => limit.abort();
-    this._stop.signal.addEventListener('abort', cut);
-    const timer = setTimeout(cut, this.stage === 'verifying' ? PATIENCE_AT_END_MS : PATIENCE_MS);
+    const late = (): void => limit.abort();
+    const deadline = this.world.deadline(
+      this.stage === 'verifying' ? PATIENCE_AT_END_MS : PATIENCE_MS
+    );
+    deadline.addEventListener('abort', late);
     try {
-      if (this._stop.signal.aborted) {
-        throw new Halt('wait');
-      }
-      const given = await this.world.request(method, what, headers, body, limit.signal);
+      const both = AbortSignal.any([signal, limit.signal]);
+      const given = await this.world.request(method, what, headers, body, both);
       const next = meaning(given.status);
-      if (next !== 'go-on') {
+      if (next !== 'go-on' && !wanted.includes(next)) {
         throw new Halt(next, await said(given));
       }
       return given;
     } finally {
-      clearTimeout(timer);
-      this._stop.signal.removeEventListener('abort', cut);
+      deadline.removeEventListener('abort', late); // a body may take longer
     }
+  }
+
+  /** Let go of what is under way. */
+  protected drop(): void {
+    this._stop.abort();
   }
 
   protected get signal(): AbortSignal {
@@ -179,31 +203,40 @@ export abstract class Transfer {
 
   private async _afterHalt(reason: unknown, attempt: number): Promise<void> {
     this._rate.reset();
-    if (this.isOver) {
+    if (this.isOver || this._isHeld) {
       return;
     }
     const next = reason instanceof Halt ? reason.next : 'wait';
-    const wake = new AbortController();
-    this._wake = () => wake.abort();
-    if (this.isPaused) {
-      return forever(wake.signal);
-    }
     this.sentence = reason instanceof Error ? reason.message : String(reason);
     if (next === 'stop') {
       this._say('stopped');
-      await forever(wake.signal);
+      await this._until(wake => aborted(wake));
     } else if (next === 'wait' || next === 'look' || next === 'again') {
       this._say('waiting');
-      await this.world.sleep(pauseMs(attempt, this.world.chance()), wake.signal);
-      if (this.isPaused && !wake.signal.aborted) {
-        await forever(wake.signal);
-      }
+      const ms = this.world.isDown() ? LONGEST_WAIT_MS : pauseMs(attempt, this.world.chance());
+      await this._until(wake => this.world.sleep(ms, wake));
     } else {
       this._say('failed');
     }
     if (!this.isOver) {
       this.sentence = '';
     }
+  }
+
+  private async _whileHeld(): Promise<void> {
+    while (this._isHeld) {
+      await this._until(wake => aborted(wake));
+    }
+    if (this.isOver) {
+      throw new Halt('wait');
+    }
+  }
+
+  /** Waits for something, or for somebody who wakes it. */
+  private async _until(wait: (wake: AbortSignal) => Promise<void>): Promise<void> {
+    const wake = new AbortController();
+    this._wake = () => wake.abort();
+    await wait(wake.signal);
   }
 
   private _say(stage: Stage): void {
@@ -214,12 +247,13 @@ export abstract class Transfer {
   }
 
   private readonly _rate = new Rate();
+  private _isHeld = false;
   private _stop = new AbortController();
   private _wake: () => void = () => undefined;
 }
 
 /** Resolves when the signal comes. */
-function forever(signal: AbortSignal): Promise<void> {
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
     if (signal.aborted) {
       resolve();
@@ -229,7 +263,7 @@ function forever(signal: AbortSignal): Promise<void> {
 }
 
 /** The sentence in an error's answer. */
-async function said(given: IGiven): Promise<string> {
+export async function said(given: IGiven): Promise<string> {
   const body = await given.json().catch(() => null);
   const message: unknown =
     typeof body === 'object' && body !== null ? (body as { message?: unknown }).message : null;

@@ -5,7 +5,7 @@ import type { ServerConnection } from '@jupyterlab/services';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import { Download, type ISink } from './download';
-import type { IWorld, Transfer } from './transfer';
+import { type IWorld, PATIENCE_MS, type Transfer } from './transfer';
 import { browserWorld, sha256 } from './transferworld';
 import { type IBegun, Upload } from './upload';
 
@@ -28,8 +28,9 @@ function unfinished(body: unknown): IUnfinished[] {
 
 /** The model of the panel. */
 export class TransferList {
-  constructor(settings: ServerConnection.ISettings) {
-    this._world = browserWorld(settings);
+  /** `isDown`: whether the way to the server is known to be interrupted. */
+  constructor(settings: ServerConnection.ISettings, isDown: () => boolean) {
+    this._world = browserWorld(settings, isDown);
   }
 
   readonly all: Transfer[] = [];
@@ -76,6 +77,11 @@ export class TransferList {
     }
   }
 
+  /** The way to the server is interrupted. */
+  interrupted(): void {
+    this.all.forEach(transfer => transfer.interrupted());
+  }
+
   /** The way to the server is back. */
   hurry(): void {
     this.all.forEach(transfer => transfer.hurry());
@@ -97,7 +103,7 @@ export class TransferList {
 
   private async _begun(path: string, size: number): Promise<IBegun | null> {
     try {
-      const signal = new AbortController().signal;
+      const signal = this._world.deadline(PATIENCE_MS);
       const given = await this._world.request('GET', 'transfers/uploads', {}, null, signal);
       const found = unfinished(given.status === 200 ? await given.json() : null);
       return found.find(line => line.path === path && line.length === size) ?? null;

@@ -8,6 +8,7 @@ import {
 import { Dialog, ICommandPalette, Notification, showDialog } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import { type FileBrowser, IFileBrowserFactory } from '@jupyterlab/filebrowser';
+import type { Contents } from '@jupyterlab/services';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
 import { downloadIcon, fileUploadIcon } from '@jupyterlab/ui-components';
@@ -53,9 +54,9 @@ function askToReplace(name: string, trans: TranslationBundle): Promise<boolean> 
   }).then(result => result.button.accept);
 }
 
-/** Upload, tell how it ended, and show it in the file browser. */
-async function upload(file: File, directory: string, parts: IParts): Promise<void> {
-  const { app, list, trans, show } = parts;
+/** Upload, and tell how it ended: true when the file is there. */
+async function upload(file: File, directory: string, parts: IParts): Promise<boolean> {
+  const { list, trans, show } = parts;
   const path = PathExt.join(directory, file.name);
   show();
   const done = await list.upload(file, path, () => askToReplace(file.name, trans));
@@ -66,7 +67,7 @@ async function upload(file: File, directory: string, parts: IParts): Promise<voi
       autoClose: false
     });
   }
-  await app.serviceManager.contents.get(path, { content: false }).catch(() => undefined);
+  return done.stage === 'done';
 }
 
 function chooseFiles(): Promise<File[]> {
@@ -150,9 +151,28 @@ function offer(browser: FileBrowser, limitMib: () => number, parts: IParts): voi
     if (!button.accept) {
       return own(file, cwd);
     }
-    await upload(file, directory, parts);
+    const isThere = await upload(file, directory, parts);
     await model.refresh();
-    return app.serviceManager.contents.get(PathExt.join(directory, file.name), { content: false });
+    const path = PathExt.join(directory, file.name);
+    // whoever gave the file shows a dialog for what is thrown here: of failures people know, and of what they cancelled
+    return isThere
+      ? app.serviceManager.contents.get(path, { content: false })
+      : nothingAt(path, file.name);
+  };
+}
+
+/** JupyterLab's view of a file that did not come. */
+function nothingAt(path: string, name: string): Contents.IModel {
+  return {
+    name,
+    path,
+    type: 'file',
+    writable: false,
+    created: '',
+    last_modified: '',
+    mimetype: '',
+    content: null,
+    format: null
   };
 }
 
@@ -208,7 +228,8 @@ function activate(
   translator: ITranslator | null
 ): void {
   const trans = (translator ?? nullTranslator).load(DOMAIN);
-  const list = new TransferList(app.serviceManager.serverSettings);
+  const isDown = (): boolean => session.link === 'reconnecting';
+  const list = new TransferList(app.serviceManager.serverSettings, isDown);
   let panel: SidePanel | null = null;
   const show = (): void => {
     panel ??= addPanel(app, list, trans, restorer);
@@ -235,10 +256,14 @@ function activate(
     offer(browser, () => (session.link === 'absent' ? Infinity : limitMib), parts);
   factory.tracker.forEach(watch);
   factory.tracker.widgetAdded.connect((_, browser) => watch(browser));
+  let wasDown = isDown();
   session.changed.connect(() => {
-    if (session.link === 'connected') {
+    if (isDown() && !wasDown) {
+      list.interrupted();
+    } else if (session.link === 'connected') {
       list.hurry();
     }
+    wasDown = isDown();
   });
   window.addEventListener('beforeunload', event => {
     if (list.isBusy) {

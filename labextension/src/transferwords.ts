@@ -16,7 +16,8 @@ const MIB = 2 ** 20;
 const FIRST_PIECE = MIB;
 const LARGEST_PIECE = 16 * MIB;
 const QUICK_MS = 2_000;
-const WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000];
+export const LONGEST_WAIT_MS = 30_000;
+const WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000, 15_000, LONGEST_WAIT_MS];
 
 /** What a status means; null: no answer came at all. */
 export function meaning(status: number | null): Next {

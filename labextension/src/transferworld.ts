@@ -22,7 +22,7 @@ async function* chunks(response: Response): AsyncIterable<Uint8Array> {
 }
 
 /** Requests go below `/hpcsec/api`, but those that begin with a slash, which go below the server's base. */
-export function browserWorld(settings: ServerConnection.ISettings): IWorld {
+export function browserWorld(settings: ServerConnection.ISettings, isDown: () => boolean): IWorld {
   return {
     request: async (method, what, headers, body, signal): Promise<IGiven> => {
       const url = what.startsWith('/')
@@ -42,6 +42,8 @@ export function browserWorld(settings: ServerConnection.ISettings): IWorld {
     },
     hash: () => new WorkerHash(),
     nowMs: () => performance.now(),
+    deadline: ms => AbortSignal.timeout(ms),
+    isDown,
     chance: () => Math.random(),
     sleep: (ms, signal) =>
       new Promise(resolve => {

@@ -1,7 +1,15 @@
 /** A file on its way to the session, by tus 1.0.0; an empty piece with the SHA-256 of the whole ends it (RFC 9530). */
 
 import type { IHash } from './hasher';
-import { askDigest, Halt, type IGiven, type IWorld, Transfer } from './transfer.js';
+import {
+  askDigest,
+  Halt,
+  type IGiven,
+  type IWorld,
+  PATIENCE_MS,
+  said,
+  Transfer
+} from './transfer.js';
 import { base64, meaning, pieceSize, readDigest, reprDigest } from './transferwords.js';
 
 const AGAIN_LIMIT = 3;
@@ -50,8 +58,8 @@ export class Upload extends Transfer {
   protected override async end(isGood: boolean): Promise<void> {
     this._hash.dispose();
     if (!isGood && this._upload !== '') {
-      const gone = new AbortController();
-      await this.world.request('DELETE', this._address, TUS, null, gone.signal);
+      const signal = this.world.deadline(PATIENCE_MS);
+      await this.world.request('DELETE', this._address, TUS, null, signal);
     }
   }
 
@@ -64,21 +72,18 @@ export class Upload extends Transfer {
     if (replaces !== '') {
       headers['If-Match'] = replaces;
     }
-    const { signal } = this;
     const what = `transfers/uploads/${this.path}`;
-    const given = await this.world.request('POST', what, headers, null, signal);
+    const given = await this.ask('POST', what, headers, null, ['exists']);
     const etag = given.header('ETag');
-    if (given.status === 412 && etag && etag !== replaces) {
+    if (meaning(given.status) === 'exists') {
+      if (!etag || etag === replaces) {
+        throw new Halt('fail', await said(given));
+      }
       if (!(await this._mayReplace())) {
         this.cancel();
         throw new Halt('fail');
       }
       return this._create(etag);
-    }
-    if (given.status !== 201) {
-      const next = meaning(given.status);
-      const body = (await given.json().catch(() => ({}))) as { message?: unknown };
-      throw new Halt(next === 'go-on' ? 'fail' : next, String(body.message ?? given.status));
     }
     this._upload = /[?&]upload=([0-9a-f]{32})$/.exec(given.header('Location') ?? '')?.[1] ?? '';
   }
@@ -97,7 +102,7 @@ export class Upload extends Transfer {
     await this._hashUpTo(offset);
     const end = Math.min(this.size, offset + this._pieceSize);
     const data = await this._read(offset, end);
-    if (this._hashed === offset) {
+    if (this._hashed === offset && data.length > 0) {
       await this._add(data);
     }
     const headers: Record<string, string> = {

@@ -52,7 +52,7 @@ function given(status, headers = {}, body = null, parts = []) {
 class Server {
   constructor({ trouble = () => null, lose = () => false, spoil = false } = {}) {
     Object.assign(this, { trouble, lose, spoil, files: new Map(), at: null, length: 0, log: [] });
-    this.now = 0;
+    Object.assign(this, { now: 0, waits: [], deadline: new AbortController(), isDown: false });
   }
 
   world() {
@@ -72,8 +72,10 @@ class Server {
       },
       hash,
       nowMs: () => (this.now += 100),
+      deadline: () => this.deadline.signal,
+      isDown: () => this.isDown,
       chance: () => 0,
-      sleep: async () => undefined
+      sleep: async ms => void this.waits.push(ms)
     };
   }
 
@@ -222,6 +224,72 @@ test('a pause lasts until it is over', async () => {
   };
   await made.run();
   assert.deepEqual([made.stage, stages], ['done', ['paused', 'paused']]);
+});
+
+/** An upload to a server that takes a piece and does not answer; `hung` is called each time. */
+function hanging(hung) {
+  const server = new Server();
+  const world = server.world();
+  let left = 3;
+  const made = new Upload(
+    'f',
+    'd/f',
+    new Blob([DATA]),
+    {
+      ...world,
+      request: (...asked) => {
+        const signal = asked.at(-1);
+        if (asked[0] !== 'PATCH' || left === 0) {
+          return world.request(...asked);
+        }
+        left -= 1;
+        return new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')));
+          setImmediate(() => hung(made, server));
+        });
+      }
+    },
+    async piece => hex(piece),
+    async () => false
+  );
+  return { made, server };
+}
+
+test('what is not answered in time is let go, asked about, and sent again after a while', async () => {
+  const { made, server } = hanging((_, { deadline }) => {
+    server.deadline = new AbortController();
+    deadline.abort();
+  });
+  await made.run();
+  assert.deepEqual([made.stage, made.remoteHash], ['done', hex(DATA)]);
+  assert.equal(server.log.filter(line => line.startsWith('HEAD')).length, 4);
+  assert.deepEqual(server.waits, [pauseMs(0, 0), pauseMs(1, 0), pauseMs(2, 0)]);
+});
+
+test('an interruption that is known of is not waited for by asking, and its end is used', async () => {
+  const { made, server } = hanging(() => {
+    server.isDown = true;
+    made.interrupted();
+  });
+  const stages = [];
+  made.changed = () => stages.at(-1) !== made.stage && stages.push(made.stage);
+  made.world.sleep = (ms, signal) =>
+    new Promise(resolve => {
+      server.waits.push(ms);
+      signal.addEventListener('abort', resolve);
+      server.isDown = false;
+      made.hurry();
+    });
+  await made.run();
+  assert.deepEqual([made.stage, made.remoteHash], ['done', hex(DATA)]);
+  assert.deepEqual(server.waits, [30_000, 30_000, 30_000]);
+  assert.equal(stages.filter(stage => stage === 'waiting').length, 3);
+});
+
+test('a cancel ends what hangs, and is no failure', async () => {
+  const { made, server } = hanging(() => made.cancel());
+  await made.run();
+  assert.deepEqual([made.stage, made.sentence, server.at], ['cancelled', '', null]);
 });
 
 /** A server of one file, whose answers break after so many bytes. */

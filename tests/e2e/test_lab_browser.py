@@ -1,20 +1,16 @@
 """What JupyterLab shows people of their session, in a real browser: refusals and trouble first, then the calm."""
 
-import hashlib
-import os
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Request, Route, expect
+from playwright.sync_api import Request, expect
 
-from tests.e2e.chromium import PATIENCE_MS, PHONE, SIZE, Watch, browser, picture
-from tests.e2e.cutting import cut
-from tests.e2e.demorun import Quickstart
+from tests.e2e.chromium import PATIENCE_MS, PHONE, SIZE, Watch, picture
 from tests.e2e.labpage import HOSTILE, LabPage
+from tests.e2e.labsite import fresh, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -28,33 +24,15 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def watch() -> Iterator[Watch]:
     """A browser that has logged in to a quickstart; in the end it must have spoken to this computer alone."""
-    quickstart = Quickstart(locked=True, gpus=2)
-    try:
-        with browser() as watch:
-            page = watch.new_page()
-            page.goto(quickstart.link())
-            page.wait_for_url("**/lab**")
-            page.close()
-            yield watch
-            assert watch.hosts() == {"127.0.0.1"}
-            assert [text for text in watch.complaints if "Content Security" in text] == []
-    finally:
-        quickstart.stop()
+    with watched(gpus=2) as watch:
+        yield watch
 
 
 @pytest.fixture
 def lab(watch: Watch) -> Iterator[LabPage]:
     """A page of JupyterLab with an empty workspace, light, and with nothing bent."""
-    page = watch.new_page()
-    site = next(url for url in watch.asked if "/user/" in url)
-    root = re.match(r"http://[^/]+/user/[^/]+/", site)
-    assert root
-    page.goto(f"{root[0]}lab?reset")
-    lab = LabPage(page)
-    expect(lab.status()).to_be_visible()
-    yield lab
-    lab.straighten()
-    page.close()
+    with fresh(watch) as lab:
+        yield lab
 
 
 def test_trouble_on_the_way_is_told_apart_and_so_is_its_end(lab: LabPage) -> None:
@@ -375,69 +353,3 @@ def test_what_a_notebook_holds_on_a_gpu_is_shown_and_can_be_released(lab: LabPag
 def is_workspace_with_panel(request: Request) -> bool:
     """JupyterLab saves its layout, with our panel in it."""
     return "/api/workspaces" in request.url and request.method == "PUT" and "jp-hpcsec" in (request.post_data or "")
-
-
-def test_a_large_file_goes_up_and_down_over_a_tunnel_that_is_cut(lab: LabPage, tmp_path: Path) -> None:
-    page = lab.page
-    data = os.urandom(24 * 2**20)
-    digest = hashlib.sha256(data).hexdigest()
-    (tmp_path / "large.bin").write_bytes(data)
-    lab.item("reference").dblclick()
-    expect(lab.item("reference.ipynb")).to_be_visible()
-    row = upload(lab, tmp_path / "large.bin")
-    expect(row.get_by_role("status")).to_contain_text("large.bin may be read but not changed: rule 2 of the access")
-    row.get_by_role("button", name="Cancel: large.bin").click()
-    expect(row.get_by_role("status")).to_have_text("Cancelled")
-    page.locator(".jp-BreadCrumbs-home").click()
-    expect(lab.item("reference")).to_be_visible()
-
-    pieces = 0
-
-    def trouble(route: Route) -> None:
-        nonlocal pieces
-        is_piece = route.request.method == "PATCH"
-        pieces += is_piece
-        if is_piece and pieces == 2:
-            route.abort("connectionreset")
-            return
-        route.continue_()
-        if is_piece and pieces in {3, 4}:
-            cuts.append(cut())
-
-    cuts: list[int] = []
-    page.route("**/transfers/uploads/large.bin?**", trouble)
-    row = upload(lab, tmp_path / "large.bin")
-    expect(row.get_by_role("status")).to_have_text("Done: SHA-256 is equal at both ends", timeout=3 * PATIENCE_MS)
-    expect(row.get_by_text(digest)).to_have_count(2)
-    picture(page, "transfers")
-    page.unroute("**/transfers/uploads/large.bin?**")
-    assert sum(cuts) > 0
-    expect(lab.item("large.bin")).to_be_visible()
-
-    # it is not replaced without being asked, nor by cancelling
-    upload(lab, tmp_path / "large.bin")
-    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
-    expect(page.get_by_role("region", name="Transfers").get_by_text("Cancelled")).to_have_count(2)
-
-    page.evaluate(
-        """() => { window.showSaveFilePicker = async ({ suggestedName }) =>
-            (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true }) }"""
-    )
-    lab.item("large.bin").click()
-    lab.command("Download (Verified)")
-    row = page.get_by_role("listitem", name="Download of large.bin")
-    expect(row.get_by_role("status")).to_have_text("Done: SHA-256 is equal at both ends", timeout=3 * PATIENCE_MS)
-    expect(row.get_by_text(digest)).to_have_count(2)
-    size = page.evaluate(
-        """async () => (await (await (await navigator.storage.getDirectory())
-            .getFileHandle("large.bin")).getFile()).size"""
-    )
-    assert size == len(data)
-
-
-def upload(lab: LabPage, path: Path) -> Locator:
-    """Have a file uploaded by the command; its row in the panel."""
-    with lab.page.expect_file_chooser() as chooser:
-        lab.command("Upload Large File")
-    chooser.value.set_files(path)
-    return lab.page.get_by_role("listitem", name=f"Upload of {path.name}").first
