@@ -127,10 +127,11 @@ def count_open(db: sqlite3.Connection, limit: int) -> dict[str, int]:
     return {str(severity): int(number) for severity, number in db.execute(query, (limit,))}
 
 
-def open_by_session(db: sqlite3.Connection, limit: int) -> dict[str, int]:
-    """How many alerts are open in each session, of the newest ``limit``."""
+def open_by_session(db: sqlite3.Connection, sessions: Iterable[str], limit: int) -> dict[str, int]:
+    """How many alerts are open in each of these sessions, counting ``limit`` at most; of one without any nothing."""
     query = (
-        "SELECT session, count(*) FROM (SELECT session FROM alerts WHERE state = 'open' ORDER BY last DESC LIMIT ?) "
-        "WHERE session != '' GROUP BY session"
+        "SELECT count(*) FROM (SELECT 1 FROM alerts INDEXED BY alerts_session "
+        "WHERE session = ? AND session != '' AND state = 'open' LIMIT ?)"
     )
-    return {str(session): int(number) for session, number in db.execute(query, (limit,))}
+    counted = {each: int(db.execute(query, (each, limit)).fetchone()[0]) for each in sessions}
+    return {each: number for each, number in counted.items() if number}

@@ -4,6 +4,7 @@ One table, ``WATCHED``; the documentation prints it. An event that no row names 
 its kind, its rule and the row's own conditions count.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -71,10 +72,13 @@ class Watched:
 
 
 def text_of(event: Mapping[str, Any], name: str) -> str:
-    """A field as text; ``user`` is the subject's, by its login or account where it has none."""
+    """A field as text; ``user`` is the subject's, by its login or account where it has none; ``impersonator`` is who
+    acts on what is the subject's."""
+    subject = event.get("subject", {})
+    if name == "impersonator":
+        return str(subject.get("impersonator", ""))
     if name != "user":
         return str(event.get(name, ""))
-    subject = event.get("subject", {})
     return str(subject.get("user") or subject.get("login") or subject.get("account", ""))
 
 
@@ -171,7 +175,13 @@ _LISTED: tuple[Watched, ...] = (
     Watched(
         "admin.refused", "admin.refused", "medium", "A call at the gateway's admin socket was refused",
         "The event names the account by the kernel's word.",
-        rules=("admin.*", "audit.*", "console.*"), by=("user",),
+        rules=("admin.*", "audit.*", "console.*", "project.caller"), by=("user",),
+    ),
+    Watched(
+        "project.refused", "project.refused", "medium", "Somebody tries again and again what others decide of projects",
+        "Somebody tries to approve a project of their own, to change one of others, or guesses names of projects.",
+        rules=("project.own", "project.owner", "project.not-yours", "project.office", "project.unknown"),
+        by=("user",), at_least=5, within_s=3600,
     ),
     Watched(
         "hub.login-refused", "hub.login-refused", "medium", "Many logins are refused",
@@ -182,6 +192,18 @@ _LISTED: tuple[Watched, ...] = (
         "Somebody tries pages, forms or tokens that are not theirs.",
         rules=("console.scope", "console.xsrf", "console.access", "console.not-a-person", "console.peer"),
         by=("user", "source"), at_least=3, within_s=3600,
+    ),
+    # -- who comes into sessions
+    Watched(
+        "session.visited", "session.visited", "low", "Somebody who is not its owner came to a session",
+        "Admins and those whom a server is shared with do so on purpose: ask the owner whether they know. What was "
+        "done there since is on the session's page.",
+        by=("session", "impersonator"),
+    ),
+    Watched(
+        "app.refused", "node.request-refused", "low", "Others reach for the apps of a session again and again",
+        "Somebody who is not its owner has the address, or a page of another site calls it. The event says who asked.",
+        rules=("app.owner", "app.origin"), at_least=3, within_s=3600,
     ),
     # -- what nodes tell, or do not
     Watched(
@@ -200,6 +222,11 @@ _LISTED: tuple[Watched, ...] = (
     Watched(
         "node.refused", "node.refused", "medium", "A node told something that it may not tell",
         "An agent never sends this: somebody speaks in its place, or versions differ.",
+    ),
+    Watched(
+        "upload.differs", "node.upload-failed", "low", "What arrived of a file is not what was sent",
+        "The file was changed while it was sent, or what the node holds of it was. Nothing of it was kept.",
+        rules=("upload.differs",),
     ),
     Watched(
         "node.alarm", "node.alarm", "high", "A protection of a session no longer holds",
@@ -258,6 +285,15 @@ _LISTED: tuple[Watched, ...] = (
         over=("node.helper-heard", MappingProxyType({})),
     ),
     Watched(
+        "gpu.node-lost", "gpu.node-lost", "medium", "Root's watch on a node could not keep all that it found",
+        "The event says how many of which kind. A flood of findings can hide one.", by=("node",),
+    ),
+    Watched(
+        "gpu.node-watch", "gpu.node-watch", "low", "Root's watch on a node was interrupted again and again",
+        "The driver hangs, or somebody ends the watch. Look at hpcsec-gpu-node.service there.",
+        by=("node",), at_least=3, within_s=3600, where=MappingProxyType({"state": "stopped"}),
+    ),
+    Watched(
         "gpu.watch", "gpu.watch", "low", "The GPU watch was interrupted again and again",
         "The driver hangs, or somebody ends the watch in the session.",
         by=("session",), at_least=3, within_s=3600, where=MappingProxyType({"state": "stopped"}),
@@ -266,6 +302,8 @@ _LISTED: tuple[Watched, ...] = (
 
 WATCHED: Mapping[str, Watched] = MappingProxyType({each.name: each for each in _LISTED})
 """By name, in the order in which they are documented; the first row that an event fits counts."""
+TABLE = hashlib.sha256(repr(_LISTED).encode()).hexdigest()
+"""Names this table: alerts that another one made are none of ours."""
 
 
 def _by_kind() -> Mapping[str, tuple[Watched, ...]]:

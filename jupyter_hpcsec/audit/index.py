@@ -9,20 +9,21 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.audit import alert_index
 from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.alert_states import Alert
+from jupyter_hpcsec.audit.alerts import TABLE
 from jupyter_hpcsec.audit.findings import Finding
 from jupyter_hpcsec.audit.notes import Verifier
-from jupyter_hpcsec.audit.question import SUFFIX_END, Plan, Question
+from jupyter_hpcsec.audit.question import SPAN, SUFFIX_END, Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BATCH = 5000
 BUSY_S = 30.0
 
@@ -30,6 +31,7 @@ COLUMNS = (
     "leaf", "id", "time", "kind", "trust", "user", "impersonator", "session", "server", "job", "node", "source",
     "object", "decision", "rule", "policy",
 )  # fmt: skip
+_TIME = COLUMNS.index("time")
 _PARTIAL = "\n".join(
     f"CREATE INDEX events_{name} ON events ({name}) WHERE {name} != '';"
     for name in ("impersonator", "server", "job", "node", "source", "object", "decision", "rule", "trust")
@@ -39,11 +41,11 @@ _SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE events ({", ".join(["leaf INTEGER PRIMARY KEY", *(f"{name} TEXT NOT NULL" for name in COLUMNS[1:])])});
 CREATE INDEX events_id ON events (id);
-CREATE INDEX events_time ON events (time);
 CREATE INDEX events_user ON events (user, leaf, kind);
 CREATE INDEX events_session ON events (session, leaf, kind) WHERE session != '';
 CREATE INDEX events_kind ON events (kind);
 {_PARTIAL}
+CREATE TABLE spans (span INTEGER PRIMARY KEY, earliest TEXT NOT NULL, latest TEXT NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
 {alert_index.SCHEMA}
 """
@@ -100,21 +102,13 @@ class Index:
             return
         with _transaction(self._db):
             if not self._is_ours():
-                self._make(self._db)
+                _make(self._db, self._owner)
 
     def _is_ours(self) -> bool:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return bool(version == SCHEMA_VERSION and self._about("record") == self._owner)
-
-    def _make(self, db: sqlite3.Connection) -> None:
-        """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
-        for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
-            if kind == "table" and not name.startswith(("words_", "sqlite_")):
-                db.execute(f'DROP TABLE "{name}"')
-        for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
-            db.execute(statement)
-        db.execute("INSERT INTO about VALUES ('record', ?), ('covered', '0')", (self._owner,))
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        return bool(
+            version == SCHEMA_VERSION and (self._about("record"), self._about("alerts")) == (self._owner, TABLE)
+        )
 
     def _about(self, name: str) -> str:
         row = self._db.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
@@ -201,10 +195,10 @@ class Index:
         with self._translated():
             return alert_index.count_open(self._db, limit)
 
-    def open_alerts_by_session(self, limit: int) -> dict[str, int]:
-        """How many of the newest ``limit`` open alerts each session has."""
+    def open_alerts_by_session(self, sessions: Sequence[str], limit: int) -> dict[str, int]:
+        """How many alerts are open in each of these sessions; ``limit`` are counted at most, none is left out."""
         with self._translated():
-            return alert_index.open_by_session(self._db, limit)
+            return alert_index.open_by_session(self._db, sessions, limit)
 
     def differences(self) -> list[Finding]:
         """How it differs from one that is made anew from the record: what it hides, invents, or says wrongly."""
@@ -221,12 +215,12 @@ class Index:
             return [Finding("index.lies", where, f"it knows {covered} events, the record has {size}")]
         anew = sqlite3.connect(":memory:", isolation_level=None)
         with contextlib.closing(anew):
-            self._make(anew)
+            _make(anew, self._owner)
             _add(anew, self._reader.published(0, covered), lambda done: None)
             found = [Finding("index.lies", where, said, leaf) for said, leaf in _compare_rows(self._db, anew)] or [
                 Finding("index.lies", where, said, leaf) for said, leaf in _compare_words(self._db, anew)
             ]
-            found += [Finding("index.lies", where, said, leaf) for said, leaf in _compare_alerts(self._db, anew)]
+            found += [Finding("index.lies", where, said, leaf) for said, leaf in _compare_made(self._db, anew)]
         damage = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(1)") if row[0] != "ok"]
         damage += self._words_damage()
         return found[:100] + [Finding("index.damaged", where, said) for said in damage]
@@ -245,6 +239,18 @@ class Index:
             yield
         except (sqlite3.Error, OSError, ValueError) as exc:  # a damaged text is a ValueError
             raise Unavailable(f"The index {self._path} can't be used: {exc}. Try `hpcsec audit reindex`.") from exc
+
+
+def _make(db: sqlite3.Connection, owner: str) -> None:
+    """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
+    for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
+        if kind == "table" and not name.startswith(("words_", "sqlite_")):
+            db.execute(f'DROP TABLE "{name}"')
+    for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
+        db.execute(statement)
+    about = (owner, TABLE)
+    db.execute("INSERT INTO about VALUES ('record', ?), ('alerts', ?), ('covered', '0')", about)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextlib.contextmanager
@@ -274,6 +280,7 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
             for each in (rows, words, alerting):  # another process may have added the same ones meanwhile
                 each[:] = [entry for entry in each if entry[0] >= known]
             db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", rows)  # noqa: S608
+            db.executemany(_WIDEN, _spans(rows))
             db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
             alert_index.add(db, alerting)
             db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, last + 1)),))
@@ -291,6 +298,21 @@ def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: 
         if len(rows) >= BATCH:
             flush()
     flush()
+
+
+_WIDEN = (
+    "INSERT INTO spans VALUES (?, ?, ?) ON CONFLICT (span) DO UPDATE "
+    "SET earliest = min(earliest, excluded.earliest), latest = max(latest, excluded.latest)"
+)
+
+
+def _spans(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, str, str]]:
+    """The earliest and the latest time of each span that these rows, in the order of the log, are in."""
+    found = []
+    for span, those in groupby(rows, lambda row: row[0] // SPAN):
+        times = [row[_TIME] for row in those]
+        found.append((span, min(times), max(times)))
+    return found
 
 
 def _compare_rows(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:
@@ -324,17 +346,19 @@ def _compare_words(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterat
         yield "it has more or fewer words than the record", 0
 
 
-def _compare_alerts(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    for table, key, said in (
-        ("alerts", "number", "the alert of this event is not what the record makes of it"),
-        ("alert_events", "alert, leaf", "the events of this alert are not those of the record"),
+def _compare_made(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """What is made of several events."""
+    for table, key, leaves, said in (
+        ("spans", "span", SPAN, f"the times of these {SPAN} events are not those of the record"),
+        ("alerts", "number", 1, "the alert of this event is not what the record makes of it"),
+        ("alert_events", "alert, leaf", 1, "the events of this alert are not those of the record"),
     ):
         query = f"SELECT * FROM {table} ORDER BY {key}"  # noqa: S608
         names = [column[0] for column in anew.execute(query).description]
         at = names.index(key.split(",", maxsplit=1)[0])
         for mine, theirs in zip_longest(ours.execute(query), anew.execute(query)):
             if mine != theirs:
-                yield said, (theirs or mine)[at]
+                yield said, (theirs or mine)[at] * leaves
                 break
 
 

@@ -14,8 +14,12 @@ SUFFIX_END = "\U0010ffff"
 COUNTED = 50_000
 """Events of a condition that are counted; so many can be put in order at once."""
 LEAF_END = 2**62
+SPAN = 1024
+"""Leaves of which the earliest and the latest time are kept: ``spans`` in the index. Times follow the log only nearly
+(a clock can be set, and an event waits for its turn), so it is spans, and not leaves, that a time leads to."""
 _ID = re.compile(r"[0-9a-f]{32}")
 
+_IN_TIME = "latest >= ? AND earliest < ?"
 _EXACT = ("job", "source", "node", "server", "decision", "trust")
 
 
@@ -119,16 +123,25 @@ class Plan:
         self.low, self.high = self._bounds()
 
     def _bounds(self) -> tuple[int, int]:
-        """The first leaf and the one after the last that can answer."""
+        """The first leaf that can answer and the one after the last: no event of the time that is asked for is outside,
+        and some of another time can be inside."""
         question = self._question
         low, high = question.start, LEAF_END if question.end is None else question.end
-        if question.since or question.until:
-            sql = "SELECT min(leaf), max(leaf) FROM events INDEXED BY events_time WHERE time >= ? AND time < ?"
-            ((first, last),) = self._run(sql, (question.since, question.until or SUFFIX_END))
+        if self._is_timed:
+            sql = f"SELECT min(span), max(span) FROM spans WHERE {_IN_TIME}"  # noqa: S608
+            ((first, last),) = self._run(sql, self._time())
             if first is None:
                 return 0, 0
-            low, high = max(low, first), min(high, last + 1)
+            low, high = max(low, first * SPAN), min(high, (last + 1) * SPAN)
         return low, high
+
+    @property
+    def _is_timed(self) -> bool:
+        return bool(self._question.since or self._question.until)
+
+    def _time(self) -> tuple[str, str]:
+        """The values of ``_IN_TIME``."""
+        return self._question.since, self._question.until or SUFFIX_END
 
     def statement(self, *, count: bool = False) -> Statement | None:
         """What finds the leaves, in order and up to the limit; with ``count`` how many they are without one."""
@@ -201,10 +214,24 @@ class Plan:
 
     def _by_column(self, driver: Condition | None, count: bool) -> Statement:
         where, values = self._others(driver)
+        if driver is None and self._is_timed:
+            return self._by_time(where, values, count)
         if driver is None:
             return self._finish("SELECT leaf FROM events NOT INDEXED", where, values, count)
         by = f"SELECT leaf FROM events INDEXED BY {driver.index}"  # noqa: S608
         return self._finish(by, [driver.sql, *where], [*driver.values, *values], count)
+
+    def _by_time(self, where: list[str], values: list[Any], count: bool) -> Statement:
+        """Span by span, without those between that have nothing of this time: one event of a clock that was wrong costs
+        the reading of its span, not of all that lies between."""
+        by = (
+            "SELECT leaf FROM spans CROSS JOIN events NOT INDEXED "
+            "ON leaf >= max(?, span * ?) AND leaf < min(?, (span + 1) * ?)"
+        )
+        bounds = [self.low, SPAN, self.high, SPAN]
+        made = self._finish(by, [_IN_TIME, *where[1:]], [*bounds, *self._time(), *values[2:]], count)
+        order = "DESC" if self._question.newest else "ASC"
+        return Statement(made.sql.replace("ORDER BY leaf", f"ORDER BY span {order}, leaf"), made.values)
 
     def _by_words(self, driver: Words, count: bool) -> Statement:
         where, values = self._others(driver)

@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     proposing.add_argument("--account", default="", help="the batch system's account that its jobs are charged to")
     approving = actions.add_parser("approve", parents=[common, changing, one], help="sessions may begin, until a day")
     approving.add_argument("--review-on", required=True, metavar="YYYY-MM-DD", help="the last day")
+    approving.add_argument(
+        "--revision", type=int, default=0, metavar="N", help="what was read, by `show`; refused if it is another by now"
+    )
     renewing = actions.add_parser("renew", parents=[common, changing, one], help="the review was made: another day")
     renewing.add_argument("--review-on", required=True, metavar="YYYY-MM-DD", help="the last day")
     renewing.add_argument("--reason", default="", metavar="TEXT", help="what the review found; recorded")
@@ -105,7 +108,7 @@ async def _one(client: AdminClient, args: argparse.Namespace) -> dict[str, Any]:
                 **who,
             )
         case "approve":
-            return await client.project_approve(args.project, args.review_on, **who)
+            return await client.project_approve(args.project, args.review_on, revision=args.revision, **who)
         case "renew":
             return await client.project_renew(args.project, review_on=args.review_on, reason=args.reason, **who)
         case "members":

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from jupyter_hpcsec.audit.events import Event
 from jupyter_hpcsec.audit.index import Index
+from jupyter_hpcsec.audit.kinds.console import ConsoleRefused
 from jupyter_hpcsec.config_console import ConsoleSettings
 from jupyter_hpcsec.console.comparing import Comparing
 from jupyter_hpcsec.console.verifying import Verifying
@@ -20,6 +21,9 @@ from jupyter_hpcsec.tunnel.admin import AdminClient
 THREADS = 4
 COUNTED = 1000
 """Open alerts that are counted for the navigation; more are "1000+"."""
+TELLING, WAITING = 8, 256
+"""Events that are told to the gateway at once, and that wait for it: strangers can make as many refusals as they like,
+and the gateway's admin socket is the hub's, too. Refusals beyond are counted, and the count is told."""
 CATCH_UP_S = 2.0
 """Between two looks for new events, so that whoever asks finds the index nearly up to date."""
 
@@ -88,14 +92,30 @@ class Desk:
         self.comparing = Comparing()
         self.verifying = Verifying(self.gateway.console_event, log)
         self._telling: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(TELLING)
+        self._left_out = 0
 
     def note(self, event: Event, on_behalf: str = "") -> None:
-        """Have an event recorded in its turn; where no gateway takes it, the console's own log has it."""
+        """Have an event recorded in its turn; where no gateway takes it, the console's own log has it.
+
+        A refusal among too many of them is counted instead.
+        """
+        if event.decision == "refused" and len(self._telling) >= WAITING:
+            self._left_out += 1
+            return
         task = asyncio.get_running_loop().create_task(self._tell(event, on_behalf))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
     async def _tell(self, event: Event, on_behalf: str) -> None:
+        async with self._turns:
+            await self._told(event, on_behalf)
+            if self._left_out:
+                count, self._left_out = self._left_out, 0
+                reason = f"{count} more requests were refused than could be told one by one"
+                await self._told(ConsoleRefused(decision="refused", rule="console.flood", reason=reason), "")
+
+    async def _told(self, event: Event, on_behalf: str) -> None:
         try:
             await self.gateway.console_event(event, on_behalf)
         except HpcsecError as error:

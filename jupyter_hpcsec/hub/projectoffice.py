@@ -109,17 +109,18 @@ class ProjectOffice:
                 asked = msgspec.convert(dict(terms), Terms)
             except msgspec.ValidationError as exc:
                 raise Malformed(f"the project's terms: {exc}") from exc
-            after = rules.propose(before, name, asked, _actor(acting), self._now(), self._site)
+            unapproved = sum(each.proposed_by == acting.name and not each.approved_at for each in self._store.all())
+            after = rules.propose(before, name, asked, _actor(acting), self._now(), self._site, unapproved=unapproved)
             return after, _terms(kinds.ProjectProposed, after)
 
         return await self._change("propose", name, make, acting)
 
-    async def approve(self, name: str, review_on: str, acting: Acting) -> dict[str, Any]:
-        """Approve the terms until a day."""
+    async def approve(self, name: str, review_on: str, acting: Acting, seen: int = 0) -> dict[str, Any]:
+        """Approve the terms until a day, those of revision ``seen`` where that is not 0."""
 
         def make(before: Project | None) -> tuple[Project, Event]:
             known, day = self._there(before), _day(review_on)
-            after = rules.approve(known, day, _actor(acting), self._now(), self._today(), self._site)
+            after = rules.approve(known, day, _actor(acting), self._now(), self._today(), self._site, seen=seen)
             return after, msgspec.structs.replace(_terms(kinds.ProjectApproved, after), review_on=after.review_on)
 
         return await self._change("approve", name, make, acting)

@@ -13,6 +13,9 @@ from msgspec.structs import replace
 from jupyter_hpcsec.errors import Refused
 from jupyter_hpcsec.projects.values import Actor, Project, State, Terms, check_id, check_reason, check_terms
 
+UNAPPROVED_LIMIT = 20
+"""Projects of one proposer that nobody has approved, closed ones too: everybody may propose, and each is kept."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -82,11 +85,15 @@ def warning(project: Project, today: date, site: Site) -> str:
 # -- changes --------------------------------------------------------------------------------------------------------
 
 
-def propose(before: Project | None, name: str, terms: Terms, actor: Actor, now: int, site: Site) -> Project:
+def propose(
+    before: Project | None, name: str, terms: Terms, actor: Actor, now: int, site: Site, *, unapproved: int = 0
+) -> Project:
     """A new project, or other terms for one: nobody has approved them, so that no session starts until someone has.
 
-    Steps: 1 form; 2 a new one is its proposer's own, unless the office proposes it; 3 another's is not changed; 4 a
-    closed one stays closed, and nobody gets its id.
+    ``unapproved``: how many there are that ``actor`` proposed and nobody approved.
+
+    Steps: 1 form; 2 a new one is its proposer's own, and one of not too many, unless the office proposes it; 3
+    another's is not changed; 4 a closed one stays closed, and nobody gets its id.
     """
     check_id(name)  # 1
     terms = check_terms(terms)
@@ -94,6 +101,11 @@ def propose(before: Project | None, name: str, terms: Terms, actor: Actor, now: 
         if terms.owner != actor.name and not actor.is_office:  # 2
             raise Refused(
                 "project.owner", f"You can propose projects of your own; to propose others' is for {site.office}."
+            )
+        if unapproved >= UNAPPROVED_LIMIT and not actor.is_office:
+            raise Refused(
+                "project.too-many",
+                f"{unapproved} projects that you proposed are not approved; more can be proposed by {site.office}.",
             )
         return Project(id=name, terms=terms, proposed_by=actor.name, proposed_at=now)
     _check_owner(before, actor, site)  # 3
@@ -114,10 +126,20 @@ def propose(before: Project | None, name: str, terms: Terms, actor: Actor, now: 
     )
 
 
-def approve(before: Project, review_on: date, actor: Actor, now: int, today: date, site: Site) -> Project:
-    """Its purpose is approved until ``review_on``. 1 By the office, and not for itself; 2 a proposed one; 3 the day."""
+def approve(
+    before: Project, review_on: date, actor: Actor, now: int, today: date, site: Site, *, seen: int = 0
+) -> Project:
+    """Its purpose is approved until ``review_on``. ``seen``: the revision that the office has read; 0 where unknown.
+
+    Steps: 1 by the office, and not for itself; 2 a proposed one, as it was read: its owner may change it meanwhile; 3
+    the day.
+    """
     _check_office(before, actor, site)  # 1
     _check_not_closed(before, site)  # 2
+    if seen not in (0, before.revision):
+        raise Refused(
+            "project.changed", f"The project {before.id} has changed since you read it: look at what it is now."
+        )
     if before.approved_at:
         raise Refused("project.approved", f"The project {before.id} is approved; renew it to move its review date.")
     return replace(

@@ -83,8 +83,10 @@ class AdminControl(Protocol):
     async def project_propose(self, project: str, on_behalf: str, as_office: bool, **terms: Any) -> dict[str, Any]:
         """A new project, or other terms for one."""
 
-    async def project_approve(self, project: str, on_behalf: str, as_office: bool, review_on: str) -> dict[str, Any]:
-        """Approve a project's terms until a day."""
+    async def project_approve(
+        self, project: str, on_behalf: str, as_office: bool, review_on: str, revision: int = 0
+    ) -> dict[str, Any]:
+        """Approve a project's terms until a day; ``Refused`` where they are not those of ``revision`` (0: any)."""
 
     async def project_renew(
         self, project: str, on_behalf: str, as_office: bool, review_on: str, reason: str

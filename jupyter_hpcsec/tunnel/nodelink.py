@@ -91,13 +91,14 @@ class NodeLink:
                 if self._clock() >= self._renew_at:
                     await self._enrol()
                 await self._hold()
+                wait = FIRST_WAIT_S  # it held until a certificate was due
             except HpcsecError as error:
                 if self.is_up:
                     wait = FIRST_WAIT_S
-                self.is_up = False
                 if isinstance(error, Refused):
                     self._renew_at = 0.0  # with a fresh certificate it may be another matter
                 self._once(f"the gateway is not told: {error.reason}")
+            self.is_up = False
             await asyncio.sleep(wait * (0.5 + self._jitter()))
             wait = min(2 * wait, LONGEST_WAIT_S)
 

@@ -84,6 +84,7 @@ class NodeVoice:
             server="",
             node=self.node,
             source=source,
+            project="",
             policy="",
             told_by=f"{self.key}/gpu",
             told_boot=boot,

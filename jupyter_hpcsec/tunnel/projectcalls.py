@@ -49,10 +49,10 @@ class ProjectCalls:
         return await self._changed("propose", project, on_behalf, as_office, **terms)
 
     async def project_approve(
-        self, project: str, review_on: str, *, on_behalf: str = "", as_office: bool = False
+        self, project: str, review_on: str, *, revision: int = 0, on_behalf: str = "", as_office: bool = False
     ) -> dict[str, Any]:
-        """Sessions may begin until ``review_on`` (year-month-day)."""
-        return await self._changed("approve", project, on_behalf, as_office, review_on=review_on)
+        """Sessions may begin until ``review_on`` (year-month-day). ``revision``: what was read; else ``Refused``."""
+        return await self._changed("approve", project, on_behalf, as_office, review_on=review_on, revision=revision)
 
     async def project_renew(
         self, project: str, *, review_on: str = "", reason: str = "", on_behalf: str = "", as_office: bool = False

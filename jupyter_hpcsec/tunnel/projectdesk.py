@@ -24,8 +24,8 @@ class Projects(Protocol):
     async def propose(self, name: str, terms: Mapping[str, Any], acting: Acting) -> dict[str, Any]:
         """A new project, or other terms for one."""
 
-    async def approve(self, name: str, review_on: str, acting: Acting) -> dict[str, Any]:
-        """Approve the terms until a day."""
+    async def approve(self, name: str, review_on: str, acting: Acting, seen: int = 0) -> dict[str, Any]:
+        """Approve the terms until a day, those of revision ``seen`` where that is not 0."""
 
     async def renew(self, name: str, review_on: str, reason: str, acting: Acting) -> dict[str, Any]:
         """Grant a renewal until a day; without one, ask for it."""
@@ -69,9 +69,11 @@ class ProjectDesk:
         who = acting(on_behalf, as_office=as_office)
         return await self._projects.propose(project, terms | {"owner": terms["owner"] or who.name}, who)
 
-    async def project_approve(self, project: str, on_behalf: str, as_office: bool, review_on: str) -> dict[str, Any]:
-        """The office approves a project's terms."""
-        return await self._projects.approve(project, review_on, acting(on_behalf, as_office=as_office))
+    async def project_approve(
+        self, project: str, on_behalf: str, as_office: bool, review_on: str, revision: int = 0
+    ) -> dict[str, Any]:
+        """The office approves a project's terms, as they were in the revision that it read."""
+        return await self._projects.approve(project, review_on, acting(on_behalf, as_office=as_office), revision)
 
     async def project_renew(
         self, project: str, on_behalf: str, as_office: bool, review_on: str, reason: str

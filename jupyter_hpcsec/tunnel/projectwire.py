@@ -42,6 +42,7 @@ class _Propose(_Acted, frozen=True, kw_only=True):
 
 class _Approve(_Acted, frozen=True, kw_only=True):
     review_on: _Day
+    revision: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class _Renew(_Acted, frozen=True, kw_only=True):

@@ -159,3 +159,20 @@ def test_whatever_comes_no_alert_is_closed_but_by_an_acknowledgement(events: lis
         assert alert.standing >= 0 and alert.last >= alert.number
         assert alert.state in {"open", "acknowledged"} or alert.name == "gpu.R3"
         assert alert.state != "acknowledged" or alert.id in acknowledged
+
+
+def test_one_refusal_about_a_project_is_none_five_in_an_hour_are_one() -> None:
+    board = Board()
+    for minute in (0, 70, 71, 72, 73):  # the first is forgotten
+        board.tell("project.refused", at=60 * minute, rule="project.not-yours", subject={"user": "eve"})
+        assert board.only.state == "counting"
+    board.tell("project.refused", at=60 * 74, rule="project.not-yours", subject={"user": "eve"})
+    assert (board.only.state, board.only.user, board.only.count) == ("open", "eve", 5)
+
+
+def test_who_came_stays_to_be_looked_at_after_the_session() -> None:
+    board = Board()
+    for _ in range(3):
+        board.tell("session.visited", session="s1", subject={"user": "alice", "impersonator": "bob"})
+    board.tell("session.ended", session="s1")
+    assert (board.only.state, board.only.count, board.only.user) == ("open", 3, "alice")

@@ -16,7 +16,7 @@ def test_each_row_names_a_kind_with_its_fields(watched: Watched) -> None:
     kind = KINDS[watched.kind]
     fields = set(kind.__struct_fields__)
     assert watched.severity in SEVERITIES
-    assert {each for each in watched.by if each != "user"} <= fields
+    assert set(watched.by) - {"user", "impersonator"} <= fields
     assert set(watched.where) <= fields
     assert watched.title and watched.advice.endswith(".")
     assert not any("*" in rule[:-1] for rule in watched.rules), "only a trailing one means something"
@@ -47,6 +47,13 @@ def test_what_no_row_names_is_no_alert() -> None:
         ({"kind": "tap.refused", "rule": "tap.unrecorded"}, "tap.refused"),
         ({"kind": "node.gap"}, "node.gap"),
         ({"kind": "connection.refused", "rule": "lane.revoked"}, "certificate.revoked"),
+        ({"kind": "admin.refused", "rule": "project.caller"}, "admin.refused"),
+        ({"kind": "project.refused", "rule": "project.own"}, "project.refused"),
+        ({"kind": "session.visited", "visitor": "user"}, "session.visited"),
+        ({"kind": "node.request-refused", "rule": "app.owner"}, "app.refused"),
+        ({"kind": "node.upload-failed", "rule": "upload.differs"}, "upload.differs"),
+        ({"kind": "gpu.node-lost"}, "gpu.node-lost"),
+        ({"kind": "gpu.node-watch", "state": "stopped"}, "gpu.node-watch"),
     ],
 )
 def test_the_first_row_that_fits_counts(event: dict[str, str], name: str) -> None:
@@ -57,6 +64,33 @@ def test_the_first_row_that_fits_counts(event: dict[str, str], name: str) -> Non
 def test_a_strangers_scan_of_the_port_is_no_alert() -> None:
     assert raised({"kind": "connection.refused", "rule": "tls.handshake"}) is None
     assert raised({"kind": "connection.refused", "rule": "port.rate", "count": 400}) is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"kind": "project.refused", "rule": "project.review-date"},  # a wrong date is no attack
+        {"kind": "project.refused", "rule": "project.changed"},
+        {"kind": "admin.refused", "rule": "project.unapproved"},
+        {"kind": "node.request-refused", "rule": "app.network"},
+        {"kind": "node.upload-failed", "rule": "upload.exists"},
+        {"kind": "node.upload-completed"},
+        {"kind": "gpu.node-watch", "state": "started"},
+    ],
+)
+def test_a_persons_day_is_no_alert(event: dict[str, str]) -> None:
+    assert raised(event) is None
+
+
+def test_each_visitor_of_each_session_is_one_alert() -> None:
+    visited = WATCHED["session.visited"]
+    keys = {
+        visited.key({"session": session, "subject": {"user": "alice", "impersonator": who}})
+        for session in ("a", "b")
+        for who in ("bob", "eve", "")
+        for _ in range(2)
+    }
+    assert len(keys) == 6
 
 
 def test_an_end_belongs_to_the_same_rule() -> None:

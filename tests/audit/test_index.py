@@ -147,6 +147,9 @@ FORGOTTEN = (
         (FORGOTTEN, "words"),
         ("INSERT INTO words (rowid, text) VALUES (7, 'invented')", "words"),
         ("UPDATE about SET value = '99' WHERE name = 'covered'", "knows 99"),
+        ("UPDATE spans SET latest = '1970'", "the times of these"),
+        ("DELETE FROM spans", "the times of these"),
+        ("INSERT INTO spans VALUES (9, '2026', '2027')", "the times of these"),
         ("DROP TABLE events", "can't be read"),
     ],
 )  # fmt: skip
@@ -186,6 +189,21 @@ def test_bits_flipped_in_the_index_are_found_or_change_no_answer(place: Place) -
         except HpcsecError:
             found += 1
     assert found
+
+
+def test_an_index_by_another_table_of_alerts_is_made_anew(place: Place) -> None:
+    """An update that knows more alerts must neither miss old ones nor call its own index a liar."""
+    alerting(place)
+    with opened(place) as index:
+        before = index.alerts(AlertQuestion())
+    with contextlib.closing(sqlite3.connect(place.layout.index)) as db:
+        db.execute("DELETE FROM alerts")
+        db.execute("DELETE FROM alert_events")
+        db.execute("UPDATE about SET value = 'an older one' WHERE name = 'alerts'")
+        db.commit()
+    with opened(place) as index:
+        assert index.alerts(AlertQuestion()) == before and before
+        assert index.differences() == []
 
 
 def test_an_index_of_another_record_is_made_anew(place: Place, tmp_path: Path) -> None:
@@ -234,7 +252,7 @@ def test_alerts_are_what_the_record_makes_them_also_when_made_anew(place: Place)
     with opened(place) as index:
         assert index.open_alerts(100) == {"medium": 2, "high": 1}  # one by the fixture: a Hub API call
         assert index.open_alerts(1) == {"high": 1}, "counted no further"
-        assert index.open_alerts_by_session(100) == {"s1": 1, "s2": 1}
+        assert index.open_alerts_by_session(["s1", "s2", "s3", ""], 100) == {"s1": 1, "s2": 1}
         shown = [(alert.name, alert.state, alert.reopened) for alert in index.alerts(AlertQuestion())]
         made = [("node.gap", "open", 0), ("gpu.R3", "over", 0), ("gpu.R5", "open", 1)]
         assert shown == [*made, ("hub-api.refused", "open", 0)]

@@ -12,7 +12,9 @@ from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
 from jupyter_hpcsec.audit.kinds.node import NodeGap
 from jupyter_hpcsec.audit.kinds.requests import TapRefused
+from jupyter_hpcsec.audit.kinds.sessions import SessionVisited
 from jupyter_hpcsec.console.page import ALERT, READ
+from jupyter_hpcsec.console.views import alerts as view
 from tests.console.conftest import PATIENCE_S, Place
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
@@ -73,6 +75,26 @@ async def test_an_alert_is_acknowledged_with_a_note_and_opens_again_when_it_occu
     assert "reopened" in (await ada.get("alerts")).text
     [read] = await place.events("audit.read", lambda e: e.get("query") == "state=acknowledged")
     assert (read["action"], read["subject"]["user"]) == ("alerts", "ada")
+
+
+async def test_who_came_to_a_session_is_named(place: Place) -> None:
+    subject = Subject(user="alice", impersonator="bob" + HOSTILE)
+    number = place.record(SessionVisited(session=SESSION, subject=subject, visitor="user"))
+    page = (await place.visitor("ada", READ).get(f"alerts/{number}")).text
+    assert "who came" in page and "bob&#34;&gt;&lt;script" in page and HOSTILE not in page
+
+
+def test_only_what_ends_an_alert_is_called_over() -> None:
+    for event, said in (
+        ({"kind": "gpu.alert", "rule": "R5", "state": "raised"}, "raised"),
+        ({"kind": "gpu.alert", "rule": "R5", "state": "cleared"}, "over"),
+        ({"kind": "gpu.node-alert", "rule": "R1", "part": "watch", "state": "cleared"}, "over"),
+        ({"kind": "gpu.disagreement", "state": "cleared"}, "over"),
+        ({"kind": "node.helper-heard"}, "over"),
+        ({"kind": "session.ended"}, "the session ended"),
+        ({"kind": "node.gap"}, "raised"),
+    ):
+        assert view.happened(1, event, None, "").what == said, event
 
 
 async def test_what_was_not_seen_stays_open(place: Place) -> None:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from jupyter_hpcsec.audit.events import Subject
+from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
+from jupyter_hpcsec.audit.kinds.node import NodeGap
 from jupyter_hpcsec.console.page import END, READ
+from jupyter_hpcsec.console.pages import live
+from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.tunnel.registry import Live as LiveSession
 from jupyter_hpcsec.tunnel.session import Session, State
 from tests.console.conftest import PREFIX, Place, running
@@ -49,13 +54,59 @@ async def test_nothing_is_shown_that_is_not_recorded(place: Place) -> None:
     assert answer.status_code == 503 and "alice" not in answer.text
 
 
+async def test_open_alerts_lead_to_those_of_the_session(place: Place) -> None:
+    alice, bob = [await place.register(name) for name in ("alice", "bob")]
+    subject = Subject(user="alice")
+    place.record(NodeGap(session=alice.session, subject=subject))
+    place.record(GpuAlert(rule="R5", state="raised", session=alice.session, subject=subject), "node")
+    place.record(NodeGap(session=UNKNOWN, subject=subject))
+    ada = place.visitor("ada", READ)
+    for path in ("live", "live/rows"):
+        text = (await ada.get(path)).text
+        assert re.findall(r'alerts\?session=([0-9a-f]+)">([^<]+)<', text) == [(alice.session, "2 open")]
+        assert text.count('<span class="quiet">none</span>') == 1, "bob has none"
+    text = (await ada.get(f"alerts?session={alice.session}")).text
+    assert "Events of a node are missing" in text and "Signs of mining" in text and UNKNOWN not in text
+    assert "Nothing is open" in (await ada.get(f"alerts?session={bob.session}")).text
+
+
+async def test_newer_alerts_of_others_hide_none_and_counting_ends(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "ALERTS", 2)
+    alice, bob = [await place.register(name) for name in ("alice", "bob")]
+    place.record(NodeGap(session=alice.session))
+    for name in ("R1", "R2", "R5"):
+        place.record(GpuAlert(rule=name, state="raised", session=bob.session), "node")
+    text = (await place.visitor("ada", READ).get("live")).text
+    assert dict(re.findall(r'alerts\?session=([0-9a-f]+)">([^<]+)<', text)) == {
+        alice.session: "1 open",
+        bob.session: "2 or more open",
+    }
+
+
+async def test_alerts_that_are_not_known_are_not_said_to_be_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    await place.register("alice")
+    ada = place.visitor("ada", READ)
+    assert '"quiet">none' in (await ada.get("live")).text
+
+    def damaged(*_: object) -> None:
+        raise Unavailable("The index can't be used.")
+
+    monkeypatch.setattr(live, "beside", damaged)
+    text = (await ada.get("live")).text
+    assert "alice" in text and "Alerts and GPUs are not shown" in text and '"quiet">none' not in text
+
+
 async def test_markup_in_a_field_is_text(free_place: Place) -> None:
     place = free_place
-    await place.register(HOSTILE, server=HOSTILE, project=HOSTILE, job_id=HOSTILE)
+    registration = await place.register(HOSTILE, server=HOSTILE, project=HOSTILE, job_id=HOSTILE)
+    place.record(NodeGap(session=registration.session))
     ada = place.visitor(HOSTILE, READ, END)
     for path in ("live", "live/rows"):
         text = (await ada.get(path)).text
         assert "struck" in text and "<img" not in text and "<script>" not in text and "onerror=&#34;" in text
+        assert "1 open" in text
     [link] = set(re.findall(r"live/end/[0-9a-f]{32}", (await ada.get("live")).text))
     for text in ((await ada.get(link)).text, (await ada.post(link, {"reason": HOSTILE})).text):
         assert "struck" in text and "<img" not in text and "<script>" not in text

@@ -31,6 +31,18 @@ def test_the_kernel_says_whose_connection_it_is() -> None:
                 uid_of((peer[0], 1), accepted.getsockname())
 
 
+def test_who_sends_and_closes_at_once_does_not_pass_for_root() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as visitor:
+            visitor.sendall(b"GET /services/hpcsec/live HTTP/1.1\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+        accepted, peer = server.accept()
+        with accepted:
+            while accepted.recv(4096):  # until it is closed, and the kernel calls it root's
+                pass
+            with pytest.raises(Unavailable):
+                uid_of(peer, accepted.getsockname())
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 async def test_other_users_of_the_host_are_not_heard(place: Place) -> None:
     import asyncio

@@ -20,7 +20,7 @@ def in_days(days: int) -> str:
 async def act(visitor: Visitor, name: str, action: str, **fields: str) -> int:
     """Send one of the forms of a project's page; the answer's status."""
     await visitor.get("projects/new")  # for a form's token, which whoever sees no form takes from there
-    return (await visitor.post(f"project/{name}", {"action": action, **fields})).status_code
+    return (await visitor.post(f"project/{name}", {"action": action, "revision": "1", **fields})).status_code
 
 
 async def propose(visitor: Visitor, name: str = "genomics", **changes: str) -> int:
@@ -53,6 +53,22 @@ async def test_from_a_proposal_to_a_renewal_each_in_its_persons_name(place: Plac
     assert changed["members"] == '{"users": ["carol", "dave", "zoe"], "groups": []}'
 
 
+async def test_what_is_approved_is_what_was_read(place: Place) -> None:
+    alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
+    await propose(alice)
+    page = (await olga.get("project/genomics")).text
+    assert '<input type="hidden" name="revision" value="1">' in page
+    # while she reads, it becomes another one
+    await alice.get("project/genomics/terms")
+    assert (await alice.post("project/genomics/terms", {**TERMS, "paths": "/data/secret"})).status_code == 303
+    for read in ("1", "", "0", "x"):
+        fields = {"action": "approve", "review_on": in_days(9), "revision": read}
+        assert (await olga.post("project/genomics", fields)).status_code == (403 if read == "1" else 400)
+    assert (await place.gateway.project_show("genomics"))["state"] == "proposed"
+    assert await act(olga, "genomics", "approve", review_on=in_days(9), revision="2") == 303
+    assert (await place.gateway.project_show("genomics"))["state"] == "open"
+
+
 async def test_other_peoples_projects_are_not_seen_and_not_changed(place: Place) -> None:
     alice, mallory, bob = place.visitor("alice"), place.visitor("mallory", READ, END), place.visitor("bob")
     await propose(alice)
@@ -80,7 +96,7 @@ async def test_forms_that_are_none_of_ours_change_nothing(place: Place) -> None:
     alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
     await propose(alice)
     await olga.get("project/genomics")
-    fields = {"action": "approve", "review_on": in_days(9)}
+    fields = {"action": "approve", "review_on": in_days(9), "revision": "1"}
     for forged in (
         await olga.post("project/genomics", {**fields, "_xsrf": "0" * 32}),
         await olga.post("project/genomics", fields, **{"Sec-Fetch-Site": "cross-site"}),
@@ -151,7 +167,7 @@ def test_what_is_offered(state: dict[str, Any], reader: str, is_office: bool, of
 def shown(name: str = "genomics", **changes: Any) -> views.Project:
     terms = {"title": "T", "purpose": "P", "owner": "alice", "users": ["b"], "groups": [], "paths": [], "account": ""}
     people = dict.fromkeys(("proposed_by", "approved_by", "asked_by", "asked_reason", "closed_by", "closed_reason"), "")
-    times = {"proposed_at": 1, "approved_at": 2, "asked_at": 0, "closed_at": 0}
+    times = {"proposed_at": 1, "approved_at": 2, "asked_at": 0, "closed_at": 0, "revision": 1}
     facts = {"state": "open", "review_on": "2027-06-30", "days_left": 40, "warning": "", "why_not": ""}
     return views.project({"id": name, "terms": terms, **people, **times, **facts, **changes})
 

@@ -18,15 +18,18 @@ import httpx
 import pytest
 
 from jupyter_hpcsec.audit.events import Object, Subject
+from jupyter_hpcsec.audit.kinds import KINDS
 from jupyter_hpcsec.audit.kinds.gpu import GpuUse
 from jupyter_hpcsec.audit.kinds.hub import HubLogin
 from jupyter_hpcsec.audit.kinds.kernels import CellExecuted
+from jupyter_hpcsec.audit.kinds.node import NodeServerStarted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
 from jupyter_hpcsec.console.page import READ
 from jupyter_hpcsec.console.pages import search
 from jupyter_hpcsec.console.service import serving
+from jupyter_hpcsec.console.views.timeline import GROUPS, group_of
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
 from tests.console.conftest import Place
@@ -82,6 +85,21 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
     [read] = await place.events("audit.read", lambda event: "show=session" in event["query"])
     assert (read["subject"]["user"], read["action"]) == ("ada", "session")
     assert f"session={ONE}" in read["query"] and "of=alice" in read["query"]
+
+
+def test_whatever_moves_files_stands_among_the_files_and_no_group_is_of_kinds_that_are_not() -> None:
+    moving = [kind for kind in KINDS if kind.startswith(("file.", "upload.", "node.upload-", "node.file-"))]
+    assert len(moving) > 8 and {group_of(kind) for kind in moving} == {"files"}
+    beginnings = [start for group in GROUPS for start in group.kinds]
+    assert [start for start in beginnings if not any(kind.startswith(start) for kind in KINDS)] == []
+
+
+@pytest.mark.parametrize("facts", ["[" * 4096, "9" * 4096, '{"masks": "\\ud800"}'])
+async def test_no_receipt_of_a_node_hides_its_session(place: Place, facts: str) -> None:
+    fill(place)
+    place.record(NodeServerStarted(subject=ALICE, session=ONE, facts=facts), "node")
+    answer = await place.visitor("ada", READ).get(f"session/{ONE}")
+    assert answer.status_code == 200 and "print(&#39;of alice&#39;)" in answer.text
 
 
 async def test_what_can_not_be_put_on_record_is_not_shown(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from jupyter_hpcsec.identity.jobs import Address
 from jupyter_hpcsec.identity.nodes import node_payload
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.ear import understood
-from jupyter_hpcsec.tunnel.nodelink import NodeLink
+from jupyter_hpcsec.tunnel.nodelink import FIRST_WAIT_S, NodeLink
 from jupyter_hpcsec.tunnel.nodespool import NodeSpool
 from jupyter_hpcsec.tunnel.silence import SILENT_S
 from jupyter_hpcsec.tunnel.spool import open_spool
@@ -213,13 +213,14 @@ async def test_a_helper_can_t_lie_about_other_nodes_sessions_nor_in_other_names(
             {"kind": "session.ended"},
             {"kind": "gpu.alert", "rule": "R5"},
             {"kind": "gpu.node-alert", "trust": "gateway"},
-            {"kind": "gpu.node-alert", "job": "99", "node": "node2", "session": elsewhere.session},
+            {"kind": "gpu.node-alert", "job": "99", "node": "node2", "session": elsewhere.session, "project": "other"},
         ]
         items = [m.Item(seq=n, at=0, by="node", event=raw(event)) for n, event in enumerate(forged, 1)]
         await ask_twice(site, own, m.Events(boot=9, events=items))
         await until(lambda: len(kept(site).of(NodeRefused)) == 4)
     (told,) = kept(site).of(ToldByRoot)
     assert (told.node, told.session, told.job, told.told_by) == ("node1", "", "99", "node/node1/gpu")
+    assert told.project == ""
     assert {trust for event, trust in kept(site).kept if isinstance(event, ToldByRoot)} == {"node"}
 
 
@@ -293,6 +294,31 @@ async def test_a_killed_gateway_gets_each_event_once(site: Deployment, spool: No
         await until(lambda: spool.counts() == (2, 0))
     assert [each.told_seq for each in kept(site).of(ToldByRoot)] == [1, 2]
     assert said[0] == "the gateway is told"
+
+
+async def test_a_renewal_is_no_failure_to_wait_longer_after(spool: NodeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[tuple[float, bool]] = []
+    link = NodeLink(
+        spool, Credentials(), node="node1", endpoints=["127.0.0.1:1"], ca=b"", server_name=server_name_of,
+        say=lambda _: None, jitter=lambda: 0.5,
+    )  # fmt: skip
+
+    async def enrol() -> None: ...
+
+    async def hold() -> None:
+        link.is_up = True
+
+    async def sleep(seconds: float) -> None:
+        waits.append((seconds, link.is_up))
+        if len(waits) == 8:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(link, "_enrol", enrol)
+    monkeypatch.setattr(link, "_hold", hold)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await link.run()
+    assert set(waits) == {(FIRST_WAIT_S, False)}
 
 
 async def test_a_replayed_batch_is_recorded_once(site: Deployment, spool: NodeSpool) -> None:

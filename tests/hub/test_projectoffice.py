@@ -12,7 +12,7 @@ from jupyter_hpcsec.audit.events import Event, Trust, kind_of
 from jupyter_hpcsec.errors import Malformed, Refused, Unavailable
 from jupyter_hpcsec.hub.projectoffice import ProjectOffice
 from jupyter_hpcsec.hub.projectstore import FILE, ProjectStore
-from jupyter_hpcsec.projects.rules import Site
+from jupyter_hpcsec.projects.rules import UNAPPROVED_LIMIT, Site
 from jupyter_hpcsec.tunnel import acting
 from jupyter_hpcsec.tunnel.acting import Acting
 from jupyter_hpcsec.tunnel.observer import CALLER
@@ -187,6 +187,18 @@ async def test_root_acts_for_nobody_where_the_gateway_is_not_root(monkeypatch: p
         assert acting.acting("", as_office=False) == Acting("uid 0", True, acting.Subject(account="uid 0"))
     finally:
         CALLER.reset(before)
+
+
+async def test_nobody_fills_the_registry_with_proposals(deployment: Deployment) -> None:
+    client = deployment.client
+    for number in range(UNAPPROVED_LIMIT):
+        await client.project_propose(f"p{number}", **TERMS, on_behalf="alice")
+    await client.project_close("p1", "to make room", on_behalf="alice")  # which it does not: it is kept
+    assert await rule_of(client.project_propose("more", **TERMS, on_behalf="alice")) == "project.too-many"
+    await client.project_propose("p0", **TERMS, on_behalf="alice")  # other terms for one that there is
+    await client.project_propose("other", **(TERMS | {"owner": "carol"}), on_behalf="carol")
+    await client.project_approve("p0", REVIEW, on_behalf="olga", as_office=True)
+    await client.project_propose("more", **TERMS, on_behalf="alice")
 
 
 async def test_each_change_is_on_record_before_it_is_made_and_names_the_person(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from jupyter_hpcsec.errors import Malformed, Refused
 from jupyter_hpcsec.projects import rules
-from jupyter_hpcsec.projects.rules import Site
+from jupyter_hpcsec.projects.rules import UNAPPROVED_LIMIT, Site
 from jupyter_hpcsec.projects.values import Actor, Project
 from tests.projects.test_values import PROJECT, TERMS
 
@@ -76,7 +76,9 @@ def test_proposals() -> None:
     refused("project.closed", lambda: rules.propose(CLOSED, "genomics", TERMS, ALICE, 5, SITE))
     with pytest.raises(Malformed):
         rules.propose(None, "../x", TERMS, ALICE, 5, SITE)
-    assert rules.propose(None, "genomics", TERMS, ALICE, 1, SITE) == PROJECT
+    refused("project.too-many", lambda: rules.propose(None, "x", TERMS, ALICE, 5, SITE, unapproved=UNAPPROVED_LIMIT))
+    assert rules.propose(None, "x", TERMS, OLGA, 5, SITE, unapproved=UNAPPROVED_LIMIT).id == "x"
+    assert rules.propose(None, "genomics", TERMS, ALICE, 1, SITE, unapproved=UNAPPROVED_LIMIT - 1) == PROJECT
     assert rules.propose(None, "other", foreign, OLGA, 5, SITE).proposed_by == "olga"
 
 
@@ -92,10 +94,11 @@ def test_approvals() -> None:
     refused("project.office", lambda: approve(PROJECT, REVIEW, ALICE, 5, TODAY, SITE))
     refused("project.own", lambda: approve(PROJECT, REVIEW, ALICE_IN_OFFICE, 5, TODAY, SITE))
     refused("project.approved", lambda: approve(OPEN, REVIEW, OLGA, 5, TODAY, SITE))
+    refused("project.changed", lambda: approve(PROJECT, REVIEW, OLGA, 5, TODAY, SITE, seen=2))
     refused("project.closed", lambda: approve(CLOSED, REVIEW, OLGA, 5, TODAY, SITE))
     for day in (TODAY, date(2020, 1, 1), date(2028, 1, 3)):
         refused("project.review-date", lambda day=day: approve(PROJECT, day, OLGA, 5, TODAY, SITE))
-    approved = approve(PROJECT, REVIEW, OLGA, 2, TODAY, SITE)
+    approved = approve(PROJECT, REVIEW, OLGA, 2, TODAY, SITE, seen=PROJECT.revision)
     assert approved == replace(OPEN, revision=2)
 
 

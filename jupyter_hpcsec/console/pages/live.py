@@ -7,12 +7,12 @@ from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.page import END, READ, Page
 from jupyter_hpcsec.console.views import live
-from jupyter_hpcsec.console.views.live import Beside
+from jupyter_hpcsec.console.views.live import UNTOLD, Beside
 from jupyter_hpcsec.errors import HpcsecError, Refused
 from jupyter_hpcsec.ops.audit.reading import Record
 
-ALERTS = 10_000
-"""Open alerts that are counted by session."""
+ALERTS = 100
+"""Open alerts of one session that are counted."""
 WATCHED_S = 300.0
 """Between two events of one reader whose open page asks again by itself."""
 REASON_LIMIT = 200
@@ -23,7 +23,7 @@ def beside(record: Record, index: Index, sessions: Sequence[str]) -> Beside:
     newest = [index.ask(Question(session=each, kind="gpu.use", newest=True, limit=1)) for each in sessions]
     told = record.events(sorted(leaf for leaves in newest for leaf in leaves))
     return Beside(
-        alerts=index.open_alerts_by_session(ALERTS),
+        alerts=index.open_alerts_by_session(sessions, ALERTS),
         gpu_memory={str(each.event["session"]): int(each.event.get("memory", 0)) for each in told},
     )
 
@@ -45,9 +45,11 @@ class Live(Page):
         try:
             found = await self.desk.record.run(lambda record, index: beside(record, index, sessions))
         except HpcsecError as error:
-            found, notice = Beside({}, {}), f"Alerts and GPUs are not shown: {error.reason}"
+            found, notice = UNTOLD, f"Alerts and GPUs are not shown: {error.reason}"
         page = live.page(answer, asked, found)
-        self.show(self.template, page=page, notice=notice, now=time.time(), may_end=self.reader.may(END))
+        self.show(
+            self.template, page=page, notice=notice, now=time.time(), counted=ALERTS, may_end=self.reader.may(END)
+        )
 
     template = "live.html"
 
@@ -106,7 +108,7 @@ class End(Page):
         if facts["state"] == "ended":
             raise Refused("session.ended", f"The session has ended already: {facts['reason']}")
         await self.tell_read("live", f"session={session} (to end it)", 1)
-        return live.row(facts, Beside({}, {}))
+        return live.row(facts, UNTOLD)
 
 
 SESSION = "([0-9a-f]{32})"

@@ -113,7 +113,7 @@ class One(_ProjectPage):
         gateway, reason = self.desk.gateway, self.field("reason", 400)
         match self.field("action", 16):
             case "approve":
-                await gateway.project_approve(name, self.day(), **self.who)
+                await gateway.project_approve(name, self.day(), revision=self.revision(), **self.who)
             case "renew":
                 await gateway.project_renew(name, review_on=self.day(), reason=reason, **self.who)
             case "ask":
@@ -129,6 +129,13 @@ class One(_ProjectPage):
             case _:
                 raise Malformed("There is no such action.")
         self.back_to(name)
+
+    def revision(self) -> int:
+        """That of the page on which the form stood: what is approved is what was read."""
+        text = self.field("revision", 15)
+        if not (text.isascii() and text.isdigit() and int(text)):
+            raise Malformed("The form does not say what you have read: open the project again.")
+        return int(text)
 
     def day(self) -> str:
         """The review date of the form."""

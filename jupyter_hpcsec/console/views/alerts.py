@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.alert_states import ACKNOWLEDGED, Alert
-from jupyter_hpcsec.audit.alerts import SEVERITIES, SUSPICION, WATCHED
+from jupyter_hpcsec.audit.alerts import SEVERITIES, SUSPICION, WATCHED, ended
 from jupyter_hpcsec.audit.text import clean
 from jupyter_hpcsec.errors import Malformed
 
@@ -164,22 +164,23 @@ def _what(kind: str, event: Mapping[str, Any]) -> str:
         return "acknowledged"
     if kind == "session.ended":
         return "the session ended"
-    if kind in {"gpu.alert", "session.heard"} and event.get("state") != "raised":
-        return "over"
-    return "raised"
+    return "over" if ended(event) is not None else "raised"
 
 
 _NAMES = {
     "rule": "rule", "source": "source address", "node": "node", "job": "job", "device": "GPU", "kernel": "kernel",
     "pid": "process", "confidence": "confidence", "threshold": "threshold", "action": "action", "count": "how many",
     "lost": "lost", "kinds": "kinds", "since": "since", "why": "why", "first": "first number", "last": "last number",
-    "seconds": "seconds", "call": "call", "file": "file", "bytes": "bytes", "findings": "findings",
+    "seconds": "seconds", "call": "call", "visitor": "as a", "project": "project", "file": "file", "bytes": "bytes",
+    "findings": "findings",
 }  # fmt: skip
 """Fields that are shown, in this order; by what they are called."""
 
 
 def _facts(event: Mapping[str, Any]) -> list[Fact]:
     found = [Fact(said, _cut(event[name])) for name, said in _NAMES.items() if event.get(name)]
+    if event.get("subject", {}).get("impersonator"):
+        found.insert(0, Fact("who came", _cut(event["subject"]["impersonator"])))
     on = event.get("object", {})
     if on.get("name"):
         found.append(Fact("object", _cut(on["name"])))

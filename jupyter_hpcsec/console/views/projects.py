@@ -36,6 +36,7 @@ class Project:
     closed_by: str
     closed_at: int
     closed_reason: str
+    revision: int
 
     @property
     def members(self) -> str:

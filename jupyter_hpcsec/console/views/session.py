@@ -175,7 +175,7 @@ def _order(stops: Sequence[Shown]) -> Mapping[str, Any] | None:
 def _receipt(told: Mapping[str, Any]) -> list[tuple[str, Inert]]:
     try:
         facts = json.loads(told.get("facts", ""))
-    except ValueError:
+    except (ValueError, RecursionError):  # the node's word, which may nest as deep as it likes
         facts = None
     if not isinstance(facts, dict):
         return [("as told", inert(told.get("facts", ""), limit=400))]

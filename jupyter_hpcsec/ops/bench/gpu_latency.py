@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.manager import AsyncKernelManager
-
 from jupyter_hpcsec.gpu import standin
 from jupyter_hpcsec.gpu.processes import Processes
 from jupyter_hpcsec.gpu.samples import KernelFact, Sample
@@ -65,6 +63,8 @@ async def _measure(rounds: int, round_s: float) -> Latency:
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
         library = standin.build(directory)
+        from jupyter_client.manager import AsyncKernelManager  # noqa: PLC0415 - it takes a second to be imported
+
         manager = AsyncKernelManager(kernel_name="python3")
         await manager.start_kernel()
         client = manager.client()
