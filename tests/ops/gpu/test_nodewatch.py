@@ -24,6 +24,8 @@ from jupyter_hpcsec.tunnel.nodespool import NodeSpool
 from tests.gpu.conftest import Write
 
 LIMIT_S = 120
+STALL_S = 5.0
+"""Four of them is what a sampler may take to start, on whatever machine."""
 TWO = [Gpu(0).line(), Gpu(1).line()]
 FILES = Path(__file__).parents[3] / "hub_config"
 
@@ -35,7 +37,7 @@ class Helper:
         self.maps, self.place = tmp_path / "run" / "gpu", tmp_path / "spool"
         self.root = RootWatch(
             node="gpu1", spool=self.place, maps=self.maps, stand_in=str(stand_in), state=str(tmp_path / "state"),
-            interval_s=0.05, stall_s=0.5, log=self.logged.append, say=self.said.append,
+            interval_s=0.05, stall_s=STALL_S, log=self.logged.append, say=self.said.append,
         )  # fmt: skip
 
     def told(self) -> list[dict[str, Any]]:
@@ -144,11 +146,16 @@ async def test_a_killed_sampler_is_told_and_another_one_goes_on(helper: Helper) 
 
 async def test_a_driver_that_hangs_that_is_lost_and_that_comes_back(helper: Helper, state: Write) -> None:
     async with helper.running():
+        await until_seen(helper, 2)
+        keeper = helper.root.watch._keeper
+        assert keeper is not None
+        keeper.stall_s = 0.5
         state(*TWO, "hang DeviceGetCount_v2 3600")
         await helper.until(lambda event: event.get("state") == "hung")
         await helper.until(alert("R7"))
         state(*TWO)
         await helper.until(lambda event: event.get("state") == "stopped")  # killed, and started again
+        keeper.stall_s = STALL_S
         await until_seen(helper, 2)
 
 
