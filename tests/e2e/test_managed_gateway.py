@@ -35,7 +35,7 @@ BACK_WITHIN_S = 60.0
 
 def managed_service(config: Path) -> str:
     """The commented entry of the production configuration, for this computer's program and ``config``."""
-    found = re.search(r"^# c\.JupyterHub\.services = \[\n(?:#.*\n)*?# \]\n", PRODUCTION.read_text(), re.MULTILINE)
+    found = re.search(r"^# c\.JupyterHub\.services\.append\(\n(?:#.*\n)*?# \)\n", PRODUCTION.read_text(), re.MULTILINE)
     assert found
     entry = re.sub(r"^# ?", "", found[0], flags=re.MULTILINE)
     program = str(Path(sys.executable).parent / "hpcsec")
@@ -59,10 +59,9 @@ class ManagedHub(SmallHub):
                 c.JupyterHub.spawner_class = {LocalSite.spawner!r}
                 c.QuickstartSpawner.node_python = {sys.executable!r}
                 c.Spawner.poll_interval = 2
-                tests_own = c.JupyterHub.services
                 """
             )
-            + f"{managed_service(config)}c.JupyterHub.services += tests_own\n{spawner}",
+            + f"{managed_service(config)}{spawner}",
         )
         self._gateway_claim: Claim = claim_any()
         listen = [f"{LOOPBACK}:{self._gateway_claim.port}"]
