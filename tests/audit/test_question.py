@@ -98,7 +98,7 @@ CONDITIONS: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize(
-    "pair", itertools.combinations(CONDITIONS, 2), ids=lambda pair: "+".join(k for p in pair for k in p)
+    "pair", list(itertools.combinations(CONDITIONS, 2)), ids=lambda pair: "+".join(k for p in pair for k in p)
 )
 def test_two_conditions_are_both_held(place: Place, pair: tuple[dict[str, str], dict[str, str]]) -> None:
     first, second = pair
