@@ -15,6 +15,11 @@ from tests.server.test_events import Agent, until
 from tests.server.tusclient import API, Tus, checksum, whole
 
 DATA = bytes(range(256)) * 4096
+ROOM = """
+import os
+os.fstatvfs = lambda _: os.statvfs_result((4096, 4096, 2**20, 2**20, 2**20, 0, 0, 0, 0, 255))
+"""
+"""In the server's configuration: every file system has 4 GiB left, whatever the machine has."""
 
 
 class Place:
@@ -43,7 +48,7 @@ def _rules(home: Path) -> Resolved:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     made = RealServer(tmp_path_factory.mktemp("s"))
     try:
-        asyncio.run(made.start(_rules(made.home)))
+        asyncio.run(made.start(_rules(made.home), config=ROOM))
         yield made
     finally:
         made.stop()
@@ -90,7 +95,7 @@ async def test_what_may_not_be_written_is_refused_before_any_byte(place: Place) 
     assert (await tus.create("f", 5, If_Match='"1-2"')).status == 412
     assert (await tus.create("x", 2**62)).status == 400
     full = await tus.create("x", 2**40)
-    assert full.status == 507 and "does not fit" in full.message
+    assert full.status == 507 and "does not fit: its file system has 4.0 GiB left" in full.message
     for length in ("", "-1", "+1", "1e3", "0x1", "01", "9" * 40):
         assert (await tus.ask("POST", f"{tus.uploads}/x", Upload_Length=length)).status == 400, length
     assert (await tus.create("x", 5, Tus_Resumable="0.2.2")).status == 412
@@ -206,6 +211,8 @@ async def test_a_slow_sender_is_cut_off_by_who_comes_back_and_two_never_write_at
     named = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0", "Content-Length": str(len(data))}
     slow.write(tus.head("PATCH", url, named) + data[: len(data) // 2])
     await until(lambda: partial.stat().st_size)
+    for method in ("HEAD", "DELETE"):  # of another file: nobody is cut off
+        assert (await tus.ask(method, url.replace("/f?", "/closed/f?"))).status in {403, 404}
     assert (await tus.piece(url, 0, b"x")).status in {423, 0}
     at = (await tus.ask("HEAD", url)).offset
     assert 0 < at <= len(data) // 2
@@ -250,8 +257,8 @@ async def _send_half(place: Place) -> tuple[str, int, str]:
     async with asyncio.timeout(120):
         while (await tus.piece(url, at, DATA[at : at + 1000])).status != 204:
             await asyncio.sleep(0.05)
-    assert (await tus.piece(url, at, DATA[at : at + 1000])).status == 409  # a repeated piece
-    assert (await tus.piece(url, at + 500, DATA[at : at + 1000])).status == 409  # an overlapping one
+    assert await _answered(tus, url, at) == 409  # a repeated piece
+    assert await _answered(tus, url, at + 500) == 409  # an overlapping one
     at += 1000
     (line,) = await tus.json("uploads")
     assert (line["path"], line["offset"], line["length"]) == ("cuts/f é", at, len(DATA))
@@ -260,6 +267,14 @@ async def _send_half(place: Place) -> tuple[str, int, str]:
     (partial,) = (path for path in place.partials() if bad.endswith(path.name[-32:]))
     partial.write_bytes(b"wrong")
     return url, at, bad
+
+
+async def _answered(tus: Tus, url: str, at: int) -> int:
+    """What a piece gets once no cut request is being looked up any more."""
+    async with asyncio.timeout(120):
+        while (status := (await tus.piece(url, at, DATA[at : at + 1000])).status) == 423:
+            await asyncio.sleep(0.05)
+    return status
 
 
 async def _send_rest(place: Place, half: tuple[str, int, str]) -> None:

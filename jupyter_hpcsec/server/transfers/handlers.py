@@ -210,6 +210,14 @@ class UploadHandler(TransferHandler):
         if piece.whole is not None and piece.offset + piece.size != kept.length:
             raise Malformed("Only the last piece says what the whole is.")
 
+    async def _come_back(self, path: str | None) -> Kept:
+        """An upload as it is once nobody sends to it any more: who may ask for it cuts off who still does."""
+        upload, own = self._asked(path)
+        with self.answers(own):
+            await asyncio.to_thread(self.desk.uploads.find, upload, own, _shown(path))
+            await self.desk.cut(upload)
+            return await asyncio.to_thread(self.desk.uploads.find, upload, own, _shown(path))
+
     def _cut(self) -> None:
         """Have the sender's connection end, for one who comes back on another."""
         if self.request.connection is not None:
@@ -250,10 +258,7 @@ class UploadHandler(TransferHandler):
     @web.authenticated
     async def head(self, path: str | None = None) -> None:
         """How far it is: 200. Who writes to it now is cut off: whoever asks has come back for it."""
-        upload, own = self._asked(path)
-        with self.answers(own):
-            await self.desk.cut(upload)
-            kept = await asyncio.to_thread(self.desk.uploads.find, upload, own, _shown(path))
+        kept = await self._come_back(path)
         self._say(kept)
         self.set_header("Upload-Length", str(kept.length))
         await self.finish()
@@ -284,17 +289,14 @@ class UploadHandler(TransferHandler):
     @web.authenticated
     async def delete(self, path: str | None = None) -> None:
         """Cancel it: 204, and nothing is left."""
-        upload, own = self._asked(path)
-        with self.answers(own):
-            await self.desk.cut(upload)
-            writer = self.desk.writer(upload, lambda: None)
-            if writer is None:
-                raise web.HTTPError(423, "Another request is writing to this upload.")
-            try:
-                kept = await asyncio.to_thread(self.desk.uploads.find, upload, own, _shown(path))
-                await asyncio.to_thread(self.desk.uploads.drop, kept)
-            finally:
-                writer.release()
+        kept = await self._come_back(path)
+        writer = self.desk.writer(kept.id, lambda: None)
+        if writer is None:
+            raise web.HTTPError(423, "Another request is writing to this upload.")
+        try:
+            await asyncio.to_thread(self.desk.uploads.drop, kept)
+        finally:
+            writer.release()
         self.set_status(204)
         await self.finish()
 
