@@ -11,6 +11,7 @@ import * as React from 'react';
 import { endOf, generalWords, type IAccessFacts, type ISessionFacts } from './facts';
 import { readOnlyIcon } from './icon';
 import type { SessionModel } from './model';
+import { Section } from './section';
 import {
   clockTime,
   contactLink,
@@ -28,21 +29,6 @@ import {
 export interface IPanelActions {
   readonly saveAll: () => void;
   readonly refresh: () => void;
-}
-
-interface ISectionProps {
-  readonly title: string;
-  readonly children: React.ReactNode;
-}
-
-function Section({ title, children }: ISectionProps): React.ReactElement {
-  const id = React.useId();
-  return (
-    <section aria-labelledby={id} className="jp-hpcsec-Section">
-      <h3 id={id}>{title}</h3>
-      {children}
-    </section>
-  );
 }
 
 function Facts({ lines }: { readonly lines: [string, React.ReactNode][] }): React.ReactElement {
