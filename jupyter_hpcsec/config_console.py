@@ -105,7 +105,8 @@ class HpcsecConsole(Configurable):
     show_readers = Bool(
         False,
         help="Whether people see on their own page who of the security staff read their records, and in their "
-        "timeline who acted on their sessions. Off: an inquiry stays unseen by whom it is about.",
+        "timeline, and in the reason that they are told, who acted on their sessions. Off: an inquiry stays unseen by "
+        "whom it is about, and they read that the staff ended a session, and why, but not who. It is on record.",
     ).tag(config=True)
 
     @validate("listen")

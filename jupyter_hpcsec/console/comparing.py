@@ -2,22 +2,37 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
+from jupyter_hpcsec.audit.text import clean
 from jupyter_hpcsec.console.compare_worker import Answer, Order
+from jupyter_hpcsec.console.workers import how_it_ended
 from jupyter_hpcsec.errors import Refused, Unavailable
 
 LIMIT_S = 120.0
-MODULE = "jupyter_hpcsec.console.compare_worker"
+LINE_LIMIT = 300
+COMMAND = (sys.executable, "-I", "-m", "jupyter_hpcsec.console.compare_worker")
+
+FAILED = "The policy could not be compared"
+
+
+def _why(status: int, failed: bytes) -> str:
+    """Why a worker that said nothing of use ended: its limits, or the last line of what it wrote to standard error."""
+    last = clean(failed.decode("utf-8", "replace").strip().rpartition("\n")[2], LINE_LIMIT)
+    if status == -signal.SIGXCPU or last.startswith("MemoryError"):
+        return "it takes more time or memory than it may"
+    return f"{how_it_ended(status)}{f', saying: {last}' if last else ''}"
 
 
 class Comparing:
     """One comparison at a time."""
 
-    def __init__(self, *, limit_s: float = LIMIT_S, module: str = MODULE) -> None:
-        self._limit_s, self._module = limit_s, module
+    def __init__(self, *, limit_s: float = LIMIT_S, command: Sequence[str] = COMMAND) -> None:
+        self._limit_s, self._command = limit_s, command
         self._is_busy = False
 
     async def compare(self, order: Order) -> Answer:
@@ -32,17 +47,19 @@ class Comparing:
 
     async def _ask(self, order: Order) -> Answer:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-m", self._module),
+            *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
             async with asyncio.timeout(self._limit_s):
-                said, _ = await process.communicate(msgspec.json.encode(order))
+                said, failed = await process.communicate(msgspec.json.encode(order))
             return msgspec.json.decode(said, type=Answer)
-        except (TimeoutError, msgspec.DecodeError) as exc:
-            raise Unavailable("The policy could not be compared: it takes more time or memory than it may.") from exc
+        except TimeoutError as exc:
+            raise Unavailable(f"{FAILED}: it takes longer than {self._limit_s:.0f} s.") from exc
+        except msgspec.DecodeError as exc:
+            raise Unavailable(f"{FAILED}: {_why(process.returncode or 0, failed)}.") from exc
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -14,11 +15,15 @@ from jupyter_hpcsec.audit.kinds.console import ConsoleRefused
 from jupyter_hpcsec.config_console import ConsoleSettings
 from jupyter_hpcsec.console.comparing import Comparing
 from jupyter_hpcsec.console.verifying import Verifying
-from jupyter_hpcsec.errors import HpcsecError
+from jupyter_hpcsec.errors import HpcsecError, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
 THREADS = 4
+OWN_THREADS = 2
+"""For everybody's own records, apart from the staff's: who keeps these busy keeps no officer waiting."""
+OWN_WAITING = 4
+"""Pages of one person's own records that are made or wait; they are made one after another."""
 COUNTED = 1000
 """Open alerts that are counted for the navigation; more are "1000+"."""
 TELLING, WAITING = 8, 256
@@ -40,6 +45,9 @@ class Books:
         self._directory = settings.record
         self._quick = ThreadPoolExecutor(THREADS, thread_name_prefix="record")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="toil")
+        self._own = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="own")
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._waiting: Counter[str] = Counter()
         self._adding = Lock()
         self.open_alerts = 0
         """Alerts that nobody has looked at yet, as of the last look; ``COUNTED`` at most."""
@@ -51,6 +59,27 @@ class Books:
     async def toil(self, work: Callable[[Record], T]) -> T:
         """The same for work of minutes (verifying, exporting), which keeps no page waiting; without an index."""
         return await asyncio.get_running_loop().run_in_executor(self._slow, lambda: work(Record(self._directory)))
+
+    async def run_own(self, reader: str, work: Callable[[Record, Index], T]) -> T:
+        """As ``run``, for a page of the reader's own records: one of each reader at a time, in threads of their own."""
+        return await self._in_turn(reader, lambda: self._with_index(work))
+
+    async def toil_own(self, reader: str, work: Callable[[Record], T]) -> T:
+        """As ``toil``, for the reader's own records."""
+        return await self._in_turn(reader, lambda: work(Record(self._directory)))
+
+    async def _in_turn(self, reader: str, work: Callable[[], T]) -> T:
+        """``Unavailable`` where too much of the reader's waits already."""
+        if self._waiting[reader] >= OWN_WAITING:
+            raise Unavailable(f"{OWN_WAITING} pages of your records are being made; open this one when they are there.")
+        self._waiting[reader] += 1
+        try:
+            async with self._turns.setdefault(reader, asyncio.Lock()):
+                return await asyncio.get_running_loop().run_in_executor(self._own, work)
+        finally:
+            self._waiting[reader] -= 1
+            if not self._waiting[reader]:
+                del self._waiting[reader], self._turns[reader]
 
     def _with_index(self, work: Callable[[Record, Index], T]) -> T:
         record = Record(self._directory)
@@ -75,7 +104,7 @@ class Books:
 
     def close(self) -> None:
         """Let go of the threads; work that has begun ends by itself."""
-        for pool in (self._quick, self._slow):
+        for pool in (self._quick, self._slow, self._own):
             pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from tornado.iostream import StreamClosedError
 
 from jupyter_hpcsec.audit.index import Index
-from jupyter_hpcsec.console.page import Page
+from jupyter_hpcsec.console.page import SELF, Page
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
 
@@ -21,15 +21,17 @@ class Reading(Page):
 
     async def read(self, work: Callable[[Record, Index], T]) -> T:
         """What ``work`` finds. A record that does not hold is no fault of who asks: it is ``Unavailable``."""
+        record = self.desk.record
         try:
-            return await self.desk.record.run(work)
+            return await (record.run_own(self.reader.name, work) if self.scope == SELF else record.run(work))
         except Malformed as exc:
             raise Unavailable(f"The record does not hold: {exc.reason}. Run `hpcsec audit verify`.") from exc
 
     async def toil(self, work: Callable[[Record], T]) -> T:
         """The same for work of minutes, without an index."""
+        record = self.desk.record
         try:
-            return await self.desk.record.toil(work)
+            return await (record.toil_own(self.reader.name, work) if self.scope == SELF else record.toil(work))
         except Malformed as exc:
             raise Unavailable(f"The record does not hold: {exc.reason}. Run `hpcsec audit verify`.") from exc
 

@@ -28,13 +28,15 @@ _HEADER = re.compile(r"(?:token|bearer) +([A-Za-z0-9._~+/=-]{1,256})", re.IGNORE
 class Reader:
     """Somebody of the hub's: the name, which of our scopes the token holds, whether the hub calls them an admin.
 
-    ``by_token``: an ``Authorization`` header said so, which no other site can make a browser send.
+    ``groups`` are the hub's. ``by_token``: an ``Authorization`` header said so, which no other site can make a browser
+    send.
     """
 
     name: str
     scopes: frozenset[str]
     admin: bool = False
     by_token: bool = False
+    groups: frozenset[str] = frozenset()
 
     def may(self, scope: str) -> bool:
         """Whether a page of ``scope`` is for this reader."""
@@ -110,4 +112,5 @@ class Door:
         if not self.auth.check_scopes(self.auth.access_scopes, model):
             raise Refused("console.access", "This token was not made for the security console.")
         scopes = frozenset(scope for scope in OURS if scope in model.get("scopes", ()))
-        return Reader(str(model["name"]), scopes, admin=bool(model.get("admin")), by_token=by_token)
+        groups = frozenset(each for each in model.get("groups") or () if isinstance(each, str))
+        return Reader(str(model["name"]), scopes, admin=bool(model.get("admin")), by_token=by_token, groups=groups)

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,11 +18,13 @@ from jupyter_hpcsec.audit.events import Event
 from jupyter_hpcsec.audit.kinds.oversight import AuditVerified, AuditVerifyBegun
 from jupyter_hpcsec.console.verify_worker import Order, Outcome, Progress
 from jupyter_hpcsec.console.views.integrity import Wrong, percent, summary, wrong
+from jupyter_hpcsec.console.workers import how_it_ended
 from jupyter_hpcsec.errors import HpcsecError, Refused
 
 LIMIT_S = 3600.0
 """A verification that takes longer is ended, and says so."""
 LINE_LIMIT = 1 << 20
+COMMAND = (sys.executable, "-I", "-m", "jupyter_hpcsec.console.verify_worker")
 NONE_YET = Outcome()
 
 State = Literal["running", "held", "wrong", "failed", "stopped"]
@@ -53,8 +55,10 @@ class Verification:
 class Verifying:
     """``tell`` records events in somebody's name."""
 
-    def __init__(self, tell: Tell, log: logging.Logger, *, limit_s: float = LIMIT_S) -> None:
-        self._tell, self._log, self._limit_s = tell, log, limit_s
+    def __init__(
+        self, tell: Tell, log: logging.Logger, *, limit_s: float = LIMIT_S, command: Sequence[str] = COMMAND
+    ) -> None:
+        self._tell, self._log, self._limit_s, self._command = tell, log, limit_s, command
         self._task: asyncio.Task[None] | None = None
         self._starting = False
         self.last: Verification | None = None
@@ -129,7 +133,7 @@ class Verifying:
 
     async def _work(self, order: Order) -> Outcome:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-m", "jupyter_hpcsec.console.verify_worker"),
+            *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_LIMIT,
@@ -138,13 +142,15 @@ class Verifying:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101 - for the type checker
             process.stdin.write(msgspec.json.encode(order) + b"\n")
             await process.stdin.drain()
-            while line := await process.stdout.readline():
+            while (line := await process.stdout.readline()).endswith(b"\n"):  # else it ended, be it in mid-line
                 if not line.startswith(b'{"done":'):
                     return msgspec.json.decode(line, type=Outcome)
                 at = msgspec.json.decode(line, type=Progress)
                 self.last = replace(self._now(), done=at.done, of=at.of)
-            return Outcome(error=f"It ended with status {await process.wait()} and said nothing; look at the log.")
-        except (ValueError, ConnectionError) as error:
+            return Outcome(
+                error=f"{how_it_ended(await process.wait())} before it was done; the console's log says more."
+            )
+        except (ValueError, msgspec.DecodeError, ConnectionError) as error:
             return Outcome(error=f"Its answer can't be read: {error}")
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -55,12 +55,13 @@ class IdentityBroker:
         certificate_lifetime_s: int,
         nodes: NodeEnroller | None = None,
         code: Code = ROOTS_ALONE,
+        admit_project: Callable[[str, str, Sequence[str]], None] = lambda _project, _user, _groups: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keyring, self._enroller, self._store, self._issuer = keyring, enroller, store, issuer
         self._policies, self._code, self._recordings, self._nodes = policies, code, recordings, nodes
         self._token_lifetime_s, self._certificate_lifetime_s = token_lifetime_s, certificate_lifetime_s
-        self._clock = clock
+        self._admit_project, self._clock = admit_project, clock
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._current = ""
         self._made_at = 0.0
@@ -175,7 +176,9 @@ class IdentityBroker:
             raise AssertionError("BUG: an enrolment without a session passed its checks")
         try:
             rules = await self._policies.rules()
-            # from here to the claim nothing is awaited: a policy that changes meanwhile finds the session in the store
+            # from here to the claim nothing is awaited: a policy that changes meanwhile finds the session in the store,
+            # and the project is as open as when the job was registered, however long it has waited in the queue
+            self._admit_project(session.project, session.user, session.groups)
             subject = self._subject(session, message.account)
             resolved = rules.resolve(subject)
         except Refused as error:

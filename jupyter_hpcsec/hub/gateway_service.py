@@ -95,7 +95,13 @@ def make_attestors(names: tuple[str, ...], *, compares_node_address: bool) -> li
     return [made[name] for name in names]
 
 
-def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, policies: Policies) -> IdentityBroker:
+def make_broker(
+    settings: GatewaySettings,
+    keyring: KeyRing,
+    store: Store,
+    policies: Policies,
+    admit_project: Callable[[str, str, Sequence[str]], None],
+) -> IdentityBroker:
     """Who decides whose session a node's word is."""
     enroller = Enroller(
         keyring,
@@ -115,6 +121,7 @@ def make_broker(settings: GatewaySettings, keyring: KeyRing, store: Store, polic
         token_lifetime_s=settings.token_lifetime_s,
         certificate_lifetime_s=settings.certificate_lifetime_s,
         code=Code(owners=settings.code_owners, unsafe_any=settings.unsafe_user_owned_code),
+        admit_project=admit_project,
     )
 
 
@@ -143,7 +150,7 @@ async def serve(
     )
     store = Store(settings.state_directory / "sessions.sqlite")
     policies = make_policies(settings, log, lambda event: auditor.note(event))  # noqa: PLW0108 - there is none yet
-    broker = make_broker(settings, keyring, store, policies)
+    broker = make_broker(settings, keyring, store, policies, lambda *who: projects.admit(*who))  # noqa: PLW0108
     stop = _heed_signals(broker, log)
     listeners = [listen_tcp(endpoint, BACKLOG) for endpoint in settings.listen]
     record = open_record(settings, log)

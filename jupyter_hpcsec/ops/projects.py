@@ -12,15 +12,16 @@ import msgspec
 from msgspec import Struct
 
 from jupyter_hpcsec.access import policy_source
-from jupyter_hpcsec.errors import Malformed, Unavailable, printable
+from jupyter_hpcsec.errors import Malformed, Refused, Unavailable, printable
 from jupyter_hpcsec.projects.values import Terms, check_id, check_terms
 from jupyter_hpcsec.tunnel.admin import AdminClient
 
+TO_APPROVE = "to be approved by somebody else: let them import it, too (--on-behalf)"
 COLUMNS = ("PROJECT", "STATE", "REVIEW", "OWNER", "MEMBERS", "TITLE")
 
 
 class _Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One project of a list. ``review_on``: it is approved until then, by whoever imports it."""
+    """One project of a list. ``review_on``: it is approved until then, by whoever imports what another has imported."""
 
     id: str
     title: str
@@ -66,7 +67,9 @@ def read_list(path: Path) -> tuple[_Entry, ...]:
 
 
 async def import_list(client: AdminClient, entries: Sequence[_Entry], *, on_behalf: str) -> list[str]:
-    """Propose, and approve where a review date stands there; what is in the registry as listed stays. What was done."""
+    """Propose, and approve what somebody else proposed where a review date stands there; what is in the registry as
+    listed stays. What was done, or has to be done by another: nobody approves what they proposed.
+    """
     known = {each["id"]: each for each in (await client.projects())["projects"]}
     who: dict[str, Any] = {"on_behalf": on_behalf, "as_office": True}
     done = []
@@ -78,13 +81,22 @@ async def import_list(client: AdminClient, entries: Sequence[_Entry], *, on_beha
             before = await client.project_propose(entry.id, **terms, **who)
             said.append("proposed")
         if entry.review_on and not before["approved_at"]:
-            await client.project_approve(entry.id, entry.review_on, **who)
-            said.append(f"approved until {entry.review_on}")
+            said.append(await _approved(client, entry, who) if not said else TO_APPROVE)
         elif entry.review_on and entry.review_on != before["review_on"]:
             await client.project_renew(entry.id, review_on=entry.review_on, reason="imported", **who)
             said.append(f"renewed until {entry.review_on}")
         done.append(f"{entry.id}: {', '.join(said) or 'unchanged'}")
     return done
+
+
+async def _approved(client: AdminClient, entry: _Entry, who: dict[str, Any]) -> str:
+    try:
+        await client.project_approve(entry.id, entry.review_on, **who)
+    except Refused as refusal:
+        if refusal.rule != "project.four-eyes":
+            raise
+        return TO_APPROVE
+    return f"approved until {entry.review_on}"
 
 
 def as_table(projects: Sequence[Mapping[str, Any]]) -> str:

@@ -213,7 +213,8 @@ class Demo:
     async def _open_project(self) -> None:
         """The demonstration's one project, approved for as long as any demonstration takes."""
         title, purpose = "A first look at hpcsec", "To try it out on this computer."
-        await self.gateway.project_propose(DEMO_PROJECT, title=title, purpose=purpose, owner=self.plan.user)
+        owner = self.plan.user
+        await self.gateway.project_propose(DEMO_PROJECT, title=title, purpose=purpose, owner=owner, on_behalf=owner)
         await self.gateway.project_approve(DEMO_PROJECT, str(datetime.now(UTC).date() + DEMO_REVIEW))
 
     @property

@@ -107,7 +107,7 @@ def propose(
                 "project.too-many",
                 f"{unapproved} projects that you proposed are not approved; more can be proposed by {site.office}.",
             )
-        return Project(id=name, terms=terms, proposed_by=actor.name, proposed_at=now)
+        return Project(id=name, terms=terms, proposed_by=actor.name, proposed_at=now, authors=(actor.name,))
     _check_owner(before, actor, site)  # 3
     if terms.owner != before.terms.owner and not actor.is_office:
         raise Refused("project.owner", f"A project is given to another owner by {site.office}.")
@@ -117,6 +117,7 @@ def propose(
         terms=terms,
         proposed_by=actor.name,
         proposed_at=now,
+        authors=_authors(before, actor),
         approved_by="",
         approved_at=0,
         asked_by="",
@@ -131,10 +132,11 @@ def approve(
 ) -> Project:
     """Its purpose is approved until ``review_on``. ``seen``: the revision that the office has read; 0 where unknown.
 
-    Steps: 1 by the office, and not for itself; 2 a proposed one, as it was read: its owner may change it meanwhile; 3
-    the day.
+    Steps: 1 by the office, not for itself, and by other eyes than those of who proposed or changed it; 2 a proposed
+    one, as it was read: its owner may change it meanwhile; 3 the day.
     """
     _check_office(before, actor, site)  # 1
+    _check_eyes(actor, (*before.authors, before.proposed_by), "proposed or changed what is to be approved", site)
     _check_not_closed(before, site)  # 2
     if seen not in (0, before.revision):
         raise Refused(
@@ -152,8 +154,10 @@ def approve(
 
 
 def renew(before: Project, review_on: date, actor: Actor, today: date, site: Site) -> Project:
-    """The review was made: open until ``review_on``. The office's, not for itself, and of what was approved before."""
+    """The review was made: open until ``review_on``. The office's, not for itself, not by who asked for it, and of what
+    was approved before."""
     _check_office(before, actor, site)
+    _check_eyes(actor, (before.asked_by,), "asked for this renewal", site)
     _check_approved(before, site)
     return replace(
         before,
@@ -174,11 +178,15 @@ def ask(before: Project, reason: str, actor: Actor, now: int, site: Site) -> Pro
 
 
 def set_members(before: Project, users: Iterable[str], groups: Iterable[str], actor: Actor, site: Site) -> Project:
-    """Other members. The owner answers for who they are: it takes no approval, and is recorded."""
+    """Other members. The owner answers for who they are: it takes no approval, and is recorded.
+
+    Those that a purpose is approved with are read by who approves it, which is somebody else than who named them.
+    """
     _check_owner(before, actor, site)
     _check_not_closed(before, site)
     terms = check_terms(replace(before.terms, users=tuple(users), groups=tuple(groups)))
-    return replace(before, terms=terms, revision=before.revision + 1)
+    authors = before.authors if before.approved_at else _authors(before, actor)
+    return replace(before, terms=terms, authors=authors, revision=before.revision + 1)
 
 
 def close(before: Project, reason: str, actor: Actor, now: int, site: Site) -> Project:
@@ -199,6 +207,17 @@ def _check_office(project: Project, actor: Actor, site: Site) -> None:
         raise Refused("project.office", f"Only {site.office} may do that.")
     if actor.name == project.terms.owner:
         raise Refused("project.own", "Nobody reviews a project of their own: ask somebody else of the project office.")
+
+
+def _authors(before: Project, actor: Actor) -> tuple[str, ...]:
+    """Who answers for the words of a change: for those that were approved nobody has to any more."""
+    earlier = () if before.approved_at else (*before.authors, before.proposed_by)
+    return tuple(sorted({*earlier, actor.name}))
+
+
+def _check_eyes(actor: Actor, others: Iterable[str], did: str, site: Site) -> None:
+    if actor.name in others:
+        raise Refused("project.four-eyes", f"You {did}: that takes somebody else of {site.office}.")
 
 
 def _check_approved(project: Project, site: Site) -> None:

@@ -53,6 +53,8 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     terms: Terms
     proposed_by: str
     proposed_at: int
+    authors: tuple[str, ...] = ()
+    """Who proposed or changed what was approved last, or is to be: none of them may approve it."""
     approved_by: str = ""
     approved_at: int = 0
     review_on: str = ""

@@ -28,7 +28,8 @@ class NodePeer:
 
 
 class NoAccess(Refused):
-    """The policy gives the user of ``session`` nothing that could be started: the session is over."""
+    """The policy gives the user of ``session`` nothing that could be started, or its project is not open any more: the
+    session is over."""
 
     def __init__(self, session: str, rule: str, reason: str) -> None:
         self.session = session
@@ -56,7 +57,7 @@ class Broker(Protocol):
     async def enrol(self, message: Enrol, address: str, now: int) -> Enrolled:
         """Run the steps of an enrolment; ``Refused`` names the one that failed, and nothing has changed.
 
-        ``NoAccess`` when it is the policy that refuses: the caller ends the session.
+        ``NoAccess`` when it is the policy or the project that refuses: the caller ends the session.
         """
 
     async def enrol_node(self, message: NodeEnrol, address: str, now: int) -> NodeEnrolled:

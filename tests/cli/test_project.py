@@ -80,7 +80,9 @@ def test_from_a_proposal_to_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert "lower-case" in told(capsys, "propose", "../x", *terms, status=1)
     told(capsys, "propose", "genomics", *terms, "--account", "g1")
-    assert "must be after 2027-01-15" in told(capsys, "approve", "genomics", "--review-on", "2026-01-01", status=1)
+    assert "somebody else" in told(capsys, "approve", "genomics", "--review-on", "2027-06-30", status=1)
+    early = ("--review-on", "2026-01-01", "--on-behalf", "olga")
+    assert "must be after 2027-01-15" in told(capsys, "approve", "genomics", *early, status=1)
     told(capsys, "approve", "genomics", "--review-on", "2027-06-30", "--on-behalf", "olga")
     told(capsys, "members", "genomics", "--add-user", "zoe", "--remove-user", "bob", "--add-group", "g")
     shown: dict[str, Any] = json.loads(told(capsys, "show", "genomics", "--json"))
@@ -112,7 +114,10 @@ def test_a_list_is_taken_over_once(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text(LIST)
     assert "2 projects" in told(capsys, "import", str(path), "--check")
     assert told(capsys, "list").count("\n") == 1
-    assert told(capsys, "import", str(path)) == "genomics: proposed, approved until 2027-06-30\ndraft: proposed\n"
+    for said in ("proposed, to be approved", "to be approved"):  # twice by the same
+        assert f"genomics: {said} by somebody else" in told(capsys, "import", str(path))
+    approved = told(capsys, "import", str(path), "--on-behalf", "olga")
+    assert approved == "genomics: approved until 2027-06-30\ndraft: unchanged\n"
     assert told(capsys, "import", str(path)) == "genomics: unchanged\ndraft: unchanged\n"
     path.write_text(path.read_text().replace("2027-06-30", "2027-09-30"))
     assert "genomics: renewed until 2027-09-30" in told(capsys, "import", str(path))

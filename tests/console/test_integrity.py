@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,36 @@ async def test_nothing_begins_that_can_not_be_recorded_and_an_unrecorded_outcome
         await asyncio.sleep(0.05)
     assert verifying.last is not None and verifying.last.state == "failed"
     assert "there is no record" in verifying.last.outcome.error and verifying.last.unrecorded == "no gateway"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "print('{\"done\":1,\"of\":2}'); print('{\"done\":1', end='', flush=True); os.kill(os.getpid(), 9)",
+            "SIGKILL",
+        ),
+        ("print('{\"size\":7', end='')", "ended with status 0 before it was done"),
+        ("sys.exit(3)", "ended with status 3 before it was done"),
+        ("print('{\"done\":')", "can't be read"),
+        ("print('no JSON')", "can't be read"),
+    ],
+)
+async def test_a_verification_whose_process_fails_says_how(code: str, said: str) -> None:
+    told: list[Any] = []
+
+    async def tell(event: Any, by: str) -> None:
+        told.append(event)
+
+    command = (sys.executable, "-c", f"import os, sys; {code}")
+    verifying = Verifying(tell, logging_of("worker"), command=command)
+    await verifying.begin(Order("/nowhere"), "ada", 5)
+    end = time.monotonic() + PATIENCE_S
+    while verifying.is_running:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+    assert verifying.last is not None and verifying.last.state == "failed"
+    assert said in verifying.last.outcome.error and said in told[-1].reason
 
 
 def logging_of(name: str) -> logging.Logger:

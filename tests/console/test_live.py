@@ -170,9 +170,13 @@ async def test_a_session_ends_after_a_reason_and_a_second_look(place: Place) -> 
     assert done.status_code == 200 and "has ended" in done.text
     assert place.deployment.registry.get(registration.session) is None
     [called] = await place.events("admin.called")
-    assert called["subject"]["user"] == "ada" and called["reason"] == "ada: exfiltrates"
+    assert called["subject"]["user"] == "ada" and called["reason"] == "exfiltrates"
     [ended] = await place.events("session.ended")
-    assert ended["reason"] == "ada: exfiltrates" and ended["subject"]["user"] == "alice"
+    assert ended["reason"] == "exfiltrates" and ended["subject"]["user"] == "alice"
+    alice = place.visitor("alice")
+    for own in ("me", f"me/session/{registration.session}"):
+        assert "exfiltrates" in (shown := (await alice.get(own)).text) or own == "me"
+        assert "ada" not in shown
     again = await ada.post(path, {"reason": "again", "confirmed": "yes"})
     assert again.status_code == 403 and "ended already" in again.text
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -213,8 +215,8 @@ def test_many_people_and_paths_are_counted_and_some_are_shown() -> None:
 
 
 async def test_one_comparison_at_a_time_and_not_for_ever() -> None:
-    endless = Comparing(limit_s=2.0, module="timeit")  # a module that is no worker: it says nothing of use
-    with pytest.raises(Unavailable, match="could not be compared"):
+    endless = Comparing(limit_s=0.5, command=("sleep", "600"))
+    with pytest.raises(Unavailable, match="longer than"):
         await endless.compare(Order("", "", ()))
     comparing = Comparing()
     first = asyncio.create_task(comparing.compare(Order(POLICY, CLOSED, PEOPLE)))
@@ -223,6 +225,21 @@ async def test_one_comparison_at_a_time_and_not_for_ever() -> None:
         await comparing.compare(Order(POLICY, CLOSED, PEOPLE))
     assert (await first).lose == 1
     assert (await comparing.compare(Order(POLICY, POLICY, PEOPLE))).people == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import no_such_module", "ended with status 1, saying: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise MemoryError", "more time or memory than it may"),
+        ("import os; os.kill(os.getpid(), 24)", "more time or memory than it may"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed (SIGKILL)"),
+        ("print('{')", "ended with status 0"),
+    ],
+)
+async def test_why_there_is_no_comparison(code: str, said: str) -> None:
+    with pytest.raises(Unavailable, match=re.escape(said)):
+        await Comparing(command=(sys.executable, "-c", code)).compare(Order("", "", ()))
 
 
 def test_groups_are_bounded() -> None:

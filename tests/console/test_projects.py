@@ -92,6 +92,33 @@ async def test_other_peoples_projects_are_not_seen_and_not_changed(place: Place)
     assert (await place.gateway.project_show("genomics"))["revision"] == 1
 
 
+async def test_a_colleagues_name_does_not_make_an_approval_of_ones_own_words(place: Place) -> None:
+    olga, otto = place.visitor("olga", PROJECT), place.visitor("otto", PROJECT)
+    assert await propose(olga, owner="otto") == 303
+    page = (await olga.get("project/genomics")).text
+    assert "Nobody approves alone" in page and "Approve the purpose" not in page
+    assert await act(olga, "genomics", "approve", review_on=in_days(9)) == 403
+    assert await act(otto, "genomics", "approve", review_on=in_days(9)) == 403
+    refused = await place.events("project.refused", count=2)
+    assert [(each["rule"], each["subject"]["user"]) for each in refused] == [
+        ("project.four-eyes", "olga"),
+        ("project.own", "otto"),
+    ]
+    assert (await place.gateway.project_show("genomics"))["state"] == "proposed"
+    assert await act(place.visitor("petra", PROJECT), "genomics", "approve", review_on=in_days(9)) == 303
+
+
+async def test_a_project_is_seen_by_the_members_of_its_groups(place: Place) -> None:
+    await propose(place.visitor("alice"), groups="gene-lab")
+    member, other = place.visitor("mia", groups=["gene-lab"]), place.visitor("mallory", groups=["gene"])
+    assert "genomics" in (await member.get("projects")).text
+    page = (await member.get("project/genomics")).text
+    assert "gene-lab" in page and "Change members" not in page
+    assert await act(member, "genomics", "members", add_users="mallory") == 403
+    assert "genomics" not in (await other.get("projects")).text
+    assert (await other.get("project/genomics")).status_code == 403
+
+
 async def test_forms_that_are_none_of_ours_change_nothing(place: Place) -> None:
     alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
     await propose(alice)
@@ -152,21 +179,28 @@ async def test_other_terms_need_an_approval(place: Place) -> None:
         ({}, "bob", False, ""),
         ({}, "alice", False, "change ask"),
         ({}, "olga", True, "change renew"),
-        ({}, "alice", True, "change ask"),
+        ({}, "alice", True, "change ask other_eyes"),
         ({"approved_at": 0, "state": "proposed"}, "olga", True, "change approve"),
-        ({"approved_at": 0, "state": "proposed"}, "alice", True, "change"),
+        ({"approved_at": 0, "state": "proposed"}, "alice", True, "change other_eyes"),
+        ({"approved_at": 0, "state": "proposed"}, "carol", True, "change other_eyes"),
+        ({"approved_at": 0, "state": "proposed", "proposed_by": "olga"}, "olga", True, "change other_eyes"),
+        ({}, "carol", True, "change renew"),
+        ({"asked_at": 5, "asked_by": "olga"}, "olga", True, "change other_eyes"),
         ({"asked_at": 5}, "alice", False, "change"),
         ({"state": "closed", "closed_at": 9}, "olga", True, ""),
     ],
 )
 def test_what_is_offered(state: dict[str, Any], reader: str, is_office: bool, offered: str) -> None:
     may = views.may(shown(**state), reader, is_office=is_office)
-    assert " ".join(name for name in ("change", "approve", "renew", "ask") if getattr(may, name)) == offered
+    assert " ".join(name for name in views.May.__dataclass_fields__ if getattr(may, name)) == offered
 
 
 def shown(name: str = "genomics", **changes: Any) -> views.Project:
     terms = {"title": "T", "purpose": "P", "owner": "alice", "users": ["b"], "groups": [], "paths": [], "account": ""}
-    people = dict.fromkeys(("proposed_by", "approved_by", "asked_by", "asked_reason", "closed_by", "closed_reason"), "")
+    people: dict[str, Any] = dict.fromkeys(
+        ("proposed_by", "approved_by", "asked_by", "asked_reason", "closed_by", "closed_reason"), ""
+    )
+    people["authors"] = ["carol"]
     times = {"proposed_at": 1, "approved_at": 2, "asked_at": 0, "closed_at": 0, "revision": 1}
     facts = {"state": "open", "review_on": "2027-06-30", "days_left": 40, "warning": "", "why_not": ""}
     return views.project({"id": name, "terms": terms, **people, **times, **facts, **changes})

@@ -26,7 +26,7 @@ from jupyter_hpcsec.audit.kinds.node import NodeServerStarted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
-from jupyter_hpcsec.console.page import READ
+from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import search
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.console.views.timeline import GROUPS, group_of
@@ -305,6 +305,17 @@ async def test_who_read_is_shown_only_where_the_site_shows_it(place: Place) -> N
     await place.events("audit.read", lambda event: event["action"] == "search")
     place.record(SessionEnded(session=NONE))
     assert "ada" not in (await alice.get("me")).text
+
+
+async def test_where_readers_are_shown_the_reason_of_an_end_names_who_ended_it(showing: Place) -> None:
+    registration = await showing.register("alice")
+    ada = showing.visitor("ada", READ, END)
+    path = f"live/end/{registration.session}"
+    await ada.get(path)
+    assert "ada: exfiltrates" in (await ada.post(path, {"reason": "exfiltrates"})).text
+    await ada.post(path, {"reason": "exfiltrates", "confirmed": "yes"})
+    [ended] = await showing.events("session.ended")
+    assert ended["reason"] == "ada: exfiltrates"
 
 
 @pytest.mark.parametrize("person", ["alice", "bob", "eve"])

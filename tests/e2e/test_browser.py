@@ -161,7 +161,8 @@ def propose_projects(quickstart: Quickstart) -> None:
     soon = str(datetime.now(UTC).date() + timedelta(days=20))
     purpose = "Which variants stand behind rare diseases.\nData of the first cohort only."
     quickstart.hpcsec(
-        "project", "propose", "variants", "--title", "Rare variants", "--purpose", purpose, "--owner", "ada"
+        *("project", "propose", "variants", "--title", "Rare variants", "--purpose", purpose, "--owner", "ada"),
+        *("--on-behalf", "ada"),
     )
     quickstart.hpcsec("project", "approve", "variants", "--review-on", soon)
     quickstart.hpcsec(

@@ -93,7 +93,7 @@ def test_security_staff_see_a_session_and_end_it(watch: Watch, quickstart: Quick
     row.get_by_role("link", name=re.compile("End the session")).click()
     page.get_by_role("textbox", name="Reason").fill(HOSTILE_REASON)
     page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_text(f"auditor: {HOSTILE_REASON}")).to_be_visible()
+    expect(page.get_by_text(f"told: “{HOSTILE_REASON}”")).to_be_visible()
     assert page.evaluate("window.struck") is None
     page.get_by_role("link", name="Leave it running").click()
     row.get_by_role("link", name=re.compile("End the session")).click()
@@ -101,7 +101,7 @@ def test_security_staff_see_a_session_and_end_it(watch: Watch, quickstart: Quick
     pictures(page, "console-reason")
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("End this session?")
-    expect(page.get_by_text(f"auditor: {REASON}")).to_be_visible()
+    expect(page.get_by_text(f"told: “{REASON}”")).to_be_visible()
     pictures(page, "console-confirm")
     gone = lambda response: response.status >= 500 or response.status == 424  # noqa: E731
     with scientist.expect_response(gone, timeout=SLOW_MS):

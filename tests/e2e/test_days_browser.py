@@ -224,11 +224,13 @@ def it_is_ended(day: Day, page: Page, session: str) -> float:
     page.get_by_label("Reason").fill(REASON)
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("End this session?")
-    expect(page.get_by_text(f"auditor: {REASON}")).to_be_visible()
+    expect(page.get_by_text(f"told: “{REASON}”")).to_be_visible()
     page.on("request", note)
     page.get_by_role("button", name="End the session now").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("The session has ended")
-    expect(dialog(day.lab.page).filter(has_text=f"auditor: {REASON}").first).to_be_visible()
+    told = dialog(day.lab.page).filter(has_text=REASON).first
+    expect(told).to_be_visible()
+    expect(told).not_to_contain_text("auditor")  # who it was is not the user's to read: show_readers is off
     page.get_by_role("link", name="Live", exact=True).first.click()
     expect(page.get_by_role("row").filter(has_text=USER)).to_have_count(0)
     for each in kernels:

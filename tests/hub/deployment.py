@@ -35,7 +35,7 @@ from jupyter_hpcsec.tunnel.limits import Counters
 from jupyter_hpcsec.tunnel.messages import Account
 from jupyter_hpcsec.tunnel.nodeport import Watchers
 from jupyter_hpcsec.tunnel.observer import UNOBSERVED, Observer
-from jupyter_hpcsec.tunnel.projectdesk import Projects
+from jupyter_hpcsec.tunnel.projectdesk import NoProjects, Projects
 from jupyter_hpcsec.tunnel.registry import Registry
 from jupyter_hpcsec.tunnel.session import Session
 from jupyter_hpcsec.tunnel.store import Store
@@ -134,6 +134,7 @@ class Deployment:
             certificate_lifetime_s=settings.certificate_lifetime_s,
             nodes=self._nodes(),
             code=Code(unsafe_any=True),
+            admit_project=(self.projects or NoProjects()).admit,
             clock=self.clock,
         )
         self.registry = Registry(

@@ -15,9 +15,11 @@ from jupyter_hpcsec.hub.projectstore import FILE, ProjectStore
 from jupyter_hpcsec.projects.rules import UNAPPROVED_LIMIT, Site
 from jupyter_hpcsec.tunnel import acting
 from jupyter_hpcsec.tunnel.acting import Acting
+from jupyter_hpcsec.tunnel.broker import NoAccess
 from jupyter_hpcsec.tunnel.observer import CALLER
 from jupyter_hpcsec.tunnel.peer import PeerCredentials
 from tests.hub.deployment import Deployment
+from tests.hub.test_broker import request as enrolment
 
 NOW = 1_800_000_000  # 2027-01-15
 REVIEW = "2027-06-30"
@@ -92,7 +94,8 @@ def hub() -> Iterator[None]:
 
 
 async def make_open(deployment: Deployment, name: str = "genomics", **changes: Any) -> None:
-    await deployment.client.project_propose(name, **(TERMS | changes))
+    terms = TERMS | changes
+    await deployment.client.project_propose(name, **terms, on_behalf=terms["owner"])
     await deployment.client.project_approve(name, REVIEW)
 
 
@@ -109,8 +112,11 @@ async def test_no_session_without_a_project_that_is_open_and_ones_own(
     assert await rule_of(register()) == "project.needed"
     assert await rule_of(register(project="genomics")) == "project.unknown"
     await deployment.client.project_propose("genomics", **TERMS)
+    assert await rule_of(deployment.client.project_approve("genomics", REVIEW)) == "project.four-eyes"
+    await make_open(deployment, "other")
+    await deployment.client.project_propose("genomics", **TERMS, on_behalf="alice")
     assert await rule_of(register(project="genomics")) == "project.unapproved"
-    await deployment.client.project_approve("genomics", REVIEW)
+    await deployment.client.project_approve("genomics", REVIEW, on_behalf="olga", as_office=True)
     assert await rule_of(register("mallory", project="genomics", groups=["bob"])) == "project.not-a-member"
     registration = await register(project="genomics")
     assert (await deployment.client.show(registration.session))["project"] == "genomics"
@@ -157,6 +163,30 @@ async def test_none_slips_in_behind_a_project_that_is_closed_while_the_policy_is
     may_answer.set()
     assert await rule_of(registering) == "project.closed"
     assert await deployment.client.sessions() == []
+
+
+@pytest.mark.parametrize("what", ["closed", "expired", "unapproved", "not-a-member"])
+async def test_a_job_that_waited_in_the_queue_does_not_begin_in_a_project_that_is_not_open_any_more(
+    deployment: Deployment, office: ProjectOffice, what: str
+) -> None:
+    await make_open(deployment)
+    queued = await deployment.register("bob", project="genomics")
+    running = await deployment.register("alice", project="genomics")
+    await deployment.broker.enrol(enrolment(running), "x", NOW)
+    client = deployment.client
+    match what:
+        case "closed":
+            await client.project_close("genomics", "found out")
+        case "expired":
+            office._clock = lambda: NOW + 200 * 86400
+        case "unapproved":
+            await client.project_propose("genomics", **(TERMS | {"purpose": "Mining."}), on_behalf="alice")
+        case _:
+            await client.project_members("genomics", remove_users=["bob"], on_behalf="alice")
+    with pytest.raises(NoAccess, match="project genomics") as refusal:
+        await deployment.broker.enrol(enrolment(queued), "x", NOW)
+    assert (refusal.value.rule, refusal.value.session) == (f"project.{what}", queued.session)
+    assert (await client.show(running.session))["state"] == "enrolled"
 
 
 @pytest.mark.usefixtures("hub")
@@ -236,7 +266,7 @@ async def test_each_change_is_on_record_before_it_is_made_and_names_the_person(
 
 
 async def test_what_cannot_be_recorded_is_not_done(deployment: Deployment, witness: Witness) -> None:
-    await deployment.client.project_propose("genomics", **TERMS)
+    await deployment.client.project_propose("genomics", **TERMS, on_behalf="alice")
     witness.fails = True
     with pytest.raises(Unavailable):
         await deployment.client.project_approve("genomics", REVIEW)
@@ -293,7 +323,7 @@ async def test_optional_and_off(deployment: Deployment, office: ProjectOffice) -
 
 
 async def test_days_that_are_none(deployment: Deployment) -> None:
-    await deployment.client.project_propose("genomics", **TERMS)
+    await deployment.client.project_propose("genomics", **TERMS, on_behalf="alice")
     for day in ("2027-02-30", "soon", "2027-6-1", ""):
         with pytest.raises(Malformed):
             await deployment.client.project_approve("genomics", day)

@@ -102,6 +102,46 @@ def test_approvals() -> None:
     assert approved == replace(OPEN, revision=2)
 
 
+def test_nobody_approves_what_they_proposed_or_changed() -> None:
+    eve = Actor("eve", is_office=True)
+    approve = rules.approve
+
+    def refuses(project: Project, actor: Actor) -> None:
+        said = refused("project.four-eyes", lambda: approve(project, REVIEW, actor, 5, TODAY, SITE))
+        assert "somebody else" in said and "office@hpc.example" in said
+
+    # a colleague's name stands there, and the words are one's own
+    named = rules.propose(None, "mining", replace(TERMS, owner="bob"), OLGA, 1, SITE)
+    refuses(named, OLGA)
+    approve(named, REVIEW, eve, 5, TODAY, SITE)
+    # one comma by a colleague does not make them the colleague's
+    changed = rules.propose(named, "mining", replace(TERMS, owner="bob", purpose="Mining."), eve, 2, SITE)
+    refuses(changed, OLGA)
+    refuses(changed, eve)
+    # who is let in is part of what is approved
+    let_in = rules.set_members(PROJECT, ["olga"], [], OLGA, SITE)
+    refuses(let_in, OLGA)
+    approve(let_in, REVIEW, eve, 5, TODAY, SITE)
+    # a registry of before knows its last proposer alone
+    refuses(replace(named, authors=()), OLGA)
+
+
+def test_an_approval_ends_what_its_authors_answer_for() -> None:
+    eve = Actor("eve", is_office=True)
+    approved = rules.approve(rules.propose(None, "x", TERMS, OLGA, 1, SITE), REVIEW, eve, 5, TODAY, SITE)
+    helped = rules.set_members(approved, ["bob"], [], OLGA, SITE)
+    changed = rules.propose(helped, "x", replace(TERMS, title="More"), ALICE, 6, SITE)
+    assert changed.authors == ("alice",)
+    assert rules.approve(changed, REVIEW, OLGA, 7, TODAY, SITE).approved_by == "olga"
+
+
+def test_nobody_grants_a_renewal_that_they_asked_for() -> None:
+    asked = rules.ask(OPEN, "in her name", OLGA, 5, SITE)
+    day = date(2027, 12, 31)
+    refused("project.four-eyes", lambda: rules.renew(asked, day, OLGA, TODAY, SITE))
+    assert rules.renew(asked, day, Actor("eve", is_office=True), TODAY, SITE).review_on == "2027-12-31"
+
+
 def test_renewals() -> None:
     day = date(2027, 12, 31)
     refused("project.office", lambda: rules.renew(OPEN, day, ALICE, TODAY, SITE))

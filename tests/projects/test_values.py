@@ -12,7 +12,7 @@ from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.projects.values import Project, State, Terms, check_id, check_reason, check_terms
 
 TERMS = Terms(title="Genomes", purpose="Who has which.", owner="alice", users=("bob",), groups=("genomics",))
-PROJECT = Project(id="genomics", terms=TERMS, proposed_by="alice", proposed_at=1)
+PROJECT = Project(id="genomics", terms=TERMS, proposed_by="alice", proposed_at=1, authors=("alice",))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ class End(Page):
         """First the second look, then the end."""
         reason = self.field("reason", REASON_LIMIT)
         facts = await self.running(session)
-        shared = {"row": facts, "reason": reason, "limit": REASON_LIMIT, "now": time.time()}
+        shared = {"row": facts, "reason": reason, "told": self.told(reason), "limit": REASON_LIMIT, "now": time.time()}
         if not reason:
             self.set_status(400)
             self.show(
@@ -98,9 +98,13 @@ class End(Page):
         elif self.field("confirmed", 8) != "yes":
             self.show("end.html", step="confirm", **shared)
         else:
-            await self.desk.gateway.end(session, f"{self.reader.name}: {reason}", on_behalf=self.reader.name)
+            await self.desk.gateway.end(session, self.told(reason), on_behalf=self.reader.name)
             state = str((await self.desk.gateway.show(session))["state"])
             self.show("end.html", step="done" if state == "ended" else "failed", **shared)
+
+    def told(self, reason: str) -> str:
+        """What the user reads: by whom, where the site shows people who acts on their sessions. It is on record."""
+        return f"{self.reader.name}: {reason}" if self.desk.settings.show_readers else reason
 
     async def running(self, session: str) -> live.Row:
         """The session, which has to run; ``Refused``. Who looks at it here is on record like on Live."""

@@ -4,12 +4,15 @@ Whoever is logged in sees their own; the project office (scope PROJECT) sees all
 decide and to record, in the reader's name.
 """
 
+import asyncio
+import contextlib
 from typing import Any
 
 from jupyter_hpcsec.console.page import PROJECT, SELF, Page
 from jupyter_hpcsec.console.views import projects as views
 from jupyter_hpcsec.console.views.projects import Project
 from jupyter_hpcsec.errors import Malformed, Refused
+from jupyter_hpcsec.hub import account as accounts
 
 PURPOSE_LIMIT = 4000
 NAMES_LIMIT = 64 * 1024
@@ -32,8 +35,21 @@ class _ProjectPage(Page):
 
     async def known(self) -> list[Project]:
         """Those that the reader may see."""
-        answer = await self.desk.gateway.projects("" if self.is_office else self.reader.name)
+        if self.is_office:
+            answer = await self.desk.gateway.projects()
+        else:
+            answer = await self.desk.gateway.projects(self.reader.name, await self.groups())
         return [views.project(each) for each in answer["projects"]]
+
+    async def groups(self) -> list[str]:
+        """The reader's groups as the spawner knows them: the hub's, and those of the account of this host."""
+
+        def of_this_host() -> tuple[str, ...]:
+            with contextlib.suppress(Refused):  # who has no account here has no groups here
+                return accounts.group_names(accounts.lookup(self.reader.name).groups)
+            return ()
+
+        return sorted({*self.reader.groups, *await asyncio.to_thread(of_this_host)})
 
     async def one(self, name: str) -> Project:
         """The project, if it is the reader's to see; else ``Refused``, as if there were none."""

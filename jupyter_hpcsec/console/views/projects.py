@@ -28,6 +28,7 @@ class Project:
     why_not: str
     proposed_by: str
     proposed_at: int
+    authors: tuple[str, ...]
     approved_by: str
     approved_at: int
     asked_by: str
@@ -55,12 +56,16 @@ class Project:
 
 @dataclass(frozen=True)
 class May:
-    """What a page offers its reader. The gateway decides again, whatever a page offers."""
+    """What a page offers its reader. The gateway decides again, whatever a page offers.
+
+    ``other_eyes``: the reader is of the office, and it takes somebody else of it.
+    """
 
     change: bool
     approve: bool
     renew: bool
     ask: bool
+    other_eyes: bool = False
 
 
 def project(facts: Mapping[str, Any]) -> Project:
@@ -69,6 +74,7 @@ def project(facts: Mapping[str, Any]) -> Project:
         name: tuple(value) if isinstance(value, list) else value for name, value in facts["terms"].items()
     }
     values: dict[str, Any] = {name: facts[name] for name in Project.__dataclass_fields__ if name in facts}
+    values["authors"] = tuple(facts["authors"])
     state = str(facts["state"])
     return Project(
         **values,
@@ -78,16 +84,18 @@ def project(facts: Mapping[str, Any]) -> Project:
 
 
 def may(shown: Project, reader: str, *, is_office: bool) -> May:
-    """What is offered: nothing of a closed one; the office reviews no project of its own."""
+    """What is offered: nothing of a closed one; nobody of the office approves alone (``projects.rules``)."""
     if shown.state == "closed":
         return May(change=False, approve=False, renew=False, ask=False)
     is_owner, is_approved = reader == shown.owner, bool(shown.approved_at)
-    reviews = is_office and not is_owner
+    involved = (shown.owner, shown.asked_by) if is_approved else (shown.owner, shown.proposed_by, *shown.authors)
+    reviews = is_office and reader not in involved
     return May(
         change=is_office or is_owner,
         approve=reviews and not is_approved,
         renew=reviews and is_approved,
         ask=is_owner and is_approved and not shown.asked_at,
+        other_eyes=is_office and not reviews,
     )
 
 
