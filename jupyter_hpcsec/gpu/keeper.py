@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jupyter_hpcsec.gpu.alerts import Blind
+from jupyter_hpcsec.gpu.sampler import READY
 from jupyter_hpcsec.gpu.samples import Reading, Scan
 
 INTERVAL_S = 10.0
+START_S = 120.0
+"""Until the sampler's first word, which it says before it asks a driver: on a busy node Python takes its time."""
 STALL_S = 15.0
-"""Beyond the interval, without a line: the driver hangs."""
+"""Beyond the interval, without a line, once it has begun: the driver hangs."""
 KILL_AFTER = 4
 """Waits in vain after which the sampler is killed. One that the kernel holds stays, and no second one is started."""
 LINE_LIMIT = 16 << 20
@@ -50,6 +53,7 @@ class Keeper:
     state: str = ""
     interval_s: float = INTERVAL_S
     stall_s: float = STALL_S
+    start_s: float = START_S
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     @property
@@ -71,7 +75,8 @@ class Keeper:
             wait_s = min(2 * wait_s, RESTART_LIMIT_S)
 
     async def _one_sampler(self) -> int:
-        command = [sys.executable, "-I", "-m", "jupyter_hpcsec.gpu.sampler", "--interval", str(self.interval_s)]
+        command = [sys.executable, "-I", "-m", "jupyter_hpcsec.gpu.sampler", "--ready"]
+        command += ["--interval", str(self.interval_s)]
         if self.stand_in:
             command += ["--stand-in", self.stand_in]
         process = await asyncio.create_subprocess_exec(
@@ -84,11 +89,26 @@ class Keeper:
         self._process = process
         self.note(WatchNote("started", f"the sampler is process {process.pid}"))
         try:
-            await self._follow(process)
+            if await self._begins(process):
+                await self._follow(process)
             return await process.wait()
         finally:
             self._process = None
             await _end(process)
+
+    async def _begins(self, process: asyncio.subprocess.Process) -> bool:
+        """Wait for its first word. One that says none, or another one, is killed."""
+        assert process.stdout is not None  # noqa: S101 - for the type checker
+        try:
+            async with asyncio.timeout(self.start_s):
+                first = await process.stdout.readline()
+        except TimeoutError:
+            self.note(WatchNote("hung", f"the sampler did not start in {self.start_s:g} s"))
+            first = b""
+        if first != READY:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        return first == READY
 
     async def _follow(self, process: asyncio.subprocess.Process) -> None:
         """Take its lines until it ends."""

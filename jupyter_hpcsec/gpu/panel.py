@@ -83,10 +83,15 @@ def _kernel(
     held = [each for each in held if not each[2].leftover]
     at, left_s = stage(clock, kernel, limits) if clock is not None else (0, float("inf"))
     use = [context.utilisation for _, context, _ in held if context.utilisation is not None]
-    devices = {device.uuid: [each[1] for each in held if each[0].uuid == device.uuid] for device, _, _ in held}
+    devices = {device.uuid: [each[1:] for each in held if each[0].uuid == device.uuid] for device, _, _ in held}
     return {
         "id": kernel.id, "notebook": kernel.path, "busy": kernel.busy,
-        "devices": [{"uuid": uuid, "memory": total(own), "processes": len(own)} for uuid, own in devices.items()],
+        "devices": [
+            {"uuid": uuid, "memory": total(context for context, _ in own), "processes": len(own),
+             "cells": [{"message": cell, "known_by": by} for cell, by in
+                       dict.fromkeys((holder.cell, holder.cell_by) for _, holder in own) if cell]}
+            for uuid, own in devices.items()
+        ],
         "memory": total(context for _, context, _ in held),
         "utilisation": max(use) if use else (None if held else 0),
         "idle_s": int(clock.idle_s) if clock is not None else 0,

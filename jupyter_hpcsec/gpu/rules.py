@@ -100,6 +100,11 @@ def foreign(view: View) -> Iterator[Finding]:
         )
 
 
+def cell_of(holder: Holder) -> Mapping[str, str]:
+    """For evidence: the cell that made the context (``message`` of its ``cell.executed``), where it is known."""
+    return {"cell": holder.cell, "cell known by": holder.cell_by} if holder.cell else {}
+
+
 def unallocated(view: View) -> Iterator[Finding]:
     """R2. Judged by root's map alone: what the job's own variables say is the user's word."""
     for device, context, holder in view.held():
@@ -107,7 +112,11 @@ def unallocated(view: View) -> Iterator[Finding]:
             yield Finding(
                 rule="R2",
                 key=f"R2:{device.uuid}:{holder.pid}:{holder.start}",
-                evidence={"pid": holder.pid, "memory": context.memory if context.memory is not None else "unknown"},
+                evidence={
+                    "pid": holder.pid,
+                    "memory": context.memory if context.memory is not None else "unknown",
+                    **cell_of(holder),
+                },
                 confidence="high" if holder.by else "medium",
                 threshold="one context (allocation map)",
                 device=device.uuid,
@@ -131,6 +140,7 @@ def leftover(view: View) -> Iterator[Finding]:
                 "pid": holder.pid,
                 "memory": context.memory if context.memory is not None else "not measurable",
                 "of": "the job" if after_job else "a kernel that is gone or was restarted",
+                **cell_of(holder),
             },
             confidence="high" if after_job or holder.by in {"tree", "before"} else "medium",
             threshold=f"seen for {wait:g} s (leftover_s)",

@@ -22,6 +22,8 @@ from jupyter_hpcsec.gpu.samples import Process, Reading, Scan
 INTERVAL_S = 10.0
 SWEEP_TICKS = 30
 """Ticks between looks at all of the account's processes."""
+READY = b"ready\n"
+"""The first line, where it is asked for: what takes long from then on is the driver."""
 NOBODYS = -2
 """No process has this uid: nothing is read of any but what everybody sees, and its cgroup."""
 
@@ -76,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--interval", type=float, default=INTERVAL_S)
     parser.add_argument("--server", type=int, default=0)
     parser.add_argument("--node", action="store_true", help="for root: all jobs alike, and nobody's command lines")
+    parser.add_argument("--ready", action="store_true", help="say so before the first question to a driver")
     args = parser.parse_args(argv)
     found = sources(present(), stand_in=args.stand_in)
     if args.node:
@@ -84,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         processes = Processes(os.getuid())
         sampler = Sampler(found, processes, args.server, Sweep(processes, processes.own_cgroup()))
     encoder = msgspec.json.Encoder()
+    if args.ready:
+        sys.stdout.buffer.write(READY)
+        sys.stdout.buffer.flush()
     while True:
         line = encoder.encode(sampler.tick(time.time(), time.monotonic())) + b"\n"
         try:

@@ -15,6 +15,10 @@ Kind = Literal["compute", "graphics", "mps"]
 By = Literal["", "tree", "environment", "before", "cgroup"]
 """How a process is known to belong: a kernel above it, its environment, seen below one before, the cgroup."""
 
+CellBy = Literal["", "id", "time"]
+"""How the cell that made a context is known: ``id``: it alone was executed in the time in which the context appeared.
+``time``: the last one that was. Empty: none is known."""
+
 Whose = Literal["mine", "foreign", "system", "unseen"]
 """``system``: of root's or another service account's. ``unseen``: there is no such process in our /proc: blind."""
 
@@ -115,10 +119,19 @@ class Scan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_s: float = 0.0
 
 
+class Ran(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One execution: its request's message id, and seconds of the monotonic clock; ``ended`` is None while it runs."""
+
+    id: str
+    begun: float
+    ended: float | None = None
+
+
 class KernelFact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the notebook server knows of one kernel. ``since``: Unix time at which ``busy`` last changed.
 
-    ``cell`` names what was executed last (the request's message id), ``cells_until`` when it ended, 0 for never or now.
+    ``cell`` names what was executed last (the request's message id); ``ran`` are the last executions, None where the
+    kernel is not heard.
     """
 
     id: str
@@ -128,13 +141,16 @@ class KernelFact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     busy: bool | None = None
     since: float = 0.0
     cell: str = ""
-    cells_until: float = 0.0
+    ran: tuple[Ran, ...] | None = None
     kept_s: float = 0.0
     """Seconds that its user asked for beyond the limit."""
 
 
 class Holder(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One process that holds a context, and whose it is. ``leftover``: of a kernel that is gone, or started anew."""
+    """One process that holds a context, and whose it is. ``leftover``: of a kernel that is gone, or started anew.
+
+    ``cell`` is the message id of the execution that made its first context, ``cell_by`` how that is known.
+    """
 
     pid: int
     start: int = 0
@@ -142,6 +158,8 @@ class Holder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: By = ""
     kernel: str = ""
     leftover: bool = False
+    cell: str = ""
+    cell_by: CellBy = ""
     name: str = ""
     signs: tuple[str, ...] = ()
 

@@ -4,13 +4,17 @@ A process belongs to a kernel when, in this order: the job's cgroup does not say
 is one); the kernel's own process is above it; its environment has the kernel's id; it was below the kernel when it was
 first seen (a double fork loses the parent, ``env -i`` the id; the server is the sub-reaper, so that both keep it
 below the server). A pid is only the same process with the same start.
+
+A context is a cell's by the cell's id when that cell alone was executed between the last scan without the context and
+the first one with it. Where several were, or none, it is the last one's by time, and is said to be.
 """
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import Struct
 
-from jupyter_hpcsec.gpu.samples import Allocation, By, Holder, KernelFact, Process, Sample, Scan, Whose
+from jupyter_hpcsec.gpu.samples import Allocation, By, CellBy, Holder, KernelFact, Process, Sample, Scan, Whose
 
 SYSTEM_UIDS = 1000
 """Below are root and services, UID_MIN of login.defs(5)."""
@@ -27,10 +31,15 @@ class Bond(Struct, frozen=True):
 
 
 class Memory(Struct, frozen=True):
-    """What earlier scans showed. ``bonds`` by (pid, start); ``kernels``: ids that this server ever had."""
+    """What earlier scans showed. ``bonds`` by (pid, start); ``kernels``: ids that this server ever had.
+
+    ``cells`` by (pid, start) of those that hold contexts; ``mono``: of the last scan that saw everything.
+    """
 
     bonds: Mapping[tuple[int, int], Bond] = {}
     kernels: frozenset[str] = frozenset()
+    cells: Mapping[tuple[int, int], tuple[str, CellBy]] = {}
+    mono: float | None = None
 
 
 def join(
@@ -44,9 +53,20 @@ def join(
     if len(ids) > KERNELS_LIMIT:
         ids = frozenset(now)
     holders: list[Holder] = []
-    bonds: dict[tuple[int, int], Bond] = {}
+    is_away = any(reading.state != "ok" for reading in scan.readings)
+    is_whole = not is_away and all(
+        device.split or device.state == device.contexts_state == "ok"
+        for reading in scan.readings
+        for device in reading.devices
+    )
+    # what is out of sight now is not forgotten
+    bonds, cells = (dict(memory.bonds), dict(memory.cells)) if is_away else ({}, {})
     for pid in sorted(contexts | {process.pid for process in scan.processes if process.signs}):
         holder, bond = _holder(pid, seen, now, scan, Memory(memory.bonds, frozenset(ids)))
+        key = (pid, holder.start)
+        if pid in contexts and holder.kernel and (key in memory.cells or len(cells) < REMEMBERED_LIMIT):
+            cells[key] = memory.cells.get(key) or _cell(now.get(holder.kernel), memory.mono)
+            holder = msgspec.structs.replace(holder, cell=cells[key][0], cell_by=cells[key][1])
         holders.append(holder)
         if bond is not None and len(bonds) < REMEMBERED_LIMIT:
             bonds[pid, holder.start] = bond
@@ -58,7 +78,15 @@ def join(
         kernels=tuple(now.values()),
         allocation=allocation,
     )
-    return sample, Memory(bonds, frozenset(ids))
+    return sample, Memory(bonds, frozenset(ids), cells, scan.mono if is_whole else memory.mono)
+
+
+def _cell(kernel: KernelFact | None, since: float | None) -> tuple[str, CellBy]:
+    """The execution that made a context which was not there at ``since`` (None: not known), and how that is known."""
+    if kernel is None or not kernel.cell:
+        return "", ""
+    ran = [run for run in kernel.ran or () if since is not None and (run.ended is None or run.ended > since)]
+    return (ran[0].id, "id") if len(ran) == 1 else (kernel.cell, "time")
 
 
 def _holder(

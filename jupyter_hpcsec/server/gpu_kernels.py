@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_hpcsec.access.prctl import SET_CHILD_SUBREAPER, prctl
 from jupyter_hpcsec.gpu.processes import Processes, read
 from jupyter_hpcsec.gpu.samples import KernelFact
+from jupyter_hpcsec.server.gpu_cells import Cells
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -22,8 +23,8 @@ SWEEP_S = 30.0
 CHILDREN = Path("/proc/self/task")
 
 
-async def kernel_facts(app: "ServerApp", processes: Processes) -> list[KernelFact]:
-    """Every kernel of the server; its notebook's path where a session has one."""
+async def kernel_facts(app: "ServerApp", processes: Processes, cells: Cells) -> list[KernelFact]:
+    """Every kernel of the server; its notebook's path where a session has one, and what it executed."""
     manager: Any = app.kernel_manager
     paths = {}
     with contextlib.suppress(Exception):  # the paths are for people: without them the watch goes on
@@ -35,6 +36,7 @@ async def kernel_facts(app: "ServerApp", processes: Processes) -> list[KernelFac
         stat = processes.stat(pid) if pid else None
         state = getattr(kernel, "execution_state", None)
         active = getattr(kernel, "last_activity", None)
+        ran = cells.of(kernel_id, (pid, stat.start if stat else 0))
         found.append(
             KernelFact(
                 id=kernel_id,
@@ -43,8 +45,11 @@ async def kernel_facts(app: "ServerApp", processes: Processes) -> list[KernelFac
                 path=str(paths.get(kernel_id, "")),
                 busy={"busy": True, "idle": False, "starting": True, "restarting": True}.get(str(state)),
                 since=active.timestamp() if active else 0.0,
+                cell=ran[-1].id if ran else "",
+                ran=ran,
             )
         )
+    cells.keep(kernel.id for kernel in found)
     return found
 
 

@@ -20,6 +20,7 @@ from jupyter_hpcsec.gpu.samples import KernelFact
 from jupyter_hpcsec.gpu.watch import Report, Watch, Word
 from jupyter_hpcsec.server.events import show
 from jupyter_hpcsec.server.facts import read_facts
+from jupyter_hpcsec.server.gpu_cells import Cells, listen
 from jupyter_hpcsec.server.gpu_kernels import SWEEP_S, adopt_orphans, kernel_facts, reap
 from jupyter_hpcsec.server.gpu_shown import Shown
 
@@ -90,9 +91,11 @@ def make(app: "ServerApp", environment: Mapping[str, str], tell: Callable[[Told]
         return None
     processes = Processes(os.getuid())
     facts = read_facts(environment)
+    cells = Cells()
+    listen(app.kernel_manager, cells)
 
     async def kernels() -> list[KernelFact]:
-        return await kernel_facts(app, processes)
+        return await kernel_facts(app, processes, cells)
 
     def say(told: Word) -> None:
         if isinstance(told, WatchNote):

@@ -10,11 +10,12 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
 from jupyter_hpcsec import __version__
+from jupyter_hpcsec.audit.kinds.gpunode import GpuNodeWatch
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused, Unavailable
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.connection import TlsConnection
@@ -29,6 +30,7 @@ POLL_S = 2.0
 DEAD_AFTER_S = 45
 SILENT_HEARTBEATS = 3
 AUTHORITIES = "authorities"
+_Authority = Annotated[bytes, msgspec.Meta(min_length=1)]
 
 
 class NodeCredentials(Protocol):
@@ -192,9 +194,18 @@ class NodeLink:
                 await asyncio.sleep(min(self._poll_s, LINGER_S) if self._acked > before else AGAIN_S)
 
     def _authorities(self) -> list[bytes]:
-        """Those that the gateway named last, then the one that the site put here."""
+        """Those that the gateway named last, then the one that the site put here.
+
+        What is no list of authorities is told, and forgotten: the next try stands on the site's alone.
+        """
         kept = self._spool.fact(AUTHORITIES)
-        named = msgspec.json.decode(kept, type=list[bytes]) if kept else []
+        try:
+            named = msgspec.json.decode(kept, type=list[_Authority]) if kept else []
+        except msgspec.DecodeError as exc:
+            self._spool.set_fact(AUTHORITIES, b"")
+            reason = "what was kept of the gateway's authorities is damaged; from now on only the site's own counts"
+            self._spool.put(GpuNodeWatch(state="damaged", reason=reason))
+            raise Refused("node.authorities", reason) from exc
         return list(dict.fromkeys([*named, self._ca]))
 
     async def _dial(self, shown: tuple[bytes, bytes] | None) -> TlsConnection:

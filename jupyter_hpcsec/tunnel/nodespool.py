@@ -62,7 +62,10 @@ class NodeSpool:
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
             elif version != SCHEMA:
                 raise Refused("node.spool", f"{self._path} is of another version; move it away.")
-        self.boot = int(self.fact("boot") or 0)
+        try:
+            self.boot = int(self.fact("boot") or b"")
+        except ValueError as exc:
+            raise Refused("node.spool", f"{self._path} is damaged; move it away.") from exc
 
     def close(self) -> None:
         """Close it; what waits stays."""

@@ -1,8 +1,14 @@
-"""Whose a process is: by tree, environment, memory and cgroup; forks, restarts, pid reuse, namespaces, MPS."""
+"""Whose a process is: by tree, environment, memory and cgroup; forks, restarts, pid reuse, namespaces, MPS.
+
+And which cell's its context is: by the cell's id, or by time.
+"""
 
 from collections.abc import Iterable
 
-from jupyter_hpcsec.gpu.samples import Context, Device, Holder, KernelFact, Kind, Process, Reading, Scan
+import msgspec
+import pytest
+
+from jupyter_hpcsec.gpu.samples import Context, Device, Holder, KernelFact, Kind, Process, Ran, Reading, Scan
 from jupyter_hpcsec.gpu.sessions import Memory, join
 
 SERVER, UID = 50, 1000
@@ -56,6 +62,14 @@ def test_a_double_fork_with_an_empty_environment_is_remembered() -> None:
     _, memory = join(scan([TOP, KERNEL, process(100, 90)], [100]), [K1], Memory())
     holder = one([TOP, process(100, SERVER)], memory=memory)
     assert (holder.kernel, holder.by, holder.leftover) == ("k1", "before", False)
+
+
+def test_a_driver_that_is_away_makes_nobody_forget_whose_a_process_was() -> None:
+    _, memory = join(scan([TOP, KERNEL, process(100, 90)], [100]), [K1], Memory())
+    away = Scan(time=2.0, mono=2.0, readings=(Reading(source="nvidia", state="lost"),))
+    _, memory = join(away, [K1], memory)
+    holder = one([TOP, process(100, SERVER)], memory=memory)
+    assert (holder.kernel, holder.by) == ("k1", "before")
 
 
 def test_one_that_was_never_seen_below_is_the_session_s_by_the_sub_reaper() -> None:
@@ -131,3 +145,63 @@ def test_a_loop_of_parents_ends() -> None:
 def test_suspects_are_holders_without_a_context() -> None:
     sample, _ = join(scan([TOP, process(100, SERVER, signs=("pool",))], []), [K1], Memory())
     assert [(holder.pid, holder.signs) for holder in sample.holders] == [(100, ("pool",))]
+
+
+class Told:
+    """Scans at 10 s, 20 s, … of a kernel that says what it executes."""
+
+    def __init__(self) -> None:
+        self.memory, self.at = Memory(), 0.0
+
+    def cell(self, *ran: tuple[str, float, float | None], holds: bool = True, state: str = "ok") -> tuple[str, str]:
+        self.at += 10
+        runs = tuple(Ran(id=name, begun=begun, ended=ended) for name, begun, ended in ran)
+        kernel = msgspec.structs.replace(K1, ran=runs, cell=runs[-1].id if runs else "")
+        found = msgspec.structs.replace(scan([TOP, KERNEL], [90] if holds and state == "ok" else []), mono=self.at)
+        readings = tuple(msgspec.structs.replace(each, state=state) for each in found.readings)
+        sample, self.memory = join(msgspec.structs.replace(found, readings=readings), [kernel], self.memory)
+        return (sample.holders[0].cell, sample.holders[0].cell_by) if sample.holders else ("", "")
+
+
+A, B = ("a", 12.0, 14.0), ("b", 15.0, None)
+
+
+@pytest.mark.parametrize(
+    ("ran", "expected"),
+    [
+        ([A], ("a", "id")),
+        ([B], ("b", "id")),
+        ([A, B], ("b", "time")),  # either
+        ([("a", 2.0, 4.0)], ("a", "time")),  # over before the last look
+        ([("a", 2.0, 10.5)], ("a", "id")),
+        ([], ("", "")),
+    ],
+    ids=["one that ended", "one that runs", "two", "an earlier one", "the borderline", "none"],
+)
+def test_a_context_is_the_one_cell_s_that_ran_meanwhile(
+    ran: list[tuple[str, float, float | None]], expected: tuple[str, str]
+) -> None:
+    told = Told()
+    told.cell(holds=False)
+    assert told.cell(*ran) == expected
+    assert told.cell(*ran, ("later", 25.0, 26.0)) == expected, "it stays that cell's"
+
+
+def test_what_the_first_look_shows_and_what_appeared_unseen_is_known_by_time() -> None:
+    assert Told().cell(A) == ("a", "time")
+    told = Told()
+    told.cell(holds=False)
+    told.cell(("a", 12.0, 14.0), state="hung")
+    assert told.cell(("a", 12.0, 14.0), ("b", 25.0, None)) == ("b", "time"), "either: the driver was away for the first"
+
+
+def test_a_driver_that_is_away_makes_nobody_forget_whose_cell_it_was() -> None:
+    told = Told()
+    told.cell(holds=False)
+    assert told.cell(A) == ("a", "id")
+    told.cell(A, state="lost")
+    assert told.cell(("c", 35.0, None)) == ("a", "id")
+
+
+def test_a_kernel_that_is_not_heard_has_no_cell() -> None:
+    assert (one([TOP, KERNEL], 90).cell, one([TOP, KERNEL], 90).cell_by) == ("", "")

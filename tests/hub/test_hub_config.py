@@ -102,7 +102,10 @@ def test_the_job_template_is_what_the_spawner_uses(values: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None and "CI" not in os.environ,
+    reason="systemd-analyze is not installed (hub_config/debian-packages.txt); where CI is set that is a failure",
+)
 def test_units_are_understood(unit: Path, tmp_path: Path) -> None:
     def complaints(text: str) -> str:
         (tmp_path / unit.name).write_text(text)

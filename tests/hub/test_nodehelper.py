@@ -15,6 +15,7 @@ from jupyter_hpcsec.audit.events import Event, ToldByRoot, Trust
 from jupyter_hpcsec.audit.kinds.gpunode import (
     GpuNodeAlert,
     GpuNodeJob,
+    GpuNodeWatch,
     NodeHelperEnrolled,
     NodeHelperHeard,
     NodeHelperSilent,
@@ -28,7 +29,7 @@ from jupyter_hpcsec.identity.jobs import Address
 from jupyter_hpcsec.identity.nodes import node_payload
 from jupyter_hpcsec.tunnel import messages as m
 from jupyter_hpcsec.tunnel.ear import understood
-from jupyter_hpcsec.tunnel.nodelink import FIRST_WAIT_S, NodeLink
+from jupyter_hpcsec.tunnel.nodelink import AUTHORITIES, FIRST_WAIT_S, NodeLink
 from jupyter_hpcsec.tunnel.nodespool import NodeSpool
 from jupyter_hpcsec.tunnel.silence import SILENT_S
 from jupyter_hpcsec.tunnel.spool import open_spool
@@ -319,6 +320,18 @@ async def test_a_renewal_is_no_failure_to_wait_longer_after(spool: NodeSpool, mo
     with pytest.raises(asyncio.CancelledError):
         await link.run()
     assert set(waits) == {(FIRST_WAIT_S, False)}
+
+
+@pytest.mark.parametrize("damage", [b"{", b'"x"', b"[1]", b'["no base64!"]', b'[""]', b"\xff"])
+async def test_damaged_authorities_are_told_and_forgotten_and_the_site_s_own_counts(
+    site: Deployment, spool: NodeSpool, damage: bytes
+) -> None:
+    spool.set_fact(AUTHORITIES, damage)
+    async with helper(site, spool) as said:
+        await until(lambda: "the gateway is told" in said)
+        await until(lambda: kept(site).of(GpuNodeWatch))
+    assert "damaged" in said[0]
+    assert [(each.state, each.node) for each in kept(site).of(GpuNodeWatch)] == [("damaged", "node1")]
 
 
 async def test_a_replayed_batch_is_recorded_once(site: Deployment, spool: NodeSpool) -> None:

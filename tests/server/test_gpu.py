@@ -95,7 +95,8 @@ async def test_whose_kernel_holds_what_keeping_and_releasing(session: Session) -
     )
     panel = await session.panel(lambda panel: panel["kernels"] and panel["kernels"][0]["memory"] == 6 * GIB)
     assert panel["kernels"][0]["id"] == kernel and panel["elsewhere"] == []
-    assert panel["kernels"][0]["devices"] == [{"uuid": Gpu(0).uuid, "memory": 6 * GIB, "processes": 3}]
+    [device] = panel["kernels"][0]["devices"]
+    assert (device["uuid"], device["memory"], device["processes"]) == (Gpu(0).uuid, 6 * GIB, 3)
     # 4. The stream says the same.
     reader, writer = await asyncio.open_unix_connection(session.server.socket)
     writer.write(f"GET /user/alice/hpcsec/api/gpu/stream HTTP/1.0\r\nAuthorization: token {owners}\r\n\r\n".encode())
@@ -104,7 +105,22 @@ async def test_whose_kernel_holds_what_keeping_and_releasing(session: Session) -
             await reader.readuntil(b"event: panel\ndata: ")
             assert json.loads(await reader.readline())["kernels"][0]["id"] == kernel
     writer.close()
-    # 5. Keeping: within the limits, and of a kernel that is there.
+    # 5. What appears while one cell is executed, and no other since the sample before, is that cell's by its id.
+    session.show(Gpu(0).line(), Gpu(1).line())
+    await session.panel(lambda panel: not panel["kernels"][0]["devices"])
+    go = session.state.with_name("go")
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    cell = asyncio.create_task(client.run(kernel, wait))
+    first = await session.panel(lambda panel: panel["kernels"][0]["busy"])
+    await session.panel(lambda panel: panel["time"] > first["time"])
+    session.show(
+        Gpu(0, used=6 * GIB).line(), Gpu(1).line(), *(process(0, pid, 2 * GIB) for pid in (own, child, orphan))
+    )
+    panel = await session.panel(lambda panel: panel["kernels"][0]["devices"])
+    assert panel["kernels"][0]["devices"][0]["cells"] == [{"message": "1", "known_by": "id"}]
+    go.touch()
+    assert await cell == ""
+    # 6. Keeping: within the limits, and of a kernel that is there.
     for body, status in (
         ({"kernel": kernel, "minutes": 11}, 403), ({"kernel": kernel, "minutes": "1"}, 400), ({"minutes": 1}, 400),
         ({"kernel": "none", "minutes": 1}, 404), ({"kernel": kernel, "minutes": 10}, 200),
@@ -112,12 +128,12 @@ async def test_whose_kernel_holds_what_keeping_and_releasing(session: Session) -
     ):  # fmt: skip
         assert (await session.get("POST", "/hpcsec/api/gpu/keep", body))[0] == status, body
     assert (await session.panel())["kernels"][0]["kept_s"] == 600
-    # 6. Releasing: not without the confirmation; then the kernel is a new one, and what stays behind is left over.
+    # 7. Releasing: not without the confirmation; then the kernel is a new one, and what stays behind is left over.
     assert (await session.get("POST", "/hpcsec/api/gpu/release", {"kernel": kernel, "confirm": "yes"}))[0] == 400
     assert (await session.get("POST", "/hpcsec/api/gpu/release", {"kernel": kernel, "confirm": kernel}))[0] == 200
     panel = await session.panel(lambda panel: any(each["leftover"] for each in panel["elsewhere"]))
     assert panel["kernels"][0]["memory"] == 0
-    # 7. The agent was told of all of it, for the record.
+    # 8. The agent was told of all of it, for the record.
     agent = session.agent
     await until(lambda: agent.of("gpu.kept") and agent.of("gpu.released") and agent.of("gpu.watch"))
     assert agent.of("gpu.kept")[0].minutes == 10 and agent.of("gpu.released")[0].kernel == kernel

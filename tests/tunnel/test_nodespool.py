@@ -87,3 +87,11 @@ def test_a_batch_is_bounded_and_has_one_in_any_case(place: Path) -> None:
     assert len(spool.first(64, 1)) == 1
     assert len(spool.first(64, 10_000)) == 2
     assert len(spool.first(2, 1 << 20)) == 2
+
+
+def test_one_whose_beginning_is_damaged_is_refused(place: Path) -> None:
+    spool = NodeSpool(place)
+    spool.set_fact("boot", b"no number")
+    spool.close()
+    with pytest.raises(Refused, match="damaged"):
+        NodeSpool(place)

@@ -31,7 +31,10 @@ class GpuNodeJob(ToldByRoot, frozen=True, kw_only=True, tag="gpu.node-job"):
 
 
 class GpuNodeWatch(ToldByRoot, frozen=True, kw_only=True, tag="gpu.node-watch"):
-    """Root's watch itself: ``state`` is started, stopped, hung or ended. ``blind``: what it can't judge, as JSON."""
+    """Root's watch itself: ``state`` is started, stopped, hung, ended, or damaged (what it kept on the disk).
+
+    ``blind``: what it can't judge, as JSON.
+    """
 
     state: Name = ""
     blind: Path = ""

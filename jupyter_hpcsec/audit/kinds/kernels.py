@@ -37,9 +37,11 @@ class KernelShutdown(_Kernel, frozen=True, kw_only=True, tag="kernel.shutdown"):
 class CellExecuted(_Kernel, frozen=True, kw_only=True, tag="cell.executed"):
     """A kernel is about to be given code. ``object`` has size and SHA-256 of the code's UTF-8.
 
+    ``cell`` is the notebook's id of the cell, as the browser named it (JupyterLab: ``cellId``); others name none.
     Sealed beside it, by the recording policy: ``source``, and ``expressions`` (JSON) where such came along.
     """
 
+    cell: Name = ""
     channel: Name = ""
     silent: bool = False
     store_history: bool = False

@@ -138,6 +138,7 @@ class ChannelsSocket:
         silent = bool(content.get("silent"))
         event = k.CellExecuted(
             object=Object(size=source.size, sha256=source.sha256),
+            cell=message.cell,
             channel=message.channel,
             silent=silent,
             store_history=bool(content.get("store_history", not silent)),

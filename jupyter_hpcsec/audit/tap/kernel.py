@@ -24,7 +24,7 @@ BUFFERS_LIMIT = 4096
 
 @dataclass(frozen=True, slots=True)
 class KernelMessage:
-    """One message. ``size`` is that of all of it, buffers included, in bytes."""
+    """One message. ``size`` is that of all of it, in bytes, buffers included; ``cell`` the id of a notebook's cell."""
 
     channel: str
     type: str
@@ -33,6 +33,7 @@ class KernelMessage:
     content: Mapping[str, Any]
     size: int
     header: Mapping[str, Any]
+    cell: str
 
 
 def malformed(reason: str) -> Refused:
@@ -52,7 +53,7 @@ def parse(message: Message, subprotocol: str) -> KernelMessage:
             raise malformed("type or channel of a kernel message is no text")
     except (ValueError, KeyError, TypeError, struct.error, RecursionError) as exc:
         raise malformed(f"a kernel message can't be read: {type(exc).__name__}") from exc
-    parent = parts.get("parent_header")
+    parent, metadata = parts.get("parent_header"), parts.get("metadata")
     return KernelMessage(
         channel=parts["channel"],
         type=kind,
@@ -61,6 +62,7 @@ def parse(message: Message, subprotocol: str) -> KernelMessage:
         content=content,
         size=len(message.data),
         header=header,
+        cell=_text(metadata.get("cellId")) if isinstance(metadata, dict) else "",
     )
 
 

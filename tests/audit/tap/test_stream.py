@@ -225,6 +225,7 @@ def test_a_cell_is_told_in_every_form(
     for number, silent in enumerate((False, True)):
         given_ = cell(code, silent=silent)
         given_["header"]["msg_id"] = f"m{number}"
+        given_["metadata"] = {"cellId": "c1"} if silent else {"cellId": 1}
         payload = {"text": as_text, "binary": lambda m: as_binary(m, [b"buffer"]), "v1": as_v1}[form](given_)
         payload = deflater(payload) if is_compressed else payload
         edges = sorted({0, len(payload), *(at % len(payload) for at in inner)})
@@ -234,7 +235,8 @@ def test_a_cell_is_told_in_every_form(
             data += frame(9, b"ping")
     fed.browser(data, cuts)
     told = fed.of("cell.executed")
-    assert [(each.kernel, each.message, each.silent) for each in told] == [(KERNEL, "m0", False), (KERNEL, "m1", True)]
+    facts = [(each.kernel, each.message, each.cell, each.silent) for each in told]
+    assert facts == [(KERNEL, "m0", "", False), (KERNEL, "m1", "c1", True)]
     assert fed.values("cell.executed") == [{"source": code.encode()}] * 2
     assert [each.event for each in fed.required] == told
 
