@@ -56,9 +56,11 @@ class HpcsecFilesHandler(handlers.AuthenticatedFileHandler):
     def set_headers(self) -> None:
         """As Jupyter's. A ``Range`` counts only if the file is still the one of ``If-Range`` (RFC 9110, 13.1.5).
 
-        A date there never matches: it has seconds only, and is no strong validator.
+        A date there never matches: it has seconds only, and is no strong validator. Nothing is compressed on the way:
+        a part of a compressed answer is a part of other bytes, under the same entity tag.
         """
         super().set_headers()
+        self._transforms = []
         wanted = self.request.headers.get("If-Range")
         if wanted is not None and wanted != self.compute_etag():
             self.request.headers.pop("Range", None)

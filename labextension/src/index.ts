@@ -31,6 +31,7 @@ import { readSettings } from './settings';
 import { SidePanel } from './sidepanel';
 import { SessionStatus } from './status';
 import { ISession } from './tokens';
+import { transfers } from './transferplugin';
 import { DOMAIN } from './words';
 
 const ID = 'jupyter-hpcsec:plugin';
@@ -179,4 +180,4 @@ const listing: JupyterFrontEndPlugin<DirListing.IRenderer> = {
 };
 
 export { ISession };
-export default [session, plugin, listing, gpu];
+export default [session, plugin, listing, gpu, transfers];

@@ -10,6 +10,8 @@ from typing import Any
 from playwright.sync_api import Locator, Page, Route
 
 PATIENCE_S = 180.0
+DONE = "Done: SHA-256 is equal at both ends"
+"""What a transfer says in the end."""
 Bend = Callable[[dict[str, Any]], None]
 """Changes the body of an answer in place."""
 
@@ -65,6 +67,7 @@ class LabPage:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self._held: list[Route] = []
         self.api = page.url.split("/lab")[0] + "/hpcsec/api/"
 
     # What is there to see
@@ -129,6 +132,17 @@ class LabPage:
                 return
         raise AssertionError(f"the command palette offers no {name}")
 
+    def upload(self, path: Path) -> Locator:
+        """Have a file uploaded the verified way, where the file browser is; its row among the transfers."""
+        with self.page.expect_file_chooser(timeout=PATIENCE_S * 1000) as chooser:
+            self.command("Upload Large File")
+        chooser.value.set_files(path)
+        return self.row_of(path)
+
+    def row_of(self, path: Path) -> Locator:
+        """The newest row of an upload."""
+        return self.page.get_by_role("listitem", name=f"Upload of {path.name}").first
+
     # What a test does to the answers
 
     def bend(self, what: str, change: Bend) -> None:
@@ -168,7 +182,13 @@ class LabPage:
         at = int(time.time() + seconds)
         self.bend("session", lambda body: body.update(ends_at=at))
 
+    def hold(self, route: Route) -> None:
+        """Leave a request without an answer until ``straighten``, which waits for every request's handler."""
+        self._held.append(route)
+
     def straighten(self) -> None:
+        while self._held:
+            self._held.pop().abort()
         self.page.unroute_all(behavior="wait")
 
     def struck(self) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Request, Response, expect
 
-from tests.e2e.chromium import PATIENCE_MS, PHONE, SIZE, Watch, browser, picture
-from tests.e2e.demorun import Quickstart
+from tests.e2e.chromium import PATIENCE_MS, PHONE, SIZE, Watch, picture
 from tests.e2e.labpage import HOSTILE, LabPage
+from tests.e2e.labsite import fresh, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -25,33 +25,15 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def watch() -> Iterator[Watch]:
     """A browser that has logged in to a quickstart; in the end it must have spoken to this computer alone."""
-    quickstart = Quickstart(locked=True, gpus=2)
-    try:
-        with browser() as watch:
-            page = watch.new_page()
-            page.goto(quickstart.link())
-            page.wait_for_url("**/lab**")
-            page.close()
-            yield watch
-            assert watch.hosts() == {"127.0.0.1"}
-            assert [text for text in watch.complaints if "Content Security" in text] == []
-    finally:
-        quickstart.stop()
+    with watched(gpus=2) as watch:
+        yield watch
 
 
 @pytest.fixture
 def lab(watch: Watch) -> Iterator[LabPage]:
     """A page of JupyterLab with an empty workspace, light, and with nothing bent."""
-    page = watch.new_page()
-    site = next(url for url in watch.asked if "/user/" in url)
-    root = re.match(r"http://[^/]+/user/[^/]+/", site)
-    assert root
-    page.goto(f"{root[0]}lab?reset")
-    lab = LabPage(page)
-    expect(lab.status()).to_be_visible()
-    yield lab
-    lab.straighten()
-    page.close()
+    with fresh(watch) as lab:
+        yield lab
 
 
 def test_trouble_on_the_way_is_told_apart_and_so_is_its_end(lab: LabPage) -> None:
