@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_hpcsec.ops.bench import audit, gpu, gpu_latency, report, sandbox, start, tap, tunnel
+from jupyter_hpcsec.ops.bench import audit, gpu, gpu_latency, lab, report, sandbox, start, tap, tunnel
 from jupyter_hpcsec.ops.bench import console as console_pages
 from jupyter_hpcsec.ops.console import Console
 from jupyter_hpcsec.ops.quickstart import find_proxy
@@ -33,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subject = subjects.add_parser("start", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
     subject.add_argument("--rounds", type=int, default=5, help="starts of each way (default: %(default)s)")
+    help_text = "JupyterLab's start in a browser, with our extension and without it"
+    subject = subjects.add_parser("lab", help=help_text, description=help_text)
+    subject.add_argument("--json", action="store_true", help="print one JSON object")
+    subject.add_argument("--rounds", type=int, default=15, help="pairs of two visits each (default: %(default)s)")
     help_text = "programs, kernels and files in the sandbox beside the same outside of it"
     subject = subjects.add_parser("sandbox", help=help_text, description=help_text)
     subject.add_argument("--json", action="store_true", help="print one JSON object")
@@ -62,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "audit": _run_audit,
         "console": _run_console,
         "gpu": _run_gpu,
+        "lab": _run_lab,
         "sandbox": _run_sandbox,
         "start": _run_start,
         "tap": _run_tap,
@@ -93,6 +98,12 @@ def _run_console(args: argparse.Namespace) -> int:
 
 def _run_sandbox(args: argparse.Namespace) -> int:
     made = asyncio.run(sandbox.run(rounds=max(1, args.rounds), caller=os.environ, say=_say))
+    print(json.dumps(made.as_json(), indent=1) if args.json else made.as_text())
+    return 0
+
+
+def _run_lab(args: argparse.Namespace) -> int:
+    made = asyncio.run(lab.run(rounds=max(1, args.rounds), caller=os.environ, say=_say))
     print(json.dumps(made.as_json(), indent=1) if args.json else made.as_text())
     return 0
 

@@ -1,47 +1,73 @@
 /**
- * Who ended the session and why, where people look when it is gone: in JupyterLab's dialog of a server that
- * does not run, else in one of ours. Notifications alone would not do: their code may not have been loaded yet,
- * and the server that has it is the one that is gone.
+ * That the session is over: who ended it and why, as far as the hub says, and the way to a new one. In a dialog:
+ * notifications alone would not do, their code may not have been loaded yet, and the server that has it is gone.
  */
 
-import { Dialog, showDialog } from '@jupyterlab/apputils';
-import { PageConfig } from '@jupyterlab/coreutils';
+import { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
 
 import type { SessionModel } from './model';
 
-const CLASS = 'jp-hpcsec-Ending';
+/** The reason, also when it comes later than the end. */
+class Reason extends Widget {
+  constructor(model: SessionModel, trans: TranslationBundle) {
+    super();
+    const reason = document.createElement('p');
+    reason.className = 'jp-hpcsec-Ending';
+    reason.setAttribute('role', 'status');
+    const rest = document.createElement('p');
+    rest.textContent = trans.__(
+      'Its kernels have ended. What was saved is in your files. Would you like to start a new session?'
+    );
+    this.node.append(reason, rest);
+    const show = (): void => {
+      reason.textContent =
+        model.ending === '' ? trans.__('Your server does not run any more.') : `${model.ending}.`;
+    };
+    model.changed.connect(show, this);
+    show();
+  }
+}
 
-/** Tell it once, as soon as the model knows. */
-export function tellEnding(model: SessionModel, trans: TranslationBundle): void {
-  const place = PageConfig.getOption('baseUrl'); // JupyterLab's dialog names it
-  let told = '';
-  const add = (dialog: Dialog<unknown>): boolean => {
-    const body = dialog.node.querySelector('.jp-Dialog-body');
-    if (told === '' || place.length < 2 || !body || !(body.textContent ?? '').includes(place)) {
-      return false;
+/** Says it once for each end. `restart` is what the button does. */
+export class Ending {
+  constructor(model: SessionModel, trans: TranslationBundle, restart: () => void) {
+    this._model = model;
+    this._trans = trans;
+    this._restart = restart;
+  }
+
+  /** Look at what the model knows now. */
+  look(): void {
+    const { link } = this._model;
+    if (link === 'stopped' && this._dialog === null) {
+      void this._tell();
+    } else if (link === 'connected') {
+      this._dialog?.reject(); // somebody has started it again
+      this._dialog = null;
     }
-    if (body.querySelector(`.${CLASS}`) === null) {
-      const line = document.createElement('p');
-      line.className = CLASS;
-      line.setAttribute('role', 'status');
-      line.textContent = `${told}.`;
-      body.prepend(line);
+  }
+
+  private async _tell(): Promise<void> {
+    const trans = this._trans;
+    this._dialog = new Dialog({
+      title: trans.__('Your session has ended'),
+      body: new Reason(this._model, trans),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Dismiss') }),
+        Dialog.okButton({ label: trans.__('Restart') })
+      ],
+      defaultButton: 0 // whoever is typing restarts nothing
+    });
+    const { button } = await this._dialog.launch();
+    if (button.accept) {
+      this._restart();
     }
-    return true;
-  };
-  Dialog.tracker.widgetAdded.connect((_, dialog) => void add(dialog));
-  model.changed.connect(() => {
-    if (model.ending === told) {
-      return;
-    }
-    told = model.ending;
-    if (told !== '' && Dialog.tracker.filter(add).length === 0) {
-      void showDialog({
-        title: trans.__('Your session has ended'),
-        body: `${told}.`,
-        buttons: [Dialog.okButton()]
-      });
-    }
-  });
+  }
+
+  private readonly _model: SessionModel;
+  private readonly _trans: TranslationBundle;
+  private readonly _restart: () => void;
+  private _dialog: Dialog<unknown> | null = null;
 }

@@ -12,6 +12,7 @@ import {
   kernelWords,
   memoryWords,
   nameOf,
+  shareWords,
   trendWords,
   useWords
 } from './gpuwords';
@@ -121,11 +122,7 @@ export function Device({
             name={trans.__('Memory')}
             value={memoryUsed}
             top={memoryTotal}
-            text={trans.__(
-              '%1 of %2',
-              memoryWords(memoryUsed, trans),
-              memoryWords(memoryTotal, trans)
-            )}
+            text={shareWords(memoryUsed, memoryTotal, trans)}
           />
           <Meter
             name={trans.__('Use')}
@@ -166,7 +163,7 @@ function Measures({ kernel, facts, points, trans }: IKernelProps): React.ReactEl
         name={memory}
         value={kernel.memory}
         top={top}
-        text={trans.__('%1 of %2', memoryWords(kernel.memory, trans), memoryWords(top, trans))}
+        text={shareWords(kernel.memory, top, trans)}
       />
       <Trend
         points={points}

@@ -32,6 +32,13 @@ export function memoryWords(bytes: number | null, words: IWords): string {
   );
 }
 
+/** `8 GiB of 80 GiB`; what is not measurable is said of the one that is asked for, not of a share. */
+export function shareWords(used: number | null, total: number | null, words: IWords): string {
+  return used === null || total === null
+    ? memoryWords(used, words)
+    : words.__('%1 of %2', memoryWords(used, words), memoryWords(total, words));
+}
+
 /** `42 %`; null is not measurable, which is not 0. */
 export function useWords(percent: number | null, words: IWords): string {
   return percent === null ? words.__('not measurable') : words.__('%1 %', percent);

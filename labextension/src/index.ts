@@ -19,7 +19,7 @@ import {
 } from '@jupyterlab/filebrowser';
 import { DisposableSet } from '@lumino/disposable';
 
-import { tellEnding } from './ending';
+import { connection, RESTART } from './connection';
 import { gpu } from './gpuplugin';
 import { shieldIcon } from './icon';
 import { MarkedListing } from './marks';
@@ -108,7 +108,8 @@ function activate(
     }
   }
 
-  const notices = new Notices(model, trans, { saveAll, open });
+  const restart = (): void => void commands.execute(RESTART);
+  const notices = new Notices(model, trans, { saveAll, open, restart });
   const status = new SessionStatus(model, trans, open);
   const item = statusBar?.registerStatusItem(ID, {
     item: status,
@@ -127,14 +128,11 @@ function activate(
     });
   }
 
-  tellEnding(model, trans);
   explainRefusals(trans, open);
   if (browsers) {
     tellRefusedDirectories(browsers.tracker, trans);
   }
 
-  // What cannot reach the server says so: no need to wait for the next question.
-  app.serviceManager.connectionFailure.connect(() => void model.refresh());
   const leave = (): void => {
     if (model.link === 'absent') {
       parts.dispose();
@@ -180,4 +178,4 @@ const listing: JupyterFrontEndPlugin<DirListing.IRenderer> = {
 };
 
 export { ISession };
-export default [session, plugin, listing, gpu, transfers];
+export default [session, connection, plugin, listing, gpu, transfers];

@@ -30,7 +30,8 @@ export class SessionModel implements IDisposable {
       name: 'jupyter-hpcsec:session',
       factory: () => this._ask(),
       frequency: { interval: pauseAfter('unknown') * 1000, backoff: false },
-      standby: 'when-hidden'
+      // a tab that nobody sees must not wait for that to save its documents again
+      standby: () => (this._link === 'reconnecting' ? 'never' : 'when-hidden')
     });
     this._timer = window.setInterval(() => this._ticked.emit(), TICK_S * 1000);
   }
@@ -80,6 +81,9 @@ export class SessionModel implements IDisposable {
 
   /** Ask now. */
   async refresh(): Promise<void> {
+    if (this._isDisposed) {
+      return;
+    }
     await this._poll.refresh();
     await this._poll.tick;
   }

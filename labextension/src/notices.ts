@@ -15,6 +15,7 @@ import { Warnings } from './warnings';
 export interface IActions {
   readonly saveAll: () => void;
   readonly open: () => void;
+  readonly restart: () => void;
 }
 
 /** Milliseconds for which good news stays. */
@@ -46,7 +47,6 @@ export class Notices {
     if (link === this._link) {
       return;
     }
-    const before = this._link;
     this._link = link;
     if (link === 'connected') {
       if (this._interruption !== null) {
@@ -61,8 +61,9 @@ export class Notices {
       }
       return;
     }
-    if (before === 'unknown') {
-      return; // a page that never was connected shows its own error
+    if (link === 'absent') {
+      this._dismiss(this._interruption);
+      return;
     }
     const message =
       link === 'signed-out'
@@ -70,13 +71,14 @@ export class Notices {
         : link === 'stopped'
           ? this._model.ending || words.__('Your server does not run any more.')
           : words.__(
-              'The connection to your session is interrupted. Your kernels go on. Reconnecting…'
+              'The connection to your session is interrupted. Your kernels go on running; it comes back by itself.'
             );
     const type = link === 'reconnecting' ? 'in-progress' : 'warning';
+    const actions = link === 'stopped' ? [this._startAgain()] : [];
     if (this._interruption === null || !Notification.manager.has(this._interruption)) {
-      this._interruption = Notification.emit(message, type, { autoClose: false });
+      this._interruption = Notification.emit(message, type, { autoClose: false, actions });
     } else {
-      Notification.update({ id: this._interruption, message, type, autoClose: false });
+      Notification.update({ id: this._interruption, message, type, autoClose: false, actions });
     }
   }
 
@@ -136,6 +138,14 @@ export class Notices {
       caption: this._trans.__('Save all open documents'),
       displayType: 'accent',
       callback: this._actions.saveAll
+    };
+  }
+
+  private _startAgain(): Notification.IAction {
+    return {
+      label: this._trans.__('Restart'),
+      caption: this._trans.__('Ask the hub for a new session, in another tab'),
+      callback: this._actions.restart
     };
   }
 

@@ -46,6 +46,11 @@ export function linkOf(answer: IAnswer, before: Link): Link {
   return 'connected';
 }
 
+/** Whether nothing of the session can be reached for now. */
+export function isAway(link: Link): boolean {
+  return link === 'reconnecting' || link === 'stopped';
+}
+
 /** Seconds until the next question. */
 export function pauseAfter(link: Link): number {
   return link === 'reconnecting' ? 3 : 30;

@@ -56,6 +56,7 @@ export class SessionStatus extends ReactWidget {
     const isThere = link === 'connected';
     const time = isThere ? words.__('%1 left', duration(left, words)) : linkWords(link, words);
     const parts = [facts.node, words.__('job %1', facts.job), time];
+    const said = new Set([linkWords(link, words), ...parts, sentence]);
     const title = [
       words.__('Session of %1 on %2, job %3', facts.user, facts.node, facts.job),
       linkWords(link, words),
@@ -69,7 +70,7 @@ export class SessionStatus extends ReactWidget {
         className="jp-hpcsec-Status-button"
         data-mood={mood}
         title={title}
-        aria-label={words.__('Session: %1. Open its panel', [...parts, sentence].join(', '))}
+        aria-label={words.__('Session: %1. Open its panel', [...said].join(', '))}
         onClick={this._open}
       >
         <shieldIcon.react

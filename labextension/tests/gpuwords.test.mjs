@@ -10,6 +10,7 @@ import {
   kernelWords,
   memoryWords,
   nameOf,
+  shareWords,
   stateWords,
   trendWords,
   useWords
@@ -127,4 +128,11 @@ test('a sparkline in words', () => {
     trendWords('Use', [], point => point.utilisation, String, words),
     'Use: not measurable'
   );
+});
+
+test('a share is told where both of it are measurable', () => {
+  const GIB = 2 ** 30;
+  assert.equal(shareWords(8 * GIB, 80 * GIB, words), '8 GiB of 80 GiB');
+  assert.equal(shareWords(null, 80 * GIB, words), 'not measurable');
+  assert.equal(shareWords(8 * GIB, null, words), '8 GiB');
 });

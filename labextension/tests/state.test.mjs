@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { linkOf, pauseAfter } from '../lib/state.js';
+import { isAway, linkOf, pauseAfter } from '../lib/state.js';
 
 const answer = (status, isObject = true) => ({ status, isObject });
 
@@ -37,4 +37,11 @@ test('a server that answers is there, whatever it answers', () => {
 
 test('an interruption is looked at more often', () => {
   assert.ok(pauseAfter('reconnecting') < pauseAfter('connected'));
+});
+
+test('JupyterLab is kept from asking while nothing can be reached, and then alone', () => {
+  assert.deepEqual(
+    ['unknown', 'connected', 'reconnecting', 'signed-out', 'stopped', 'absent'].filter(isAway),
+    ['reconnecting', 'stopped']
+  );
 });

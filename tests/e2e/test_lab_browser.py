@@ -37,10 +37,15 @@ def lab(watch: Watch) -> Iterator[LabPage]:
 
 
 def test_trouble_on_the_way_is_told_apart_and_so_is_its_end(lab: LabPage) -> None:
+    dialog = lab.page.get_by_role("dialog")
     lab.open_panel()
+    # JupyterLab asks and is not answered: nobody is offered to restart what is only to be waited for
+    with lab.page.expect_response(lambda response: response.status == 503):
+        lab.page.route("**/api/sessions*", lambda route: route.fulfill(status=503))
     lab.answer("session", None)
     lab.look_again()
     expect(lab.status()).to_contain_text("Reconnecting…")
+    expect(dialog).to_have_count(0)
     expect(lab.notice("interrupted. Your kernels go on")).to_be_visible()
     expect(lab.panel().get_by_role("button", name="Save all")).to_be_disabled()
     for status, sentence in ((424, "Server stopped"), (403, "Signed out"), (503, "Reconnecting…")):
@@ -48,6 +53,11 @@ def test_trouble_on_the_way_is_told_apart_and_so_is_its_end(lab: LabPage) -> Non
         lab.answer("session", status)
         lab.look_again()
         expect(lab.status()).to_contain_text(sentence)
+        if status == 424:
+            expect(dialog).to_contain_text("Your session has ended")
+            expect(dialog.get_by_role("button", name="Restart")).to_be_visible()
+            assert lab.complaints(".jp-Dialog-content") == []
+            dialog.get_by_role("button", name="Dismiss").click()
         expect(lab.panel().get_by_role("status")).to_have_text(sentence)
     lab.straighten()
     expect(lab.notice("Connected to your session again.")).to_be_visible()

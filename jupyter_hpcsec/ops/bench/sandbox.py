@@ -182,8 +182,15 @@ def _seconds(name: str, home: Path, status: int, begin: float) -> float:
 
 def make_plan(home: Path, runtime: Path, environment: Mapping[str, str]) -> Plan:
     """The rules that are measured, for this computer."""
-    wishes = ((home, Right.WRITE), (home / "denied", Right.NONE), (home / "read-only", Right.READ))
-    resolved = Resolved(
+    resolved = rules(home, (home, Right.WRITE), (home / "denied", Right.NONE), (home / "read-only", Right.READ))
+    made = plan.compile(resolved, system.find(resolved, environment, runtime=runtime))
+    requirements(made)
+    return made
+
+
+def rules(home: Path, *wishes: tuple[Path, Right]) -> Resolved:
+    """An ordinary user's, with these rights."""
+    return Resolved(
         subject=Subject(user="bench", uid=os.geteuid(), gid=os.getegid(), home=str(home)),
         policy="0" * 64,
         enforcement=Enforcement.REQUIRED,
@@ -192,6 +199,3 @@ def make_plan(home: Path, runtime: Path, environment: Mapping[str, str]) -> Plan
         entries=tuple(Entry(path=str(p), right=right, rule=1, line=1, who="*") for p, right in wishes),
         code=Code(unsafe_any=True),
     )
-    made = plan.compile(resolved, system.find(resolved, environment, runtime=runtime))
-    requirements(made)
-    return made
