@@ -11,7 +11,7 @@ from jupyter_hpcsec.console.views.text import Inert, inert
 from jupyter_hpcsec.console.views.timeline import GROUPS, KEYS, REFUSALS, USUAL, Entry, entry, group_of, is_refusal
 from jupyter_hpcsec.ops.audit.reading import Shown
 from jupyter_hpcsec.ops.audit.seen import Seen
-from jupyter_hpcsec.ops.audit.sessions import USE_EVENTS, Story
+from jupyter_hpcsec.ops.audit.sessions import Story
 
 _RECEIPT = {
     "enforcement": "enforcement",
@@ -96,7 +96,7 @@ def page(found: Story, groups: Collection[str], start: int, *, show_who: bool = 
         choices=tuple(_choices(found.kinds, groups)),
         before=tuple(entry(Seen(each.leaf, each.event), found.owner, show_who=show_who) for each in found.before),
         entries=tuple(entry(each, found.owner, show_who=show_who) for each in found.page),
-        strip=strip(found.use, limit=USE_EVENTS),
+        strip=strip(found.use, is_cut=found.use_is_cut),
         query=query,
         more=urlencode([*after, ("from", found.more)]) if found.more is not None else "",
         is_first=not start,
