@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from jupyter_hpcsec.console.views.live import word_of
 from jupyter_hpcsec.console.views.strip import Strip, strip
 from jupyter_hpcsec.console.views.text import Inert, inert
 from jupyter_hpcsec.console.views.timeline import GROUPS, KEYS, REFUSALS, USUAL, Entry, entry, group_of, is_refusal
@@ -129,7 +130,7 @@ def _head(found: Story, *, show_who: bool) -> Head:
         sources=tuple(inert(source, limit=100) for source in list(sources)[:5]),
         policy=inert(_last(events, "policy")),
         started=registered["time"] if registered else "",
-        state=inert("ended" if ended else states[-1] if states else "registered" if registered else ""),
+        state=inert("ended" if ended else word_of(states[-1]) if states else "registered" if registered else ""),
         ended=ended,
         receipt=tuple(_receipt(told)) if told else (),
         receipt_trust=str(inert(told.get("trust", ""), limit=20)) if told else "",
