@@ -180,7 +180,8 @@ _LISTED: tuple[Watched, ...] = (
     Watched(
         "project.refused", "project.refused", "medium", "Somebody tries again and again what others decide of projects",
         "Somebody tries to approve a project of their own, to change one of others, or guesses names of projects.",
-        rules=("project.own", "project.owner", "project.not-yours", "project.office", "project.unknown"),
+        rules=("project.own", "project.four-eyes", "project.owner", "project.not-yours", "project.office",
+               "project.unknown"),
         by=("user",), at_least=5, within_s=3600,
     ),
     Watched(

@@ -36,11 +36,13 @@ class Prover:
     def prove(self, indices: Iterable[int]) -> Iterator[Proved]:
         """The events in the order given. ``Malformed`` for one that is not what was signed, ``Unavailable``."""
         bundle, entries = -1, list[bytes]()
+        with files.translated(self._layout.log):
+            removed = Removed.read(self._layout).events
         for index in indices:
             if not 0 <= index < self.head.size:
                 raise Unavailable(f"event {index} is not under a checkpoint yet")
             with files.translated(self._layout.log):
-                if index < Removed.read(self._layout).events:
+                if index < removed:
                     raise Unavailable(f"event {index} was removed by retention; its hash is all that is left of it")
                 if index // TILE_WIDTH != bundle:
                     bundle = index // TILE_WIDTH

@@ -32,11 +32,14 @@ END_S = 5.0
 
 @dataclass(frozen=True)
 class WatchNote:
-    """The watch's own state: ``started``, ``stopped`` (someone ended the sampler), ``hung``, ``ended``."""
+    """The watch's own state: ``started``, ``stopped`` (someone ended the sampler), ``hung``, ``ended``; ``seeing``
+    another number of the job's ``devices`` than before.
+    """
 
     state: str
     reason: str
     blind: tuple[Blind, ...] = ()
+    devices: int = 0
 
 
 @dataclass

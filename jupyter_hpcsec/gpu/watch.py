@@ -7,7 +7,7 @@ process. What becomes of alerts is its caller's: ``tell`` gets what is to be rec
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -38,6 +38,14 @@ class Report:
 Word = Alert | WatchNote | Report
 
 
+def _count(sample: Sample) -> int:
+    """How many devices are the job's: by root's word, or else those that can be seen; a GPU in parts is its parts."""
+    if sample.allocation is not None:
+        return len(set(sample.allocation.devices))
+    seen = sample.devices()
+    return len({device.uuid for device in seen} - {device.parent for device in seen})
+
+
 @dataclass
 class Watch:
     """One session's watch. ``kernels`` is asked at each sample; ``stand_in`` and ``state``: of simulated GPUs."""
@@ -57,6 +65,7 @@ class Watch:
     _memory: Memory = field(default_factory=Memory)
     _judgement: Judgement = field(default_factory=lambda: Judgement((), (), ()))
     _sample: Sample | None = None
+    _devices: int = 0
     _kept: dict[str, float] = field(default_factory=dict)
     _use: dict[str, use.Use] = field(default_factory=dict)
     _reported: float | None = None
@@ -78,7 +87,7 @@ class Watch:
         self._keeper = Keeper(
             ["--server", str(os.getpid())],
             take=self.take,
-            note=self.tell,
+            note=self._note,
             stand_in=self.stand_in,
             state=self.state,
             interval_s=self.interval_s,
@@ -88,13 +97,16 @@ class Watch:
             await self._keeper.run()
         finally:
             self._report(everything=True)
-            self.tell(WatchNote("ended", "the server ends"))
+            self._note(WatchNote("ended", "the server ends"))
 
     async def take(self, scan: Scan) -> None:
         """One scan: join, judge, tell, act."""
         kernels = [self._with_kept(kernel) for kernel in await self.kernels()]
         sample, self._bonds = sessions.join(scan, kernels, self._bonds, self.allocation())
         self.record(sample)
+        if (devices := _count(sample)) not in (0, self._devices):
+            self._devices = devices
+            self._note(WatchNote("seeing", f"{devices} GPU{'' if devices == 1 else 's'}"))
         before = self._memory.mono
         clocks = self._memory.clocks
         self._memory, self._judgement = judge(self._memory, sample, self.settings, self.idle_limits)
@@ -114,6 +126,9 @@ class Watch:
         for alert in self._judgement.alerts:
             if alert.raised and alert.finding.action != "notify":
                 await self.act(alert.finding)
+
+    def _note(self, note: WatchNote) -> None:
+        self.tell(replace(note, devices=self._devices))
 
     def idle_s(self, kernel: str) -> float:
         """For how long a kernel has held GPU memory idle."""

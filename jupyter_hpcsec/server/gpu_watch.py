@@ -63,7 +63,8 @@ def event_of(told: Word, *, project: str = "", simulated: bool = False) -> Told:
             memory=told.use.memory,
             simulated=simulated,
         )
-    return GpuWatch(state=told.state, reason=told.reason, blind=json.dumps(msgspec.to_builtins(told.blind)))
+    blind = json.dumps(msgspec.to_builtins(told.blind))
+    return GpuWatch(state=told.state, reason=told.reason, blind=blind, devices=told.devices)
 
 
 class Actions:

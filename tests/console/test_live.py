@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_hpcsec.audit.events import Subject
-from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
+from jupyter_hpcsec.audit.kinds.gpu import GpuAlert, GpuUse, GpuWatch
 from jupyter_hpcsec.audit.kinds.node import NodeGap
 from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import live
@@ -68,6 +68,20 @@ async def test_open_alerts_lead_to_those_of_the_session(place: Place) -> None:
     text = (await ada.get(f"alerts?session={alice.session}")).text
     assert "Events of a node are missing" in text and "Signs of mining" in text and UNKNOWN not in text
     assert "Nothing is open" in (await ada.get(f"alerts?session={bob.session}")).text
+
+
+async def test_the_gpus_of_a_session_are_its_watchs_last_word(place: Place) -> None:
+    alice, bob = [await place.register(name) for name in ("alice", "bob")]
+    place.log.note(GpuWatch(session=alice.session, state="seeing", devices=4), "node")
+    place.log.note(GpuWatch(session=alice.session, state="seeing", devices=2), "node")
+    place.log.note(GpuUse(session=alice.session, memory=3_000_000_000), "node")
+    place.record(GpuWatch(session=bob.session, state="started"), "node")
+    text = (await place.visitor("ada", READ).get("live?order=user")).text
+    assert re.findall(r'data-label="GPU(?:s| memory)" class="number">([^<]+)<', text) == [
+        "2",
+        "3.0 GB",
+        *["\N{EN DASH}"] * 2,
+    ]
 
 
 async def test_newer_alerts_of_others_hide_none_and_counting_ends(

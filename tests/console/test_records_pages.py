@@ -269,7 +269,7 @@ async def test_people_see_their_own_records_and_no_others(place: Place) -> None:
     mine = (await bob.get("me")).text
     assert f"me/session/{TWO}" in mine and ONE not in mine and "alice" not in mine
     own = await bob.get(f"me/session/{TWO}")
-    assert own.status_code == 200 and "of bob" in own.text and "Take out" not in own.text and "event/" not in own.text
+    assert own.status_code == 200 and "of bob" in own.text and "/bundle" not in own.text and "event/" not in own.text
     other, none = [await bob.get(f"me/session/{session}") for session in (ONE, NONE)]
     assert other.status_code == none.status_code == 404
     assert other.text.replace(ONE, "") == none.text.replace(NONE, "")
@@ -282,12 +282,30 @@ async def test_people_see_their_own_records_and_no_others(place: Place) -> None:
     assert {each["subject"]["user"] for each in refused} == {"bob"}
 
 
+async def test_people_replay_their_own_sessions_and_no_others(place: Place) -> None:
+    fill(place)
+    bob = place.visitor("bob")
+    assert f"me/session/{TWO}/replay" in (await bob.get(f"me/session/{TWO}")).text
+    for other in (ONE, NONE):
+        answer = await bob.post(f"me/session/{other}/replay", {"part": "notebook"})
+        assert answer.status_code == 404 and "of alice" not in answer.text
+    assert (await bob.post(f"session/{TWO}/replay", {"part": "notebook"})).status_code == 403
+    assert (await bob.post(f"me/session/{TWO}/bundle", {"values": "1"})).status_code == 404  # there is no such page
+    assert (await bob.post(f"me/session/{TWO}/replay", {"part": "notebook", "_xsrf": "0"})).status_code == 403
+    mine = await bob.post(f"me/session/{TWO}/replay", {"part": "notebook"})
+    sources = "".join(cell["source"] for cell in mine.json()["cells"])
+    assert "print('of bob')" in sources and "alice" not in sources
+    [read] = await place.events("audit.read", lambda event: event["action"] == "replay")
+    assert (read["subject"]["user"], TWO in read["query"]) == ("bob", True)
+
+
 async def test_who_acts_for_somebody_does_not_own_the_session(place: Place) -> None:
     acted = Subject(user="alice", impersonator="bob")
     place.record(SessionRegistered(subject=acted, session=ONE))
     bob = place.visitor("bob")
     assert ONE not in (await bob.get("me")).text
     assert (await bob.get(f"me/session/{ONE}")).status_code == 404
+    assert (await bob.post(f"me/session/{ONE}/replay", {"part": "notebook"})).status_code in (403, 404)
 
 
 async def test_a_node_can_not_say_whose_a_session_is(place: Place) -> None:

@@ -6,10 +6,11 @@ The console is the real one, beside a real gateway and record (``tests.console``
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -151,6 +152,43 @@ def test_integrity_alerts_and_policy_as_people_see_them(watch: Watch, place: Pla
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("status")).to_contain_text("1 gains and 1 loses something")
     pictures(page, "console-policy-compared")
+
+
+def test_projects_as_their_people_and_the_office_see_them(watch: Watch, place: Place) -> None:
+    def ask(call: Coroutine[Any, Any, Any]) -> None:  # the browser's own loop runs in this thread
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, call).result(120)
+
+    today = datetime.now(UTC).date()
+    alice: dict[str, Any] = {"owner": "alice", "on_behalf": "alice"}
+    olga: dict[str, Any] = {"on_behalf": "olga", "as_office": True}
+    gateway = place.gateway
+    purpose = "Which variants stand behind rare diseases.\nData of the first cohort only."
+    data = {"users": ["bob"], "groups": ["genomics"], "paths": ["/data/genomics"], "account": "g1"}
+    ask(gateway.project_propose("variants", title="Rare variants", purpose=purpose, **data, **alice))
+    ask(gateway.project_approve("variants", str(today + timedelta(days=20)), **olga))
+    ask(gateway.project_renew("variants", reason="A second cohort has come.", on_behalf="alice"))
+    ask(gateway.project_propose("proteins", title="Proteins", purpose=HOSTILE, **alice))
+    ask(gateway.project_propose("weather", title="Weather", purpose="Next week's.", owner="dora", on_behalf="dora"))
+    ask(gateway.project_approve("weather", str(today + timedelta(days=200)), **olga))
+    ask(gateway.project_close("weather", "published", **olga))
+
+    page = watch.new_page()
+    page.set_viewport_size(WIDE)
+    base = f"{place.url}{PREFIX}"
+    for person, scopes in (("olga", [READ, PROJECT]), ("mia", [])):
+        token = place.hub.person(person, *scopes, groups=["genomics"])
+        watch.context.set_extra_http_headers({"Authorization": f"token {token}"})
+        page.goto(f"{base}projects")
+        expect(page.get_by_role("row")).to_have_count(4 if scopes else 2)
+        if scopes:
+            pictures(page, "console-projects")
+        page.get_by_role("link", name="Rare variants").click()
+        expect(page.get_by_text("A second cohort has come.")).to_be_visible()
+        expect(page.get_by_role("button", name="Renew")).to_have_count(1 if scopes else 0)
+        pictures(page, "console-project" if scopes else "console-project-member")
+    page.goto(f"{base}projects/new")
+    pictures(page, "console-propose")
 
 
 def test_axe_finds_nothing_serious_on_any_page(watch: Watch, place: Place) -> None:

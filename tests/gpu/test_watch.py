@@ -34,7 +34,10 @@ class Heard:
     kernels: list[KernelFact] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        return [each.state for each in self.said if isinstance(each, WatchNote)]
+        return [each.state for each in self.said if isinstance(each, WatchNote) and each.state != "seeing"]
+
+    def devices(self) -> list[int]:
+        return [each.devices for each in self.said if isinstance(each, WatchNote)]
 
     def raised(self) -> list[str]:
         return [each.finding.key for each in self.said if isinstance(each, Alert) and each.raised]
@@ -211,6 +214,7 @@ async def test_a_killed_sampler_is_told_and_started_again(heard: Heard, watch: W
         os.kill(first, signal.SIGKILL)
         await until(watch, lambda: watch.sampler_pid not in {0, first} and bool(watch.panel()["devices"]))
     assert heard.notes() == ["started", "stopped", "started", "ended"]
+    assert heard.devices() == [0, 1, 1, 1, 1]  # told once, and with each word after
     assert "R7:watch:driver:" in heard.raised()
 
 

@@ -21,10 +21,14 @@ class GpuAlert(Told, frozen=True, kw_only=True, tag="gpu.alert"):
 
 
 class GpuWatch(Told, frozen=True, kw_only=True, tag="gpu.watch"):
-    """The watch itself: ``state`` is started, stopped, hung or ended. ``blind``: what it could not judge, as JSON."""
+    """The watch itself: ``state`` is started, seeing (so many of the job's ``devices``), stopped, hung or ended.
+
+    ``blind``: what it could not judge, as JSON.
+    """
 
     state: Name = ""
     blind: Path = ""
+    devices: Count = 0
 
 
 class GpuKept(Told, frozen=True, kw_only=True, tag="gpu.kept"):

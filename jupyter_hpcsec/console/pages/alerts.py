@@ -3,8 +3,11 @@
 import asyncio
 import re
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jupyter_hpcsec.audit import values
+from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.alert_states import ACKNOWLEDGED, Alert
 from jupyter_hpcsec.audit.alerts import SEVERITIES, WATCHED
 from jupyter_hpcsec.audit.events import Object
@@ -42,17 +45,23 @@ class Alerts(Page):
 
         found, counts = await self.desk.record.run(look)
         await self.tell_read("alerts", view.asked(asked), min(len(found), view.PAGE))
-        self.show(
-            "alerts.html",
-            rows=[view.shown(alert) for alert in found[: view.PAGE]],
-            counts=[(severity, view.TONES[severity], counts.get(severity, 0)) for severity in SEVERITIES],
-            counted=COUNTED,
-            more=view.next_page(asked, found),
-            asked=given | {"state": given["state"] or "open"},
-            states=view.STATES,
-            severities=SEVERITIES,
-            names=[(name, each.title) for name, each in WATCHED.items()],
-        )
+        self.show("alerts.html", **shown(asked, found, counts, given))
+
+
+def shown(
+    asked: AlertQuestion, found: Sequence[Alert], counts: Mapping[str, int], given: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the page's template shows."""
+    return {
+        "rows": [view.shown(alert) for alert in found[: view.PAGE]],
+        "counts": [(severity, view.TONES[severity], counts.get(severity, 0)) for severity in SEVERITIES],
+        "counted": COUNTED,
+        "more": view.next_page(asked, found),
+        "asked": {**given, "state": given["state"] or "open"},
+        "states": view.STATES,
+        "severities": SEVERITIES,
+        "names": [(name, each.title) for name, each in WATCHED.items()],
+    }
 
 
 class One(Page):
@@ -62,7 +71,7 @@ class One(Page):
 
     async def get(self, number: str) -> None:
         """All of it, the notes of acknowledgements too."""
-        alert, events = await self.desk.record.run(lambda record, index: _read(record, index, int(number)))
+        alert, events = await self.desk.record.run(lambda record, index: one(record, index, int(number)))
         await self.tell_read("alerts", f"alert={number}", len(events), with_values=True)
         self.show(
             "alert.html",
@@ -74,7 +83,8 @@ class One(Page):
         )
 
 
-def _read(record: Record, index: Index, number: int) -> tuple[Alert, list[view.Happened]]:
+def one(record: Record, index: Index, number: int) -> tuple[Alert, list[view.Happened]]:
+    """An alert with its newest events; ``Refused`` where there is none of this number."""
     alert = _existing(index, number)
     finder = values.Finder(record.layout)
     found = []

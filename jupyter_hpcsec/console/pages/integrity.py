@@ -47,7 +47,7 @@ class Integrity(Page):
         """What is known without reading every event."""
         audit: Mapping[str, Any] = (await self.desk.gateway.status()).get("audit", {})
         now = time.time()
-        found = await self.desk.record.run(lambda record, index: _look(record, index, audit))
+        found = await self.desk.record.run(lambda record, index: look(record, index, audit))
         await self.tell_read("integrity", "", len(found.gaps))
         self.show(
             "integrity.html",
@@ -61,7 +61,8 @@ class Integrity(Page):
         )
 
 
-def _look(record: Record, index: Index, audit: Mapping[str, Any]) -> Found:
+def look(record: Record, index: Index, audit: Mapping[str, Any]) -> Found:
+    """What the record's files say now; ``audit`` is the gateway's word on it."""
     # the second place first: what is under it was under the checkpoint by then
     second = _second(record, str(audit.get("second_place", "")))
     checkpoint = record.reader.checkpoint()

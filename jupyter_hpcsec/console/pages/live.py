@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 from jupyter_hpcsec.audit.index import Index
-from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.page import END, READ, Page
 from jupyter_hpcsec.console.views import live
 from jupyter_hpcsec.console.views.live import UNTOLD, Beside
@@ -20,11 +19,17 @@ REASON_LIMIT = 200
 
 def beside(record: Record, index: Index, sessions: Sequence[str]) -> Beside:
     """What the record says of these sessions."""
-    newest = [index.ask(Question(session=each, kind="gpu.use", newest=True, limit=1)) for each in sessions]
-    told = record.events(sorted(leaf for leaves in newest for leaf in leaves))
+    told = record.events(
+        sorted({*index.newest_of_kind(sessions, "gpu.use"), *index.newest_of_kind(sessions, "gpu.watch")})
+    )
+
+    def numbers(kind: str, name: str) -> dict[str, int]:
+        return {str(e["session"]): int(e.get(name, 0)) for each in told if (e := each.event)["kind"] == kind}
+
     return Beside(
         alerts=index.open_alerts_by_session(sessions, ALERTS),
-        gpu_memory={str(each.event["session"]): int(each.event.get("memory", 0)) for each in told},
+        gpus={session: count for session, count in numbers("gpu.watch", "devices").items() if count},
+        gpu_memory=numbers("gpu.use", "memory"),
     )
 
 

@@ -7,7 +7,7 @@ from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.download import Reading
 from jupyter_hpcsec.console.page import SELF, Page
-from jupyter_hpcsec.console.pages.session import Timeline
+from jupyter_hpcsec.console.pages.session import Replay, Timeline
 from jupyter_hpcsec.console.views import me as view
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.ops.audit.reading import Record, Shown
@@ -61,4 +61,15 @@ class MySession(Timeline):
     own = True
 
 
-ROUTES: list[tuple[str, type[Page]]] = [("me", Me), ("me/session/([0-9a-f]{32})", MySession)]
+class MyReplay(Replay):
+    """``me/session/ID/replay``: what one ran oneself, as a notebook; the same holds."""
+
+    scope = SELF
+    own = True
+
+
+ROUTES: list[tuple[str, type[Page]]] = [
+    ("me", Me),
+    ("me/session/([0-9a-f]{32})", MySession),
+    ("me/session/([0-9a-f]{32})/replay", MyReplay),
+]

@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import Any
 
 from jupyter_hpcsec.audit.export import make_bundle, tar
 from jupyter_hpcsec.audit.index import Index
@@ -10,15 +12,24 @@ from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.download import Reading
 from jupyter_hpcsec.console.page import READ, Page
 from jupyter_hpcsec.console.views import session as view
-from jupyter_hpcsec.console.views.timeline import REFUSALS, kinds_of
+from jupyter_hpcsec.console.views.timeline import GPU, REFUSALS, kinds_of
 from jupyter_hpcsec.errors import Malformed, Refused
 from jupyter_hpcsec.ops.audit import reading
 from jupyter_hpcsec.ops.audit.reading import NOTEBOOK, Record
-from jupyter_hpcsec.ops.audit.sessions import UNKNOWN, Story, story
+from jupyter_hpcsec.ops.audit.sessions import UNKNOWN, Story, owner_of, story
 
 PAGE = 100
 TAKEN = 100_000
 """Events that a replay or a bundle made here holds at most; the command line takes more."""
+
+
+def asked(groups: Collection[str]) -> dict[str, Any]:
+    """What a choice of groups asks of ``story``."""
+    return {
+        "kinds": lambda there: kinds_of(groups, there),
+        "refusals": REFUSALS in groups,
+        "with_use": GPU in groups,
+    }
 
 
 class Timeline(Reading):
@@ -33,10 +44,7 @@ class Timeline(Reading):
         own = self.reader.name if self.own else None
 
         def work(record: Record, index: Index) -> Story:
-            kinds = kinds_of(groups, index.kinds(session))
-            return story(
-                record, index, session, kinds=kinds, refusals=REFUSALS in groups, start=start, size=PAGE, own=own
-            )
+            return story(record, index, session, **asked(groups), start=start, size=PAGE, own=own)
 
         found = await self.read(work)
         said = f"session={session} show={','.join(groups)} from={start} {view.about(found)}"
@@ -59,15 +67,22 @@ class Session(Timeline):
 
 
 class _Taking(Reading):
-    """Takes a session out as a file."""
+    """Takes a session out as a file. ``own``: only the reader's own sessions are there."""
 
     scope = READ
     action = "replay"
+    own = False
 
     async def taken(self, session: str) -> list[int]:
-        """The session's events, on record as taken out."""
+        """The session's events."""
         asked = Question(session=session, limit=TAKEN + 1)
-        leaves = await self.read(lambda record, index: index.ask(asked))
+        own = self.reader.name if self.own else None
+
+        def work(record: Record, index: Index) -> list[int]:
+            is_theirs = own is None or owner_of(record, index, session) == own
+            return index.ask(asked) if is_theirs else []
+
+        leaves = await self.read(work)
         if not leaves:
             raise UNKNOWN
         if len(leaves) > TAKEN:

@@ -21,12 +21,17 @@ STATES = {
 _AFTER = re.compile(r"(?P<value>.{0,255})~(?P<id>[0-9a-f]{32})", re.DOTALL)
 
 
+def word_of(state: str) -> str:
+    """A state's word for people, the same on all pages; an unknown one is its own."""
+    return STATES[state][0] if state in STATES else state
+
+
 @dataclass(frozen=True)
 class Row:
     """A session as Live shows it. Times are Unix seconds; traffic is bytes as the gateway counts them.
 
-    ``alerts`` open ones, None: not known; ``gpu_memory`` bytes that kernels held by the watch's last word, None: it
-    told nothing.
+    ``alerts`` open ones, None: not known; ``gpus`` of the job and ``gpu_memory`` bytes that kernels held, by the last
+    word of the session's own watch, None: it told nothing.
     """
 
     id: str
@@ -43,18 +48,20 @@ class Row:
     from_node: int
     to_node: int
     alerts: int | None
+    gpus: int | None
     gpu_memory: int | None
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What the record says of the sessions of a page: open alerts by session (None: unknown), GPU memory by session."""
+    """What the record says of the sessions of a page, by session: open alerts (None: unknown), GPUs, their memory."""
 
     alerts: Mapping[str, int] | None
+    gpus: Mapping[str, int]
     gpu_memory: Mapping[str, int]
 
 
-UNTOLD = Beside(None, {})
+UNTOLD = Beside(None, {}, {})
 """Where the record was not asked, or can't be."""
 
 
@@ -112,6 +119,7 @@ def row(session: Mapping[str, Any], beside: Beside) -> Row:
         from_node=int(session.get("bytes_from_node", 0)),
         to_node=int(session.get("bytes_to_node", 0)),
         alerts=None if beside.alerts is None else beside.alerts.get(name, 0),
+        gpus=beside.gpus.get(name),
         gpu_memory=beside.gpu_memory.get(name),
     )
 

@@ -42,7 +42,9 @@ class Project:
     @property
     def members(self) -> str:
         """How many, in words."""
-        return f"{len(self.users) + 1} users" + (f", {len(self.groups)} groups" if self.groups else "")
+        users = "the owner" if not self.users else f"{len(self.users) + 1} users"
+        groups = f"{len(self.groups)} group{'' if len(self.groups) == 1 else 's'}"
+        return f"{users}, {groups}" if self.groups else users
 
     @property
     def review(self) -> str:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from jupyter_hpcsec.console.views.live import word_of
 from jupyter_hpcsec.console.views.strip import Strip, strip
 from jupyter_hpcsec.console.views.text import Inert, inert
 from jupyter_hpcsec.console.views.timeline import GROUPS, KEYS, REFUSALS, USUAL, Entry, entry, group_of, is_refusal
 from jupyter_hpcsec.ops.audit.reading import Shown
 from jupyter_hpcsec.ops.audit.seen import Seen
-from jupyter_hpcsec.ops.audit.sessions import USE_EVENTS, Story
+from jupyter_hpcsec.ops.audit.sessions import Story
 
 _RECEIPT = {
     "enforcement": "enforcement",
@@ -96,7 +97,7 @@ def page(found: Story, groups: Collection[str], start: int, *, show_who: bool = 
         choices=tuple(_choices(found.kinds, groups)),
         before=tuple(entry(Seen(each.leaf, each.event), found.owner, show_who=show_who) for each in found.before),
         entries=tuple(entry(each, found.owner, show_who=show_who) for each in found.page),
-        strip=strip(found.use, limit=USE_EVENTS),
+        strip=strip(found.use, is_cut=found.use_is_cut),
         query=query,
         more=urlencode([*after, ("from", found.more)]) if found.more is not None else "",
         is_first=not start,
@@ -129,7 +130,7 @@ def _head(found: Story, *, show_who: bool) -> Head:
         sources=tuple(inert(source, limit=100) for source in list(sources)[:5]),
         policy=inert(_last(events, "policy")),
         started=registered["time"] if registered else "",
-        state=inert("ended" if ended else states[-1] if states else "registered" if registered else ""),
+        state=inert("ended" if ended else word_of(states[-1]) if states else "registered" if registered else ""),
         ended=ended,
         receipt=tuple(_receipt(told)) if told else (),
         receipt_trust=str(inert(told.get("trust", ""), limit=20)) if told else "",

@@ -60,8 +60,8 @@ class Strip:
         return WIDTH
 
 
-def strip(use: Sequence[Shown], *, limit: int) -> Strip | None:
-    """The strip of ``gpu.use`` and ``gpu.watch`` events; None where a session has none."""
+def strip(use: Sequence[Shown], *, is_cut: bool) -> Strip | None:
+    """The strip of ``gpu.use`` and ``gpu.watch`` events; None where a session has none. ``is_cut``: there are more."""
     events = [each.event for each in use if each.event["kind"] == "gpu.use"]
     said = (each.event.get("blind", "") for each in use if each.event["kind"] == "gpu.watch")
     blind = tuple(inert(text) for text in dict.fromkeys(said) if text not in ("", "[]", "{}"))
@@ -79,7 +79,7 @@ def strip(use: Sequence[Shown], *, limit: int) -> Strip | None:
         end=end,
         height=max(LANE, len(lanes) * (LANE + GAP) - GAP),
         is_simulated=any(lane.is_simulated for lane in lanes),
-        is_cut=len(use) >= limit,
+        is_cut=is_cut,
         blind=blind,
     )
 

@@ -23,13 +23,13 @@ class Group:
     usual: bool = True
 
 
-REFUSALS = "refusals"
+REFUSALS, GPU = "refusals", "gpu"
 GROUPS = (
     Group("session", "Session and login", ("session.", "certificate.", "admin.", "hub.", "console.", "keys.")),
     Group("cells", "Cells and kernels", ("cell.", "kernel.", "node.kernel-")),
     Group("terminals", "Terminals", ("terminal.", "node.terminal-")),
     Group("files", "Files", ("file.", "upload.", "node.upload-", "node.file-")),
-    Group("gpu", "GPU", ("gpu.",)),
+    Group(GPU, "GPU", ("gpu.",)),
     Group("node", "Node", ("node.",)),
     Group(REFUSALS, "Refusals", ()),
     Group(

@@ -3,10 +3,11 @@
 It reads; whether somebody may, and that it is on record, is the caller's.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from jupyter_hpcsec.audit.index import Index
+from jupyter_hpcsec.audit.layout import TILE_WIDTH
 from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.audit.values import Finder
 from jupyter_hpcsec.errors import Refused
@@ -18,6 +19,8 @@ OWNER = ("session.registered", "session.bound", "session.enrolled", "session.end
 HEAD = (*OWNER, "session.state", "node.server-started", "node.server-ended", "admin.called")
 USE = ("gpu.use", "gpu.watch")
 HEAD_EVENTS, USE_EVENTS, BEFORE_EVENTS = 30, 300, 12
+USE_BUNDLES = 64
+"""Bundles of events that are read for the GPU's numbers: at a busy site each of them is in another one."""
 UNKNOWN = Refused("session.unknown", "There is no such session in the record.")
 
 
@@ -26,7 +29,8 @@ class Story:
     """A page of a session's timeline, and what its header says.
 
     ``before`` is what the hub told between the last login and the registration, ``stops`` are its orders to stop;
-    ``use`` the GPU's numbers; ``kinds`` counts all events. ``more`` is the next page's first event.
+    ``use`` the GPU's numbers, on the first page (``use_is_cut``: there are more); ``kinds`` counts all events.
+    ``more`` is the next page's first event.
     """
 
     session: str
@@ -36,6 +40,7 @@ class Story:
     before: tuple[Shown, ...]
     stops: tuple[Shown, ...]
     use: tuple[Shown, ...]
+    use_is_cut: bool
     page: tuple[Seen, ...]
     more: int | None
 
@@ -45,15 +50,17 @@ def story(
     index: Index,
     session: str,
     *,
-    kinds: Collection[str] | None,
+    kinds: Callable[[Collection[str]], Collection[str]],
     refusals: bool = False,
     start: int = 0,
     size: int = 100,
     own: str | None = None,
+    with_use: bool = True,
 ) -> Story:
-    """A page of ``session`` (32 hexadecimal digits) with events of ``kinds`` (None: all), from event ``start`` on.
+    """A page of ``session`` (32 hexadecimal digits) with events of ``kinds(there)``, from event ``start`` on.
 
     ``refusals``: whatever was refused is on it, too. ``own``: whose it has to be; somebody else's is ``UNKNOWN``.
+    ``with_use``: whether the GPU's numbers are asked for.
     """
     found = index.kinds(session)
     owner = owner_of(record, index, session)
@@ -63,8 +70,8 @@ def story(
     called = index.ask(Question(session=session, kind="admin.called", newest=True, limit=5))
     head = sorted({*index.of_kinds(session, HEAD, limit=HEAD_EVENTS), *ended, *called})
     before, stops = _around(index, owner, head[0] if head else 0, ended) if owner else ([], [])
-    use = index.of_kinds(session, USE, limit=USE_EVENTS)
-    leaves = _page(index, session, kinds, refusals, start, size + 1)
+    use, use_is_cut = _use(index, session) if with_use and not start else ([], False)
+    leaves = _page(index, session, kinds(found), refusals, start, size + 1)
     before = [] if start else before
     # One prover for all of them: what it has read of the tree serves the next event, too.
     proved = {each.leaf: each for each in record.events(sorted({*head, *before, *stops, *use, *leaves[:size]}))}
@@ -76,9 +83,18 @@ def story(
         before=tuple(proved[leaf] for leaf in before),
         stops=tuple(proved[leaf] for leaf in stops),
         use=tuple(proved[leaf] for leaf in use),
+        use_is_cut=use_is_cut,
         page=seen(record, [proved[leaf] for leaf in leaves[:size]]),
         more=leaves[size] if len(leaves) > size else None,
     )
+
+
+def _use(index: Index, session: str) -> tuple[list[int], bool]:
+    """The first events of the GPU's numbers, as many as can be proved while somebody waits; whether there are more."""
+    found = index.of_kinds(session, USE, limit=USE_EVENTS + 1)
+    bundles = sorted({leaf // TILE_WIDTH for leaf in found})[:USE_BUNDLES]
+    few = [leaf for leaf in found[:USE_EVENTS] if leaf // TILE_WIDTH in bundles]
+    return few, len(few) < len(found)
 
 
 def owner_of(record: Record, index: Index, session: str) -> str:
@@ -89,11 +105,7 @@ def owner_of(record: Record, index: Index, session: str) -> str:
     return ""
 
 
-def _page(
-    index: Index, session: str, kinds: Collection[str] | None, refusals: bool, start: int, limit: int
-) -> list[int]:
-    if kinds is None:
-        return index.ask(Question(session=session, start=start, limit=limit))
+def _page(index: Index, session: str, kinds: Collection[str], refusals: bool, start: int, limit: int) -> list[int]:
     leaves = set(index.of_kinds(session, sorted(kinds), start=start, limit=limit)) if kinds else set()
     if refusals:
         leaves |= set(index.ask(Question(session=session, decision="refused", start=start, limit=limit)))

@@ -1,4 +1,4 @@
-"""Measures the security console's first pages over a large record: a search, a long session, people's own.
+"""Measures the security console's first pages over a large record: searches, a long session, alerts, and so on.
 
 The pages themselves are of the layer above, which gives them: ``make(record, index)`` renders one. The record is made
 for this, in a directory that is removed; each page is found, proved and rendered as in the service.
@@ -6,28 +6,32 @@ What the service adds, JupyterHub's word on the visitor and the event of the rea
 """
 
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.audit.events import Event, Object, Subject
 from jupyter_hpcsec.audit.index import Index
-from jupyter_hpcsec.audit.kinds.gpu import GpuUse
+from jupyter_hpcsec.audit.kinds.gpu import GpuAlert, GpuUse
 from jupyter_hpcsec.audit.kinds.kernels import CellExecuted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.layout import Layout
-from jupyter_hpcsec.audit.log import QUEUE_LIMIT, Log
 from jupyter_hpcsec.ops.audit.reading import Record
+from jupyter_hpcsec.ops.bench.bulk import write
 from jupyter_hpcsec.ops.bench.statistics import Bound, Kind, percentile
+from jupyter_hpcsec.tunnel.store import Store
 
 ORIGIN = "bench.example/audit"
-USERS, SESSIONS = 200, 5000
+USERS, SESSIONS = 200, 10_000
+STORE = "sessions.sqlite"
+"""The gateway's sessions, beside the record."""
 TIMES = 7
 LONG = "ab" * 16
 """The long session, of a tenth of all events; it is ``OWNER``'s."""
@@ -80,16 +84,15 @@ def run(events: int, pages: Mapping[str, Make], say: Callable[[str], None], dire
 def _run(events: int, pages: Mapping[str, Make], say: Callable[[str], None], place: Path) -> Measured:
     layout = Layout(place / "audit")
     say(f"a record of {events:,} events")
-    log = Log(layout.directory, origin=ORIGIN, second_place=None)
-    try:
-        _fill(log, events)
-    finally:
-        log.close()
+    write(layout, ORIGIN, (_event(number, events) for number in range(events)))
     say("its index")
     record = Record(layout.directory)
+    record.reindex(lambda done, of: None)
     with record.index(lambda done, of: None) as index:
         known = index.covered
         long = sum(index.kinds(LONG).values())
+    say(f"{SESSIONS:,} sessions")
+    _add_sessions(place / STORE)
     found: dict[str, list[float]] = {}
     for name, make in pages.items():
         say(name)
@@ -107,47 +110,53 @@ def _timed(layout: Layout, make: Make) -> float:
     return time.perf_counter() - started
 
 
+def _add_sessions(path: Path) -> None:
+    """So many that run now, in one transaction: by themselves each would wait for the disk."""
+    store = Store(path)
+    store.close()
+    now = int(time.time())
+    names = "id, user, server, uid, state, job_id, node, created_at, ends_at, serial, reason, project"
+    rows = [
+        (f"{n:032x}", f"user{n % USERS}", "", 1000, "ready", str(n), f"node{n % 64}", now - n, now + 3600, "", "", "p")
+        for n in range(SESSIONS)
+    ]
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executemany(f"INSERT INTO sessions ({names}) VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
+
+
+@cache
+def _subject(user: str) -> Subject:
+    return Subject(user=user, account="uid 1000")
+
+
 def _event(number: int, events: int) -> tuple[Event, dict[str, bytes]]:
     long = number % 10 == 0
     user = OWNER if long else f"user{number % USERS}"
-    session = LONG if long else f"{number % SESSIONS:032x}"
     about: dict[str, Any] = {
-        "subject": Subject(user=user, account="uid 1000"),
-        "session": session,
+        "subject": _subject(user),
+        "session": LONG if long else f"{number % SESSIONS:032x}",
         "job": str(number % SESSIONS),
         "node": f"node{number % 64}",
         "source": f"192.0.2.{number % 250}",
     }
-    file = Object(type="file", name=f"data/project-{number % 977}/table-{number}.parquet", size=number)
-    return _made(number, events, about, file, user)
+    if number < min(SESSIONS, events // 10):
+        return SessionRegistered(**about, lifetime_s=3600), {}
+    if number >= events - 10:
+        return SessionEnded(**about, reason="the job's time was over"), {}
+    if number // 10 % 20 in (4, 5):
+        return CellExecuted(**about, kernel="k1"), {"source": b"frame.groupby('day').mean()  # %d\n" % number}
+    return _told(number, user, about), {}
 
 
-def _made(number: int, events: int, about: dict[str, Any], file: Object, user: str) -> tuple[Event, dict[str, bytes]]:
-    made: Event = HttpRequest(**about, method="GET", status=200, object=Object(name=f"/user/{user}/api/{number}"))
-    sealed: dict[str, bytes] = {}
-    if number < SESSIONS:
-        made = SessionRegistered(**about, lifetime_s=3600)
-    elif number >= events - 10:
-        made = SessionEnded(**about, reason="the job's time was over")
-    elif number // 10 % 20 == 0:
-        made = FileDownloaded(**about, object=file, decision="refused", rule="access.deny")
-    elif number // 10 % 20 < 4:
-        made = FileDownloaded(**about, object=file, decision="allowed")
-    elif number // 10 % 20 < 6:
-        made = CellExecuted(**about, kernel="k1")
-        sealed = {"source": b"frame.groupby('day').mean()  # %d\n" % number}
-    elif number % 1000 == 100:
-        made = GpuUse(**about, kernel=f"k{number % 3}", span_s=300, used_s=100, held_s=200)
-    return made, sealed
-
-
-def _fill(log: Log, events: int) -> None:
-    receipts: list[Future[int]] = []
-    for number in range(events):
-        if len(receipts) >= QUEUE_LIMIT // 2:
-            receipts[len(receipts) // 2].result()
-            del receipts[: len(receipts) // 2]
-        event, sealed = _event(number, events)
-        receipts.append(log.record(event, "gateway", sealed))
-    for receipt in receipts:
-        receipt.result()
+def _told(number: int, user: str, about: dict[str, Any]) -> Event:
+    turn = number // 10 % 20
+    if turn < 4:
+        file = Object(type="file", name=f"data/project-{number % 977}/table-{number}.parquet", size=number)
+        if turn:
+            return FileDownloaded(**about, object=file, decision="allowed")
+        return FileDownloaded(**about, object=file, decision="refused", rule="access.deny")
+    if number % 19 == 0:
+        return GpuAlert(**about, rule="R1", state="raised", kernel="k1")
+    if number % 1000 == 100:
+        return GpuUse(**about, kernel=f"k{number % 3}", span_s=300, used_s=100, held_s=200)
+    return HttpRequest(**about, method="GET", status=200, object=Object(name=f"/user/{user}/api/{number}"))

@@ -26,6 +26,7 @@ class FakeWorld:
     gateway: PeerCredentials | None = None
     clock_state: ClockState = field(default_factory=lambda: ClockState(True, 0.001))
     stdin: list[str] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
 
     def now(self) -> float:
         """See ``World``."""
@@ -81,8 +82,10 @@ class FakeWorld:
         """See ``World``."""
         return self.old if old else self.shakes[alpn]
 
-    def http(self, url: str, unix: Path | None = None) -> HttpAnswer:
+    def http(self, url: str, unix: Path | None = None, body: bytes | None = None) -> HttpAnswer:
         """See ``World``."""
+        if body is not None:
+            self.sent.append(body)
         answer = self.answers.get(str(unix) if unix else url, ConnectionRefusedError(111, "Connection refused"))
         if isinstance(answer, OSError):
             raise answer

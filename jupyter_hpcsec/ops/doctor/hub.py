@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_hpcsec.errors import HpcsecError
-from jupyter_hpcsec.ops.doctor import clock, files, gateway, kernel, munge, record, scheduler, tls, versions, web
+from jupyter_hpcsec.ops.doctor import (
+    clock,
+    console,
+    files,
+    gateway,
+    kernel,
+    munge,
+    record,
+    scheduler,
+    tls,
+    versions,
+    web,
+)
 from jupyter_hpcsec.ops.doctor.finding import Finding, bad, ok, unknown
 from jupyter_hpcsec.ops.doctor.world import World
 
@@ -47,6 +59,7 @@ def examine(world: World, side: HubSide) -> list[Finding]:
         "proxy api": lambda: web.examine(
             world, "proxy api", side.proxy_api_url, "start the proxy, or correct its API's address (--proxy-api-url)"
         ),
+        "console": lambda: console.examine(world, side.public_url, side.hub_api_url or status.get("hub_api_url")),
         "proxy": lambda: [versions.examine_proxy(world)],
         "scheduler": lambda: scheduler.examine(world, side.batch_system),
         "munge": lambda: munge.examine(world, needed=attests_by_munge),

@@ -115,8 +115,8 @@ class World(Protocol):
         """One TLS handshake, then what the peer did next. ``old`` offers TLS 1.2 only."""
         ...
 
-    def http(self, url: str, unix: Path | None = None) -> HttpAnswer:
-        """The head of the answer to a GET, redirects not followed.
+    def http(self, url: str, unix: Path | None = None, body: bytes | None = None) -> HttpAnswer:
+        """The head of the answer to a GET, or to a POST of a form's ``body``; redirects are not followed.
 
         Over a unix socket where ``unix`` is given, or by JupyterHub's ``http+unix://%2Fpath/...``.
         """
@@ -219,9 +219,9 @@ class RealWorld:
         """See ``World``."""
         return shake_hands(endpoint, server_name=server_name, alpn=alpn, ca=ca, old=old, timeout_s=self._timeout_s)
 
-    def http(self, url: str, unix: Path | None = None) -> HttpAnswer:
+    def http(self, url: str, unix: Path | None = None, body: bytes | None = None) -> HttpAnswer:
         """See ``World``."""
-        return _http(url, unix, self._timeout_s)
+        return _http(url, unix, body, self._timeout_s)
 
     def landlock_abi(self) -> int:
         """See ``World``."""
@@ -245,7 +245,7 @@ def _text(data: bytes) -> str:
     return data[:OUTPUT_LIMIT].decode("utf-8", "replace")
 
 
-def _http(url: str, unix: Path | None, timeout_s: float) -> HttpAnswer:
+def _http(url: str, unix: Path | None, body: bytes | None, timeout_s: float) -> HttpAnswer:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "http+unix":  # JupyterHub's spelling: the socket's path, percent-encoded, as the host
         unix, parts = Path(urllib.parse.unquote(parts.netloc)), parts._replace(scheme="http", netloc="localhost")
@@ -260,7 +260,12 @@ def _http(url: str, unix: Path | None, timeout_s: float) -> HttpAnswer:
         context = ssl.create_default_context()
         connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout_s, context=context)
     try:
-        connection.request("GET", parts.path or "/", headers={"Accept": "*/*", "Connection": "close"})
+        headers = {"Accept": "*/*", "Connection": "close"}
+        if body is None:
+            connection.request("GET", parts.path or "/", headers=headers)
+        else:
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", parts.path or "/", body, headers | form)
         answer = connection.getresponse()
         return HttpAnswer(answer.status, {name.lower(): value for name, value in answer.getheaders()})
     except http.client.HTTPException as exc:

@@ -33,6 +33,9 @@ STATUS = {
 }
 
 
+TO_LOGIN = (
+    "/hub/api/oauth2/authorize?client_id=service-hpcsec&redirect_uri=%2Fservices%2Fhpcsec%2Foauth_callback&state=x"
+)
 KEYS = [
     {"kind": "token", "id": "k1", "expires": None},
     {"kind": "authority", "id": hashlib.sha256(CA).hexdigest(), "expires": 2_000_000_000},
@@ -90,6 +93,7 @@ def healthy(world: FakeWorld) -> FakeWorld:
     world.shakes = {ENROL: shown, CONTROL: refused, LANE: refused}
     world.answers = {
         "https://hub.example/": HttpAnswer(302, {}),
+        "https://hub.example/services/hpcsec/live": HttpAnswer(302, {"location": TO_LOGIN}),
         "http://127.0.0.1:8001/": HttpAnswer(403, {}),
         "http://127.0.0.1:8081/hub/api": HttpAnswer(200, {}),
     }
