@@ -13,6 +13,7 @@ import type { SessionModel } from './model';
 class Reason extends Widget {
   constructor(model: SessionModel, trans: TranslationBundle) {
     super();
+    this.addClass('jp-hpcsec-Ended');
     const reason = document.createElement('p');
     reason.className = 'jp-hpcsec-Ending';
     reason.setAttribute('role', 'status');

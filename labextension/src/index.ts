@@ -115,6 +115,7 @@ function activate(
     item: status,
     align: 'left',
     rank: STATUS_RANK,
+    priority: 1, // also where JupyterLab leaves its own items out
     isActive: () => status.isWanted && model.facts !== null,
     activeStateChanged: status.stateChanged
   });

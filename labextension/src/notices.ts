@@ -108,7 +108,11 @@ export class Notices {
   }
 
   private _lookAtTime(): void {
-    const { facts, now, secondsLeft } = this._model;
+    const { facts, link, now, secondsLeft } = this._model;
+    if (link === 'stopped') {
+      this._dismiss(this._warning); // it has ended
+      return;
+    }
     if (!facts || secondsLeft === null) {
       return;
     }

@@ -129,10 +129,12 @@ function Head({ model, facts, trans, actions }: IViewProps): React.ReactElement 
         <span className="jp-hpcsec-Dot" aria-hidden="true" />
         <strong>{linkWords(model.link, trans)}</strong>
       </p>
-      <p className="jp-hpcsec-Left">
-        <strong>{trans.__('%1 left', duration(left, trans))}</strong>
-        <span>{trans.__('until %1', clockTime(end, model.now))}</span>
-      </p>
+      {model.link !== 'stopped' && (
+        <p className="jp-hpcsec-Left">
+          <strong>{trans.__('%1 left', duration(left, trans))}</strong>
+          <span>{trans.__('until %1', clockTime(end, model.now))}</span>
+        </p>
+      )}
       <p className="jp-hpcsec-Meaning">{linkMeaning(model.link, trans)}</p>
       {facts.stale && (
         <p className="jp-hpcsec-Stale">

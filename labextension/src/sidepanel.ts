@@ -16,6 +16,9 @@ export interface IPanelOptions {
   readonly looked: (isSeen: boolean) => void;
 }
 
+/** Where `style/base.css` gives panels another least width, which Lumino asks for when it fits them. */
+const NARROW = '(max-width: 480px)';
+
 /** Holds the content. */
 export class SidePanel extends Widget {
   constructor(options: IPanelOptions) {
@@ -29,6 +32,12 @@ export class SidePanel extends Widget {
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', options.name);
     this.node.tabIndex = -1;
+    this._narrow.addEventListener('change', this._refit);
+  }
+
+  override dispose(): void {
+    this._narrow.removeEventListener('change', this._refit);
+    super.dispose();
   }
 
   protected override onBeforeShow(msg: Message): void {
@@ -59,6 +68,8 @@ export class SidePanel extends Widget {
     }
   }
 
+  private readonly _refit = (): void => this.parent?.fit();
+  private readonly _narrow = window.matchMedia(NARROW);
   private readonly _options: IPanelOptions;
   private _isLoaded = false;
 }

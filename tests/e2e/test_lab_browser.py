@@ -187,10 +187,12 @@ def test_the_status_bar_and_the_panel_say_what_the_session_is(lab: LabPage) -> N
     lab.command("Theme: JupyterLab Light")
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
     assert lab.complaints("#jp-hpcsec-session", ".jp-hpcsec-Status") == []
+    page.set_viewport_size(PHONE)
+    lab.command("Show GPUs")
+    lab.command("Show Session")  # what is looked at is given room
     for size in (PHONE, ZOOMED, SIZE):
         page.set_viewport_size(size)
-        lab.command("Show GPUs")
-        lab.command("Show Session")
+        expect(lab.status()).to_be_visible()
         lab.fits("jp-hpcsec-session")
 
 
