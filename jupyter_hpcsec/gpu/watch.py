@@ -93,11 +93,15 @@ class Watch:
             interval_s=self.interval_s,
             stall_s=self.stall_s,
         )
+        reason = "the server ends"
         try:
             await self._keeper.run()
+        except Exception as error:
+            reason = f"the watch failed ({type(error).__name__})"
+            raise
         finally:
             self._report(everything=True)
-            self._note(WatchNote("ended", "the server ends"))
+            self._note(WatchNote("ended", reason))
 
     async def take(self, scan: Scan) -> None:
         """One scan: join, judge, tell, act."""

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from traitlets import TraitError
+
 from jupyter_hpcsec.access.prctl import SET_CHILD_SUBREAPER, prctl
 from jupyter_hpcsec.gpu.processes import Processes, read
 from jupyter_hpcsec.gpu.samples import KernelFact
@@ -35,7 +37,6 @@ async def kernel_facts(app: "ServerApp", processes: Processes, cells: Cells) -> 
         pid = getattr(getattr(kernel, "provisioner", None), "pid", None) or 0
         stat = processes.stat(pid) if pid else None
         state = getattr(kernel, "execution_state", None)
-        active = getattr(kernel, "last_activity", None)
         ran = cells.of(kernel_id, (pid, stat.start if stat else 0))
         found.append(
             KernelFact(
@@ -44,13 +45,22 @@ async def kernel_facts(app: "ServerApp", processes: Processes, cells: Cells) -> 
                 start=stat.start if stat else 0,
                 path=str(paths.get(kernel_id, "")),
                 busy={"busy": True, "idle": False, "starting": True, "restarting": True}.get(str(state)),
-                since=active.timestamp() if active else 0.0,
+                since=_last_activity(kernel),
                 cell=ran[-1].id if ran else "",
                 ran=ran,
             )
         )
     cells.keep(kernel.id for kernel in found)
     return found
+
+
+def _last_activity(kernel: Any) -> float:
+    """Unix seconds; 0 for a kernel that is just being started: it has none yet, and its trait refuses to say so."""
+    try:
+        active = kernel.last_activity
+    except (AttributeError, TraitError):
+        return 0.0
+    return float(active.timestamp()) if active else 0.0
 
 
 def adopt_orphans() -> bool:

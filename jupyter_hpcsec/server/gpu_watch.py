@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SETTING = "hpcsec_gpu_watch"
 """Of the web application: the running ``Watch``; not there where there is no GPU."""
+
+AGAIN_S = 10.0
+"""Until a watch that failed is started again."""
 
 ANNOUNCED = "hpcsecGpus"
 """JupyterLab's page option that there are GPUs: elsewhere its panel costs nothing, not even a question."""
@@ -142,9 +145,21 @@ async def start(app: "ServerApp", tell: Callable[[Told], None]) -> None:
         app.log.warning("hpcsec: this node's kernel does not list children: double-forked processes leave the server")
     app.web_app.settings[SETTING] = watch
     app.web_app.settings[f"{SETTING}_tasks"] = [
-        asyncio.create_task(watch.run()),
+        asyncio.create_task(watch_for_ever(watch.run, app.log)),
         asyncio.create_task(_reap_for_ever(Processes(os.getuid()))),
     ]
+
+
+async def watch_for_ever(
+    run: Callable[[], Awaitable[None]], log: Any, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """Begin again where the watch fails: it reads what other parts of the server change, and must not end by them."""
+    while True:
+        try:
+            await run()
+        except Exception:  # whatever it is, it is logged and recorded, and the watch goes on
+            log.exception("hpcsec: the GPU watch failed, and is started again")
+        await pause(AGAIN_S)
 
 
 async def _reap_for_ever(processes: Processes) -> None:

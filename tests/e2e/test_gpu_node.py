@@ -21,7 +21,7 @@ from tests.e2e.clusteruse import cluster_use
 from tests.e2e.gpusite import GPUS, GpuSite, gpu_site, other_than
 from tests.e2e.onnode import at_node
 from tests.e2e.person import Person
-from tests.e2e.site import wait_until
+from tests.e2e.site import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -129,9 +129,10 @@ async def test_a_job_with_a_gpu_from_its_prolog_to_its_epilog(site: GpuSite, ali
         return dict((await alice.browser.fetch("GET", f"{alice.base()}hpcsec/api/gpu")).json())
 
     shown = await panel()
-    while not (shown["kernels"] and shown["kernels"][0]["memory"] == 4 * GIB):
-        await asyncio.sleep(0.2)
-        shown = await panel()
+    async with asyncio.timeout(PATIENCE_S):
+        while not (shown["kernels"] and shown["kernels"][0]["memory"] == 4 * GIB):
+            await asyncio.sleep(0.2)
+            shown = await panel()
     assert shown["verified"] is True and shown["simulated"] is True
     assert [each["uuid"] for each in shown["devices"] if each["allocated"]] == [device]
 
