@@ -3,7 +3,8 @@
 Two servers on this computer, alike but for ours: its extension of the server, in a session with rules, and its
 extension of JupyterLab. Extensions of others are in neither. A visit is timed in the page, from the beginning of its
 navigation until JupyterLab has restored itself and shows its launcher; a first visit finds an empty cache, the next a
-filled one.
+filled one. The processor's time of the page's main thread until then is told, too: other work on the machine moves it
+less.
 """
 
 import asyncio
@@ -45,7 +46,13 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--d
 PATIENCE_S = 120.0
 PAUSE_S = 0.1
 
-VISITS = {"first": "first visit, empty cache", "next": "next visit, filled cache"}
+VISITS = ("first", "next")
+MEASURES = {
+    "first": "first visit, empty cache",
+    "next": "next visit, filled cache",
+    "first_cpu": "first visit, processor's time",
+    "next_cpu": "next visit, processor's time",
+}
 SLOWER = 1.03
 BUNDLE = Bound("the extension's scripts, compressed", Kind.AT_MOST, 150, unit="kB")
 
@@ -62,12 +69,12 @@ READY = """async () => {
 
 @dataclass
 class Report:
-    """Seconds of every round, with ours and without, by visit; ``bundle_bytes`` is what a browser loads at most."""
+    """Seconds of every round, with ours and without, by measure; ``bundle_bytes`` is what a browser loads at most."""
 
     machine: dict[str, Any]
     bundle_bytes: int
-    ours: dict[str, list[float]] = field(default_factory=lambda: {visit: [] for visit in VISITS})
-    plain: dict[str, list[float]] = field(default_factory=lambda: {visit: [] for visit in VISITS})
+    ours: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
+    plain: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
 
     def verdicts(self) -> list[Verdict]:
         """The numbers to hold."""
@@ -75,9 +82,9 @@ class Report:
             *(
                 Verdict(
                     Bound(f"{what}, with : without", Kind.AT_MOST, SLOWER),
-                    paired_ratio(self.ours[visit], self.plain[visit]),
+                    paired_ratio(self.ours[name], self.plain[name]),
                 )
-                for visit, what in VISITS.items()
+                for name, what in MEASURES.items()
             ),
             Verdict(BUNDLE, Summary.of([self.bundle_bytes / 1000])),
         ]
@@ -90,8 +97,8 @@ class Report:
         """For a person."""
         lines = [f"  {name:<19} {value}" for name, value in self.machine.items()]
         lines += ["", "Median seconds until JupyterLab is restored, without and with the extension, and their ranges"]
-        for visit, what in VISITS.items():
-            plain, ours = Summary.of(self.plain[visit]), Summary.of(self.ours[visit])
+        for name, what in MEASURES.items():
+            plain, ours = Summary.of(self.plain[name]), Summary.of(self.ours[name])
             lines.append(f"  {what:<28} {_range(plain)} {_range(ours)}   in {ours.rounds} rounds")
         return "\n".join([*lines, *verdict_lines(self.verdicts())])
 
@@ -147,8 +154,8 @@ async def run(*, rounds: int, caller: Mapping[str, str], say: Callable[[str], No
             for times, url in ways if number % 2 else reversed(ways):
                 took = await _visits(chromium, url, number)
                 if number:  # the first round warms the servers
-                    for visit, seconds in took.items():
-                        times[visit].append(seconds)
+                    for name, seconds in took.items():
+                        times[name].append(seconds)
             say(f"round {number} of {rounds}{'' if number else ' (warm-up, not counted)'}")
     return report
 
@@ -211,15 +218,19 @@ async def _answers(process: asyncio.subprocess.Process, url: str) -> bool:
 
 
 async def _visits(chromium: "Browser", url: str, number: int) -> dict[str, float]:
-    """Seconds of each visit, in a browser without a past; each finds a new workspace, as it was never opened."""
+    """Seconds by measure, in a browser without a past; each visit finds a new workspace, as it was never opened."""
     context = await chromium.new_context(viewport={"width": 1200, "height": 760})
     try:
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_S * 1000)
+        devtools = await context.new_cdp_session(page)
+        await devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
         took = {}
         for visit in VISITS:
             await page.goto(url.format(f"{visit}-{number}"), wait_until="commit")
             took[visit] = float(await page.evaluate(READY))
+            metrics = (await devtools.send("Performance.getMetrics"))["metrics"]
+            took[f"{visit}_cpu"] = next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
             await page.goto("about:blank")
         return took
     finally:

@@ -11,26 +11,26 @@ from jupyter_hpcsec.access.gate import delivered
 from jupyter_hpcsec.access.values import ACCESS_VARIABLE
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.bench import lab
-from jupyter_hpcsec.ops.bench.lab import VISITS, Report
+from jupyter_hpcsec.ops.bench.lab import MEASURES, Report
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE, read_facts
 
 
 def report(slower: float, bundle_bytes: int = 30_000) -> Report:
-    plain = {visit: [1.0, 2.0, 4.0] for visit in VISITS}
-    ours = {visit: [slower * value for value in values] for visit, values in plain.items()}
+    plain = {name: [1.0, 2.0, 4.0] for name in MEASURES}
+    ours = {name: [slower * value for value in values] for name, values in plain.items()}
     return Report({"cpu": "x"}, bundle_bytes, ours, plain)
 
 
 def test_numbers_that_do_not_hold_are_said_not_to() -> None:
-    assert [verdict.is_held for verdict in report(1.04, 150_001).verdicts()] == [False, False, False]
-    assert report(1.04, 150_001).as_text().count("NOT HELD") == 3
-    assert [verdict.is_held for verdict in report(1.02, 150_000).verdicts()] == [True, True, True]
+    assert [verdict.is_held for verdict in report(1.04, 150_001).verdicts()] == [False] * 5
+    assert report(1.04, 150_001).as_text().count("NOT HELD") == 5
+    assert [verdict.is_held for verdict in report(1.02, 150_000).verdicts()] == [True] * 5
 
 
 def test_all_rounds_are_told() -> None:
     told = json.loads(json.dumps(report(1.5).as_json()))
     assert told["ours"]["first"] == [1.5, 3.0, 6.0]
-    assert [number["value"] for number in told["numbers"]] == [1.5, 1.5, 30.0]
+    assert [number["value"] for number in told["numbers"]] == [1.5, 1.5, 1.5, 1.5, 30.0]
     assert "3.00 (1.50 to 6.00)   in 3 rounds" in report(1.5).as_text()
 
 
