@@ -1,5 +1,7 @@
 """Two days on the real stack, in two browsers: a data scientist's, and that of who looks after security."""
 
+import hashlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -8,17 +10,19 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.e2e.chromium import Watch, browser
 from tests.e2e.demorun import Quickstart
-from tests.e2e.labpage import LabPage
+from tests.e2e.labpage import DONE, LabPage
 from tests.e2e.test_console_browser import of_another_person
 from tests.e2e.wire import Wire
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 
 SLOW_MS = 180_000
+UPLOAD_MIB = int(os.environ.get("HPCSEC_UPLOAD_MIB", "12"))
+"""Of the file that is uploaded while the tunnel is cut; 1024 by hand."""
 USER = "ada"
 NOTEBOOK = "eda.ipynb"
 TABLE = "cohort.csv"
@@ -94,7 +98,7 @@ def dialog(page: Page) -> Locator:
     return page.get_by_role("dialog")
 
 
-def test_a_data_scientists_day(day: Day) -> None:
+def test_a_data_scientists_day(day: Day, tmp_path: Path) -> None:
     page, lab = day.lab.page, day.lab
     page.set_viewport_size({"width": 1200, "height": 760})
     lab.item(NOTEBOOK).dblclick()
@@ -113,6 +117,9 @@ def test_a_data_scientists_day(day: Day) -> None:
     expect(lab.gpus()).to_contain_text(re.compile("Kept for (1 h|5[0-9] min)"))
 
     the_tunnel_is_lost_for_a_while(day)
+    a_large_file_goes_up_over_a_cut(day, tmp_path / "scans.bin")
+    run(page, "print('once more:', held + 2)", "once more: 43")
+    expect(dialog(page)).to_have_count(0)
 
 
 def a_refused_file(lab: LabPage) -> None:
@@ -136,6 +143,35 @@ def the_tunnel_is_lost_for_a_while(day: Day) -> None:
     expect(lab.status()).to_contain_text(" left")
     run(lab.page, "print('still:', held + 1)", "still: 42")
     expect(dialog(lab.page)).to_have_count(0)
+
+
+def a_large_file_goes_up_over_a_cut(day: Day, path: Path) -> None:
+    """The tunnel is lost when a piece is on its way from the middle on, and comes back; the file goes on by itself."""
+    page, lab = day.lab.page, day.lab
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for _ in range(UPLOAD_MIB):
+            block = os.urandom(2**20)
+            digest.update(block)
+            file.write(block)
+    cuts: list[str] = []
+
+    def meet(route: Route) -> None:
+        offset = route.request.headers.get("upload-offset", "0")
+        if not cuts and 2 * int(offset) >= UPLOAD_MIB * 2**20:
+            cuts.append(offset)
+            day.wire.cut()
+        route.continue_()
+
+    page.route(f"**/transfers/uploads/{path.name}?**", meet)
+    row = lab.upload(path)
+    expect(row.get_by_role("status")).to_contain_text("Interrupted; goes on by itself")
+    day.wire.mend()
+    expect(row.get_by_role("status")).to_have_text(DONE)
+    expect(row.get_by_text(digest.hexdigest())).to_have_count(2)
+    assert len(cuts) == 1
+    lab.straighten()
+    expect(lab.item(path.name)).to_be_visible()
 
 
 def test_a_security_officers_day(day: Day, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
