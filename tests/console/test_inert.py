@@ -104,6 +104,7 @@ def timeline(texts: Sequence[str]) -> str:
         before=tuple(found[:3]),
         stops=tuple(each for each in found if each.event["kind"] == "hub.server"),
         use=tuple(each for each in found if each.event["kind"] in ("gpu.use", "gpu.watch")),
+        use_is_cut=True,
         page=tuple(Seen(each.leaf, each.event, {"source": texts[each.leaf % len(texts)].encode()}) for each in found),
         more=99,
     )
