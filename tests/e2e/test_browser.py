@@ -150,7 +150,7 @@ def the_server_is_stopped(watch: Watch, page: Page, lab: str) -> None:
     home.wait_for_load_state("networkidle")  # its button does nothing before its script is there
     home.get_by_role("button", name="Stop My Server").click()
     expect(home.get_by_role("button", name="Start My Server")).to_be_visible()
-    expect(page.get_by_role("dialog")).to_contain_text("is not running")
+    expect(page.get_by_role("dialog")).to_contain_text("does not run any more")
     home.goto(lab)
     expect(home.get_by_role("heading")).to_contain_text("Server not running")
     picture(home, "stopped")
@@ -235,6 +235,8 @@ def test_the_profile_form(watch: Watch, start: Callable[..., Quickstart], tmp_pa
     picture(page, "progress")
     (session,) = json.loads(quickstart.hpcsec("session", "list", "--json"))
     assert session["project"] == "variants"
-    quickstart.hpcsec("project", "close", "variants", "--reason", "published")  # what has begun goes on
     hold.unlink()
     page.wait_for_url("**/lab**")
+    quickstart.hpcsec("project", "close", "variants", "--reason", "published")  # what has begun goes on
+    (session,) = json.loads(quickstart.hpcsec("session", "list", "--json"))
+    assert session["state"] == "ready"
