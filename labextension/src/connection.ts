@@ -17,8 +17,7 @@ import { Ending } from './ending';
 import type { SessionModel } from './model';
 import { interrupted } from './rejoin';
 import { isAway } from './state';
-import { ISession } from './tokens';
-import { DOMAIN } from './words';
+import { DOMAIN, ISession } from './tokens';
 
 /** JupyterHub's command. */
 export const RESTART = 'hub:restart';

@@ -147,3 +147,8 @@ export function generalWords(access: IAccessFacts): string[] {
   );
   return access.words.filter(word => !ends.some(end => word.endsWith(end)));
 }
+
+/** Whether an error's text is a refusal by the access policy, which the server words (`access.gate`). */
+export function isRefusal(text: string): boolean {
+  return /(rule \d+ of the access policy|No rule of the access policy)/.test(text);
+}

@@ -25,3 +25,11 @@ export const gpuIcon = new LabIcon({
   <path class="jp-icon3" fill="#616161" d="M15 9H9v6h6V9zm-2 4h-2v-2h2v2zm8-2V9h-2V7a2 2 0 0 0-2-2h-2V3h-2v2h-2V3H9v2H7a2 2 0 0 0-2 2v2H3v2h2v2H3v2h2v2a2 2 0 0 0 2 2h2v2h2v-2h2v2h2v-2h2a2 2 0 0 0 2-2v-2h2v-2h-2v-2h2zm-4 6H7V7h10v10z"/>
 </svg>`
 });
+
+/** A large file on its way up, verified: an arrow beside a tick. */
+export const verifiedUploadIcon = new LabIcon({
+  name: 'jupyter-hpcsec:verified-upload',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
+  <path class="jp-icon3" fill="#616161" d="M3 20h10v-2H3v2zm2.500-4h5v-6H14L8 4 2 10h3.500v6zM15.700 17.200l-2.100-2.100-1.400 1.400 3.500 3.500 6.300-6.300-1.400-1.400-4.900 4.900z"/>
+</svg>`
+});

@@ -19,27 +19,20 @@ import {
 } from '@jupyterlab/filebrowser';
 import { DisposableSet } from '@lumino/disposable';
 
-import { connection, RESTART } from './connection';
+import { refresh, saveAll } from './actions';
+import { connection } from './connection';
 import { gpu } from './gpuplugin';
 import { shieldIcon } from './icon';
 import { MarkedListing } from './marks';
 import { SessionModel } from './model';
-import { Notices } from './notices';
 import { explainRefusals, tellRefusedDirectories } from './refusals';
 import { makeRoom } from './room';
-import { readSettings } from './settings';
 import { SidePanel } from './sidepanel';
-import { SessionStatus } from './status';
-import { ISession } from './tokens';
+import { DOMAIN, ISession } from './tokens';
 import { transfers } from './transferplugin';
-import { DOMAIN } from './words';
 
 const ID = 'jupyter-hpcsec:plugin';
 const PANEL_RANK = 600;
-/** On the left, after the counts of terminals and kernels. */
-const STATUS_RANK = 10;
-
-const Commands = { open: 'hpcsec:open-session', refresh: 'hpcsec:refresh-session' } as const;
 
 function activate(
   app: JupyterFrontEnd,
@@ -54,13 +47,6 @@ function activate(
   const trans = (translator ?? nullTranslator).load(DOMAIN);
   const parts = DisposableSet.from([model]);
   const { commands } = app;
-  const saveAll = (): void => {
-    if (commands.hasCommand('docmanager:save-all')) {
-      void commands.execute('docmanager:save-all');
-    }
-  };
-  const open = (): void => void commands.execute(Commands.open);
-  const refresh = (): void => void commands.execute(Commands.refresh);
 
   // There from the start, so that a panel that was open is open again; its content comes with a look at it.
   let isLoaded = false;
@@ -71,7 +57,10 @@ function activate(
     load: async () => {
       const { SessionView } = await import('./panel');
       isLoaded = true;
-      return new SessionView(model, trans, { saveAll, refresh });
+      return new SessionView(model, trans, {
+        saveAll: () => void saveAll(commands),
+        refresh: () => void refresh(model)
+      });
     },
     looked: isSeen => {
       if (isSeen) {
@@ -86,61 +75,23 @@ function activate(
   restorer?.add(panel, panel.id);
   parts.add(panel);
 
-  parts.add(
-    commands.addCommand(Commands.open, {
-      label: trans.__('Show Session'),
-      caption: trans.__('What your session is, what it may do, and how long it lives'),
-      icon: shieldIcon,
-      execute: () => app.shell.activateById(panel.id)
-    })
-  );
-  parts.add(
-    commands.addCommand(Commands.refresh, {
-      label: trans.__('Refresh Session'),
-      caption: trans.__('Ask the server for the state of your session now'),
-      execute: () => Promise.all([model.refresh(), model.loadAccess()])
-    })
-  );
-  for (const command of Object.values(Commands)) {
-    const item = palette?.addItem({ command, category: trans.__('Session') });
-    if (item) {
-      parts.add(item);
-    }
-  }
-
-  const restart = (): void => void commands.execute(RESTART);
-  const notices = new Notices(model, trans, { saveAll, open, restart });
-  const status = new SessionStatus(model, trans, open);
-  const item = statusBar?.registerStatusItem(ID, {
-    item: status,
-    align: 'left',
-    rank: STATUS_RANK,
-    priority: 1, // also where JupyterLab leaves its own items out
-    isActive: () => status.isWanted && model.facts !== null,
-    activeStateChanged: status.stateChanged
-  });
-  if (item) {
-    parts.add(item);
-  }
-  if (settings) {
-    readSettings(settings, ID, found => {
-      notices.minutes = found.warnings;
-      status.isWanted = found.statusBar;
-    });
-  }
-
+  const open = (): void => app.shell.activateById(panel.id);
   explainRefusals(trans, open);
   if (browsers) {
     tellRefusedDirectories(browsers.tracker, trans);
   }
-
-  const leave = (): void => {
+  model.changed.connect(() => {
     if (model.link === 'absent') {
       parts.dispose();
     }
-  };
-  model.changed.connect(leave);
-  leave(); // the answer may have come before
+  });
+
+  void app.restored.then(async () => {
+    const { showSession } = await import('./shown');
+    if (!model.isDisposed) {
+      parts.add(showSession(ID, commands, model, open, palette, statusBar, settings, trans));
+    }
+  });
 }
 
 const session: JupyterFrontEndPlugin<SessionModel> = {
@@ -148,7 +99,11 @@ const session: JupyterFrontEndPlugin<SessionModel> = {
   description: 'Asks the server for the state of the session.',
   autoStart: true,
   provides: ISession,
-  activate: (app: JupyterFrontEnd) => new SessionModel(app.serviceManager.serverSettings)
+  activate: (app: JupyterFrontEnd) => {
+    const model = new SessionModel(app.serviceManager.serverSettings);
+    void app.restored.then(() => model.start()); // people's documents come first
+    return model;
+  }
 };
 
 const plugin: JupyterFrontEndPlugin<void> = {

@@ -22,18 +22,24 @@ import { type Link, linkOf, pauseAfter } from './state';
 /** Seconds between two looks at the clock. */
 const TICK_S = 10;
 
-/** One session. Signals: `changed` for news from the server, `ticked` when time has gone by. */
+/** One session, silent before `start`. Signals: `changed` for news from the server, `ticked` when time has gone by. */
 export class SessionModel implements IDisposable {
   constructor(settings: ServerConnection.ISettings) {
     this._settings = settings;
     this._poll = new Poll<void>({
+      auto: false,
       name: 'jupyter-hpcsec:session',
       factory: () => this._ask(),
       frequency: { interval: pauseAfter('unknown') * 1000, backoff: false },
       // a tab that nobody sees must not wait for that to save its documents again
       standby: () => (this._link === 'reconnecting' ? 'never' : 'when-hidden')
     });
-    this._timer = window.setInterval(() => this._ticked.emit(), TICK_S * 1000);
+  }
+
+  /** Ask from now on. Until then nothing is known. */
+  start(): void {
+    void this._poll.start();
+    this._timer ??= window.setInterval(() => this._ticked.emit(), TICK_S * 1000);
   }
 
   /** Emitted when the server said something new, or stopped to answer. */
@@ -103,7 +109,7 @@ export class SessionModel implements IDisposable {
       return;
     }
     this._isDisposed = true;
-    window.clearInterval(this._timer);
+    window.clearInterval(this._timer ?? undefined);
     this._poll.dispose();
     Signal.clearData(this);
   }
@@ -125,9 +131,9 @@ export class SessionModel implements IDisposable {
 
   private readonly _settings: ServerConnection.ISettings;
   private readonly _poll: Poll<void>;
-  private readonly _timer: number;
   private readonly _changed = new Signal<this, void>(this);
   private readonly _ticked = new Signal<this, void>(this);
+  private _timer: number | null = null;
   private _link: Link = 'unknown';
   private _ending = '';
   private _facts: ISessionFacts | null = null;

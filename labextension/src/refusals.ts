@@ -8,7 +8,7 @@ import type { FileBrowser, IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { lockIcon } from '@jupyterlab/ui-components';
 
-import { isRefusal } from './words';
+import { isRefusal } from './facts';
 
 const CLASS = 'jp-hpcsec-Refusal';
 

@@ -5,9 +5,6 @@
 import type { Fact, IAccessFacts, ISessionFacts } from './facts';
 import type { Link } from './state';
 
-/** The domain of our translations, in JupyterLab's language packs. */
-export const DOMAIN = 'jupyter_hpcsec';
-
 /** What is needed of JupyterLab's `TranslationBundle`. */
 export interface IWords {
   __(text: string, ...values: (string | number)[]): string;
@@ -194,9 +191,4 @@ export function rightWords(right: string, words: IWords): string {
 /** Why a path is as it is: the rule of the policy. */
 export function entryWords(entry: IAccessFacts['entries'][number], words: IWords): string {
   return words.__('rule %1, line %2, for %3', entry.rule, entry.line, entry.who);
-}
-
-/** Whether an error's text is a refusal by the access policy, which the server words (`access.gate`). */
-export function isRefusal(text: string): boolean {
-  return /(rule \d+ of the access policy|No rule of the access policy)/.test(text);
 }

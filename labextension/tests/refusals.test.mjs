@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { isRefusal } from '../lib/words.js';
+import { isRefusal } from '../lib/facts.js';
 
 test('other errors are left as they are', () => {
   for (const text of [

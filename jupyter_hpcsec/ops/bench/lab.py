@@ -123,23 +123,34 @@ def command(port: int, extensions: Path, *, ours: bool) -> list[str]:
 
 
 def environment(caller: Mapping[str, str], home: Path, token: str, *, ours: bool) -> dict[str, str]:
-    """The server's: a home of its own, no settings of the caller's, and with ours a session's two files."""
+    """The server's: a home of its own, no settings of the caller's, and with ours a session's two files.
+
+    They lie beside the home: what holds a session's files is closed to its user.
+    """
     jupyter = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     lab = {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
-    session = {"JUPYTER_HPCSEC_SESSION": str(home / "session.json"), ACCESS_VARIABLE: str(home / "access.json")}
+    facts, access = session_files(home)
+    session = {"JUPYTER_HPCSEC_SESSION": str(facts), ACCESS_VARIABLE: str(access)}
     kept = {name: value for name, value in caller.items() if not name.startswith(("JUPYTER", "JPY_"))}
     return {**kept, **jupyter, **lab, "HOME": str(home), "JUPYTER_TOKEN": token, **(session if ours else {})}
 
 
+def session_files(home: Path) -> tuple[Path, Path]:
+    """The facts and the rules of the session whose user's home this is."""
+    return home.parent / "session" / "session.json", home.parent / "session" / "access.json"
+
+
 def write_session(home: Path, now: float) -> None:
-    """What a session's agent writes down for its server: the facts and the rules."""
+    """What a session's agent writes down for its server: the facts and the rules, which open the whole home."""
+    where = session_files(home)
+    where[0].parent.mkdir(mode=0o700)
     facts = {
         "user": "bench", "server": "", "session": "0" * 32, "job": "1", "node": "node", "ends_at": int(now) + 86_400,
         "endpoints": [], "ca_pin": "0" * 64, "protections": {"enforcement": "required"},
     }  # fmt: skip
     access = {"rules": rules(home, (home, Right.WRITE)), "digest": "", "receipt": {}}
-    (home / "session.json").write_bytes(msgspec.json.encode(facts))
-    (home / "access.json").write_bytes(msgspec.json.encode(access))
+    for path, content in zip(where, (facts, access), strict=True):
+        path.write_bytes(msgspec.json.encode(content))
 
 
 async def run(*, rounds: int, caller: Mapping[str, str], say: Callable[[str], None]) -> Report:
@@ -182,7 +193,8 @@ async def browser(path: str) -> AsyncIterator["Browser"]:
 async def server(caller: Mapping[str, str], *, ours: bool) -> AsyncIterator[str]:
     """A new server; the address of its JupyterLab, with ``{}`` for the workspace's name. Its token is for this run."""
     with tempfile.TemporaryDirectory(prefix="hpcsec-bench-", ignore_cleanup_errors=True) as made, claim_any() as claim:
-        home, log, token = Path(made), Path(made) / "log", secrets.token_urlsafe(24)
+        home, log, token = Path(made) / "home", Path(made) / "log", secrets.token_urlsafe(24)
+        home.mkdir()
         (home / "labextensions").mkdir()
         write_session(home, time.time())
         argv = command(claim.port, EXTENSIONS if ours else home / "labextensions", ours=ours)

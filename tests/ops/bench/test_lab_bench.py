@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_hpcsec.access.gate import delivered
-from jupyter_hpcsec.access.values import ACCESS_VARIABLE
+from jupyter_hpcsec.access.values import ACCESS_VARIABLE, Right
 from jupyter_hpcsec.errors import Unavailable
 from jupyter_hpcsec.ops.bench import lab
 from jupyter_hpcsec.ops.bench.lab import MEASURES, Report
@@ -45,17 +45,20 @@ def test_the_bundle_is_its_scripts_each_compressed(tmp_path: Path) -> None:
 
 
 def test_the_servers_differ_by_ours_alone_and_ours_is_in_a_session(tmp_path: Path) -> None:
+    home = tmp_path / "home"
     caller = {"PATH": "/bin", "JUPYTERHUB_API_TOKEN": "x", "JPY_PARENT_PID": "1", SESSION_VARIABLE: "/theirs"}
-    ours = lab.environment(caller, tmp_path, "t", ours=True)
-    plain = lab.environment(caller, tmp_path, "t", ours=False)
+    ours = lab.environment(caller, home, "t", ours=True)
+    plain = lab.environment(caller, home, "t", ours=False)
     assert set(ours) - set(plain) == {SESSION_VARIABLE, ACCESS_VARIABLE}
     assert not {"JUPYTERHUB_API_TOKEN", "JPY_PARENT_PID"} & set(ours)
     assert plain.items() <= ours.items()
     assert "t" not in lab.command(1, tmp_path, ours=True), "a token is no argument"
-    lab.write_session(tmp_path, now=1000.0)
+    lab.write_session(home, now=1000.0)
     facts = read_facts(ours)
     assert facts is not None and facts.ends_at == 87_400
-    assert delivered(ours) is not None
+    gate = delivered(ours)
+    assert gate is not None
+    gate.require(str(home / "notebook.ipynb"), Right.WRITE)
 
 
 async def test_a_browser_that_is_not_there_is_named(tmp_path: Path) -> None:
