@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jupyter_hpcsec.audit.index import COLUMNS, row_of
+from jupyter_hpcsec.audit.index_tables import COLUMNS, row_of
 from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.views.text import Inert, inert
 from jupyter_hpcsec.errors import Malformed

@@ -17,7 +17,8 @@ from typing import Any
 
 from jupyter_hpcsec.audit import files, values
 from jupyter_hpcsec.audit.export import make_bundle, write_bundle
-from jupyter_hpcsec.audit.index import COLUMNS, Index, rebuild, row_of
+from jupyter_hpcsec.audit.index import Index, rebuild
+from jupyter_hpcsec.audit.index_tables import COLUMNS, row_of
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.proofs import Prover
