@@ -30,6 +30,7 @@ from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import search
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.console.views.timeline import GROUPS, group_of
+from jupyter_hpcsec.console.views.titles import TITLES, title_of
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
 from tests.console.conftest import Place
@@ -92,6 +93,12 @@ def test_whatever_moves_files_stands_among_the_files_and_no_group_is_of_kinds_th
     assert len(moving) > 8 and {group_of(kind) for kind in moving} == {"files"}
     beginnings = [start for group in GROUPS for start in group.kinds]
     assert [start for start in beginnings if not any(kind.startswith(start) for kind in KINDS)] == []
+
+
+def test_each_kind_has_a_title_and_no_title_is_of_a_kind_that_is_not() -> None:
+    assert set(TITLES) == set(KINDS)  # a new kind needs one in console.views.titles
+    assert len(set(TITLES.values())) == len(TITLES)
+    assert title_of("other.kind") == "other.kind"
 
 
 @pytest.mark.parametrize("facts", ["[" * 4096, "9" * 4096, '{"masks": "\\ud800"}'])
