@@ -162,6 +162,27 @@ async def test_nothing_is_shown_that_is_not_recorded(place: Place) -> None:
     assert answer.status_code == 503 and "Who has" not in answer.text
 
 
+async def test_what_was_typed_into_a_form_is_not_lost(place: Place) -> None:
+    alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
+    await alice.get("projects/new")
+    typed = {"id": "genomics", **TERMS, "paths": "data/../genomics", "account": HOSTILE[:40]}
+    for path in ("projects/new", "project/genomics/terms"):
+        answer = await alice.post(path, typed)
+        assert answer.status_code == 400 and "must be absolute" in answer.text and 'value="Genomes"' in answer.text
+        assert ">\nWho has\nwhich.</textarea>" in answer.text and ">\nbob\n\nzoe </textarea>" in answer.text
+        assert "data/../genomics" in answer.text and "<img" not in answer.text
+        assert await propose(alice, title="Genomes") == 303 or path != "projects/new"
+    await olga.get("project/genomics")
+    fields = {"action": "approve", "revision": "1", "review_on": in_days(9999)}
+    answer = await olga.post("project/genomics", fields)
+    assert answer.status_code == 403 and "Nothing was changed." in answer.text
+    assert f'value="{in_days(9999)}"' in answer.text and "The review date must be" in answer.text
+    answer = await alice.post("project/genomics", {"action": "close", "reason": "it is over"})
+    assert answer.status_code == 400 and 'value="it is over"' in answer.text and "tick the box" in answer.text
+    await place.events("console.refused", lambda each: each["rule"] == "console.malformed", 3)
+    await place.events("console.refused", lambda each: each["rule"] == "project.review-date")
+
+
 async def test_other_terms_need_an_approval(place: Place) -> None:
     alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
     await propose(alice)
