@@ -109,7 +109,7 @@ def timeline(texts: Sequence[str]) -> str:
         page=tuple(Seen(each.leaf, each.event, {"source": texts[each.leaf % len(texts)].encode()}) for each in found),
         more=99,
     )
-    return rendered("session.html", page=session.page(story, KEYS, 0), own=False)
+    return rendered("session.html", page=session.page(story, KEYS, 0), own=False, may_end=True)
 
 
 def answers(texts: Sequence[str]) -> str:

@@ -79,13 +79,25 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
         "the job&#39;s time was over", "ab" * 32, "<svg",
     ):  # fmt: skip
         assert said in text, said
-    assert "of bob" not in text and "/user/x/lab" not in text
+    assert "of bob" not in text and "/user/x/lab" not in text and f"live/end/{ONE}" not in text
+    assert f"alerts?state=all&amp;session={ONE}" in text and f"search?session={ONE}" in text
     assert "/user/x/lab" in (await ada.get(f"session/{ONE}?show=traffic")).text
     only = (await ada.get(f"session/{ONE}?show=refusals")).text
     assert "secret/x" in only and "cohort.csv" not in only
     [read] = await place.events("audit.read", lambda event: "show=session" in event["query"])
     assert (read["subject"]["user"], read["action"]) == ("ada", "session")
     assert f"session={ONE}" in read["query"] and "of=alice" in read["query"]
+
+
+async def test_a_session_that_goes_on_is_ended_from_its_page_by_who_may(place: Place) -> None:
+    session = (await place.register("alice")).session
+    place.record(CellExecuted(session=session, subject=ALICE))  # what came before it is in the index, too
+    ada, eve, alice = place.visitor("ada", READ, END), place.visitor("eve", READ), place.visitor("alice")
+    page = (await ada.get(f"session/{session}")).text
+    assert f"live/end/{session}" in page and '<span class="tag"><bdi>waiting</bdi></span>' in page
+    assert (await ada.get(f"live/end/{session}")).status_code == 200
+    assert "live/end" not in (await eve.get(f"session/{session}")).text
+    assert "live/end" not in (await alice.get(f"me/session/{session}")).text
 
 
 def test_whatever_moves_files_stands_among_the_files_and_no_group_is_of_kinds_that_are_not() -> None:
