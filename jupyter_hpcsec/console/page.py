@@ -191,7 +191,8 @@ class Page(HubOAuthenticated, Guarded):
         self.reader = found
         # 2. The scope.
         if not found.may(self.scope):
-            raise Refused("console.scope", f"This page needs the scope {self.scope}, which {found.name} does not hold.")
+            needs = f"This page needs the scope {self.scope}, which {found.name} does not hold."
+            raise Refused("console.scope", f"{needs} Whoever administers the hub can grant it.")
         # 3. A form of ours. A header's token is its own proof: browsers send none by themselves.
         if changes and not found.by_token:
             self.check_form()

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from jupyter_hpcsec.console.page import PROJECT, SELF, Page
+from jupyter_hpcsec.console.page import PROJECT, READ, SELF, Page
 from jupyter_hpcsec.console.views import projects as views
 from jupyter_hpcsec.console.views.projects import Project
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
@@ -144,7 +144,8 @@ class One(_ProjectPage):
         """The project; with what was ``typed`` into one of its forms, where that could not be done."""
         await self.tell_read("projects", f"project={shown.id}", 1)
         may = views.may(shown, self.reader.name, is_office=self.is_office)
-        self.show("project.html", shown=shown, may=may, typed=typed or {"action": ""}, problem=problem)
+        facts = {"may": may, "may_read": self.reader.may(READ), "typed": typed or {"action": ""}, "problem": problem}
+        self.show("project.html", shown=shown, **facts)
 
     async def post(self, name: str) -> None:
         """One change. Which of them the reader may make is the gateway's to say."""
