@@ -29,10 +29,11 @@ from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
 from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import search
 from jupyter_hpcsec.console.service import serving
-from jupyter_hpcsec.console.views.timeline import GROUPS, group_of
+from jupyter_hpcsec.console.views.timeline import GROUPS, entry, group_of
 from jupyter_hpcsec.console.views.titles import TITLES, title_of
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
+from jupyter_hpcsec.ops.audit.seen import Seen
 from tests.console.conftest import Place
 
 ONE, TWO, NONE = "a1" * 16, "b2" * 16, "c3" * 16
@@ -111,6 +112,8 @@ def test_each_kind_has_a_title_and_no_title_is_of_a_kind_that_is_not() -> None:
     assert set(TITLES) == set(KINDS)  # a new kind needs one in console.views.titles
     assert len(set(TITLES.values())) == len(TITLES)
     assert title_of("other.kind") == "other.kind"
+    answered = {"kind": "kernel.reply", "time": "2026-07-01T00:00:00Z", "status": "error"}
+    assert entry(Seen(1, answered), "alice").title == "Cell answered: error"
 
 
 @pytest.mark.parametrize("facts", ["[" * 4096, "9" * 4096, '{"masks": "\\ud800"}'])

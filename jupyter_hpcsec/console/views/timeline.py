@@ -145,7 +145,8 @@ def entry(each: Seen, owner: str, *, show_who: bool = True) -> Entry:
 
 def _title(each: Seen) -> str:
     said = title_of(each.kind)
-    detail = each.event.get("state") or each.event.get("action") or each.event.get("call") or each.event.get("command")
+    named = "status" if each.kind == "kernel.reply" else "state"
+    detail = next(filter(None, map(each.event.get, (named, "action", "call", "command"))), None)
     if each.event.get("silent"):
         said += ", silently"
     return f"{said}: {inert(detail, limit=80)}" if detail else said
