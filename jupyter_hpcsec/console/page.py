@@ -51,6 +51,16 @@ RULES = {400: "console.malformed", 403: "console.forbidden", 404: "console.no-su
 """Rules of what tornado and JupyterHub refuse by a status alone."""
 
 
+def status_of(error: HpcsecError) -> int:
+    """The status of an answer that is one of our errors."""
+    match error:
+        case Refused():
+            return 404 if error.rule == "session.unknown" else 403
+        case Malformed():
+            return 400
+    return 503
+
+
 class Guarded(RequestHandler):
     """Headers on every answer, errors as a page, refusals as events. It says nothing of who may read."""
 
@@ -85,13 +95,8 @@ class Guarded(RequestHandler):
     def send_error(self, status_code: int = 500, **facts: Any) -> None:
         """With the status of our own errors; nothing of what has been written is kept."""
         error = (facts.get("exc_info") or (None, None, None))[1]
-        match error:
-            case Refused():
-                status_code = 404 if error.rule == "session.unknown" else 403
-            case Malformed():
-                status_code = 400
-            case HpcsecError():
-                status_code = 503
+        if isinstance(error, HpcsecError):
+            status_code = status_of(error)
         super().send_error(status_code, **facts)
 
     def write_error(self, status_code: int, **facts: Any) -> None:
@@ -105,10 +110,19 @@ class Guarded(RequestHandler):
             sentence = {404: "There is no such page.", 405: "The page does not take that."}.get(
                 status_code, "The request was not one that the console's own pages make. Go back and try again."
             )
-        if status_code < 500:
-            rule = error.rule if isinstance(error, Refused) else RULES.get(status_code, "console.malformed")
-            self.note_refused(rule, sentence)
+        self._note(error, status_code, sentence)
         self.render_page("refused.html", heading=heading, sentence=sentence, status=status_code)
+
+    def refuse(self, error: HpcsecError) -> str:
+        """Its sentence, for a page that is the form again with what was typed; the answer's status, and the event."""
+        self.set_status(status_of(error))
+        self._note(error, self.get_status(), error.reason)
+        return error.reason
+
+    def _note(self, error: BaseException | None, status: int, sentence: str) -> None:
+        if status < 500:
+            rule = error.rule if isinstance(error, Refused) else RULES.get(status, "console.malformed")
+            self.note_refused(rule, sentence)
 
     def note_refused(self, rule: str, reason: str) -> None:
         """The event of a refusal."""
@@ -177,7 +191,8 @@ class Page(HubOAuthenticated, Guarded):
         self.reader = found
         # 2. The scope.
         if not found.may(self.scope):
-            raise Refused("console.scope", f"This page needs the scope {self.scope}, which {found.name} does not hold.")
+            needs = f"This page needs the scope {self.scope}, which {found.name} does not hold."
+            raise Refused("console.scope", f"{needs} Whoever administers the hub can grant it.")
         # 3. A form of ours. A header's token is its own proof: browsers send none by themselves.
         if changes and not found.by_token:
             self.check_form()

@@ -29,9 +29,11 @@ from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
 from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import search
 from jupyter_hpcsec.console.service import serving
-from jupyter_hpcsec.console.views.timeline import GROUPS, group_of
+from jupyter_hpcsec.console.views.timeline import GROUPS, entry, group_of
+from jupyter_hpcsec.console.views.titles import TITLES, title_of
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
+from jupyter_hpcsec.ops.audit.seen import Seen
 from tests.console.conftest import Place
 
 ONE, TWO, NONE = "a1" * 16, "b2" * 16, "c3" * 16
@@ -78,7 +80,8 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
         "the job&#39;s time was over", "ab" * 32, "<svg",
     ):  # fmt: skip
         assert said in text, said
-    assert "of bob" not in text and "/user/x/lab" not in text
+    assert "of bob" not in text and "/user/x/lab" not in text and f"live/end/{ONE}" not in text
+    assert f"alerts?state=all&amp;session={ONE}" in text and f"search?session={ONE}" in text
     assert "/user/x/lab" in (await ada.get(f"session/{ONE}?show=traffic")).text
     only = (await ada.get(f"session/{ONE}?show=refusals")).text
     assert "secret/x" in only and "cohort.csv" not in only
@@ -87,11 +90,30 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
     assert f"session={ONE}" in read["query"] and "of=alice" in read["query"]
 
 
+async def test_a_session_that_goes_on_is_ended_from_its_page_by_who_may(place: Place) -> None:
+    session = (await place.register("alice")).session
+    place.record(CellExecuted(session=session, subject=ALICE))  # what came before it is in the index, too
+    ada, eve, alice = place.visitor("ada", READ, END), place.visitor("eve", READ), place.visitor("alice")
+    page = (await ada.get(f"session/{session}")).text
+    assert f"live/end/{session}" in page and '<span class="tag"><bdi>waiting</bdi></span>' in page
+    assert (await ada.get(f"live/end/{session}")).status_code == 200
+    assert "live/end" not in (await eve.get(f"session/{session}")).text
+    assert "live/end" not in (await alice.get(f"me/session/{session}")).text
+
+
 def test_whatever_moves_files_stands_among_the_files_and_no_group_is_of_kinds_that_are_not() -> None:
     moving = [kind for kind in KINDS if kind.startswith(("file.", "upload.", "node.upload-", "node.file-"))]
     assert len(moving) > 8 and {group_of(kind) for kind in moving} == {"files"}
     beginnings = [start for group in GROUPS for start in group.kinds]
     assert [start for start in beginnings if not any(kind.startswith(start) for kind in KINDS)] == []
+
+
+def test_each_kind_has_a_title_and_no_title_is_of_a_kind_that_is_not() -> None:
+    assert set(TITLES) == set(KINDS)  # a new kind needs one in console.views.titles
+    assert len(set(TITLES.values())) == len(TITLES)
+    assert title_of("other.kind") == "other.kind"
+    answered = {"kind": "kernel.reply", "time": "2026-07-01T00:00:00Z", "status": "error"}
+    assert entry(Seen(1, answered), "alice").title == "Cell answered: error"
 
 
 @pytest.mark.parametrize("facts", ["[" * 4096, "9" * 4096, '{"masks": "\\ud800"}'])
@@ -202,7 +224,7 @@ async def test_a_search_is_an_address(place: Place) -> None:
     ada = place.visitor("ada", READ)
     assert "events" not in (await ada.get("search")).text.partition("</form>")[2].partition("<footer>")[0]
     text = (await ada.get("search?user=alice&kind=file.*&path=data/*")).text
-    assert "cohort.csv" in text and "secret/x" not in text and "1 events" in text
+    assert "cohort.csv" in text and "secret/x" not in text and "1 event," in text
     assert 'value="file.*"' in text and f"session/{ONE}?from=" in text
     [read] = await place.events("audit.read", lambda event: event["action"] == "search")
     assert "user=alice" in read["query"] and "kind=file.*" in read["query"] and read["found"] == 1
@@ -212,9 +234,17 @@ async def test_what_is_wrong_stands_beside_its_field(place: Place) -> None:
     ada = place.visitor("ada", READ)
     answer = await ada.get("search?since=yesterday&user=alice&session=xyz&nonsense=1")
     assert answer.status_code == 400
-    for said in ("is no time: a day", "An id has digits", "There is no field", 'value="yesterday"', 'value="alice"'):
+    for said in (
+        "is no time: a day",
+        "An id has digits",
+        "There is no field",
+        "Mend Session, Since",
+        'value="yesterday"',
+        'value="alice"',
+    ):
         assert said in answer.text
-    assert (await ada.get("search.csv?since=yesterday")).status_code == 400
+    answer = await ada.get("search.csv?since=yesterday")
+    assert answer.status_code == 400 and "Since: " in answer.text and "is no time: a day" in answer.text
     assert not [event for event in place.all_events() if event["kind"] == "audit.read"]
 
 

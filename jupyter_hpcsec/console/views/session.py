@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jupyter_hpcsec.console.views.live import word_of
+from jupyter_hpcsec.console.views.live import RUNNING, word_of
 from jupyter_hpcsec.console.views.strip import Strip, strip
 from jupyter_hpcsec.console.views.text import Inert, inert
 from jupyter_hpcsec.console.views.timeline import GROUPS, KEYS, REFUSALS, USUAL, Entry, entry, group_of, is_refusal
@@ -55,6 +55,7 @@ class Head:
 
     session: str
     user: Inert
+    project: Inert
     server: Inert
     job: Inert
     node: Inert
@@ -67,6 +68,11 @@ class Head:
     receipt_trust: str
     events: int
     refusals: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its server answers, by the last word on it."""
+        return str(self.state) == RUNNING
 
 
 @dataclass(frozen=True)
@@ -124,13 +130,14 @@ def _head(found: Story, *, show_who: bool) -> Head:
     return Head(
         session=found.session,
         user=inert(found.owner),
+        project=inert(_last(events, "project")),
         server=inert(_last(events, "server")),
         job=inert(_last(events, "job")),
         node=inert(_last(events, "node")),
         sources=tuple(inert(source, limit=100) for source in list(sources)[:5]),
         policy=inert(_last(events, "policy")),
         started=registered["time"] if registered else "",
-        state=inert("ended" if ended else word_of(states[-1]) if states else "registered" if registered else ""),
+        state=inert("ended" if ended else word_of(states[-1] if states else "waiting") if states or registered else ""),
         ended=ended,
         receipt=tuple(_receipt(told)) if told else (),
         receipt_trust=str(inert(told.get("trust", ""), limit=20)) if told else "",

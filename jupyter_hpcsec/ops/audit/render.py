@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from jupyter_hpcsec.audit.index import COLUMNS, row_of
+from jupyter_hpcsec.audit.index_tables import COLUMNS, row_of
 from jupyter_hpcsec.audit.verify import Report
 from jupyter_hpcsec.errors import printable
 from jupyter_hpcsec.ops.audit.reading import Shown
