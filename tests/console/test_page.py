@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from jupyter_hpcsec.console.page import END, READ, SELF
-from tests.console.conftest import PREFIX, Place
+from tests.console.conftest import PREFIX, XSRF, Place
 
 
 async def test_the_login_goes_by_the_hub_and_comes_back(place: Place) -> None:
@@ -135,6 +135,29 @@ async def test_a_page_in_a_frame_and_scripts_of_others_are_forbidden(place: Plac
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert "<script>" not in answer.text and "style=" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "fetched",
+    [
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Mode": "same-origin"},
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Mode": "cors", "X-XSRFToken": "2|made|up|1"},
+    ],
+)
+async def test_scripts_of_other_pages_of_this_host_read_nothing(place: Place, fetched: dict[str, str]) -> None:
+    """A user's own server is such a page, and the hub's visitors follow links to it."""
+    ada = place.visitor("ada", READ)
+    token = XSRF.search((await ada.get("live")).text)
+    for path in ("live", "live/rows", "search?user=alice", "me", "projects", "event/0"):
+        answer = await ada.get(path, **{"Sec-Fetch-Site": "same-origin", **fetched})
+        assert answer.status_code == 403 and not XSRF.search(answer.text), path
+    refused = await place.events("console.refused", lambda event: event["rule"] == "console.xsrf", 6)
+    assert {event["subject"]["user"] for event in refused} == {"ada"} and token
+    answer = await ada.get("live/rows", **fetched | {"X-XSRFToken": token[1]})
+    assert answer.status_code == 200
 
 
 async def test_the_source_is_the_browsers_by_the_proxys_word(place: Place) -> None:
