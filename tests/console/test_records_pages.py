@@ -20,7 +20,7 @@ import pytest
 from jupyter_hpcsec.audit.events import Object, Subject
 from jupyter_hpcsec.audit.kinds import KINDS
 from jupyter_hpcsec.audit.kinds.gpu import GpuUse
-from jupyter_hpcsec.audit.kinds.hub import HubLogin
+from jupyter_hpcsec.audit.kinds.hub import HubLogin, HubServer
 from jupyter_hpcsec.audit.kinds.kernels import CellExecuted
 from jupyter_hpcsec.audit.kinds.node import NodeServerStarted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
@@ -306,6 +306,23 @@ async def test_who_acts_for_somebody_does_not_own_the_session(place: Place) -> N
     assert ONE not in (await bob.get("me")).text
     assert (await bob.get(f"me/session/{ONE}")).status_code == 404
     assert (await bob.post(f"me/session/{ONE}/replay", {"part": "notebook"})).status_code in (403, 404)
+
+
+async def test_what_one_does_to_things_of_others_is_not_in_ones_own_records(place: Place) -> None:
+    """Bob administers the hub: he stops alice's server, and somebody else stops his."""
+    place.log.note(HubLogin(subject=Subject(login="bob", user="bob"), source="192.0.2.8"), "hub")
+    acted = Subject(user="alice", impersonator="bob")
+    place.log.note(HubServer(action="start", subject=acted, server="of-alice", source="192.0.2.8"), "hub")
+    place.log.note(SessionRegistered(subject=BOB, session=TWO), "gateway")
+    place.log.note(HubServer(action="stop", subject=acted, server="of-alice", source="192.0.2.8"), "hub")
+    by_root = Subject(user="bob", impersonator="root")
+    place.log.note(HubServer(action="stop", subject=by_root, source="192.0.2.99"), "hub")
+    place.record(SessionEnded(subject=BOB, session=TWO, reason="over"))
+    bob, ada = place.visitor("bob"), place.visitor("ada", READ)
+    mine, theirs = [(await one.get(f"{at}session/{TWO}")).text for one, at in ((bob, "me/"), (ada, ""))]
+    assert "alice" not in mine and "of-alice" not in mine and "192.0.2.8" in mine
+    assert "root" not in mine and "192.0.2.99" not in mine, "that would name who acted"
+    assert "root" in theirs and "192.0.2.99" in theirs and "of-alice" not in theirs
 
 
 async def test_a_node_can_not_say_whose_a_session_is(place: Place) -> None:
