@@ -26,8 +26,10 @@ from jupyter_hpcsec.audit.kinds.node import NodeServerStarted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
+from jupyter_hpcsec.console.desk import OWN_WAITING
 from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import search
+from jupyter_hpcsec.console.pages.session import Replay
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.console.views.timeline import GROUPS, group_of
 from jupyter_hpcsec.errors import Malformed, Unavailable
@@ -297,6 +299,31 @@ async def test_people_replay_their_own_sessions_and_no_others(place: Place) -> N
     assert "print('of bob')" in sources and "alice" not in sources
     [read] = await place.events("audit.read", lambda event: event["action"] == "replay")
     assert (read["subject"]["user"], TWO in read["query"]) == ("bob", True)
+
+
+async def test_replays_that_are_not_taken_do_not_fill_the_memory(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(place)
+    bob, alice = place.visitor("bob"), place.visitor("alice")
+    for person, session in ((bob, TWO), (alice, ONE)):
+        await person.get(f"me/session/{session}")
+    taken, at_once = asyncio.Event(), asyncio.Semaphore(0)
+    right = Replay.send
+
+    async def slowly(self: Replay, data: bytes) -> None:
+        at_once.release()
+        await taken.wait()
+        await right(self, data)
+
+    monkeypatch.setattr(Replay, "send", slowly)
+    asked = [asyncio.create_task(bob.post(f"me/session/{TWO}/replay", {"part": "notebook"})) for _ in range(8)]
+    await at_once.acquire()
+    refused = await next(asyncio.as_completed(asked))
+    assert refused.status_code == 503 and "being made" in refused.text
+    taken.set()
+    statuses = [(await each).status_code for each in asked]
+    assert statuses.count(200) < OWN_WAITING and set(statuses) == {200, 503}
+    assert (await alice.post(f"me/session/{ONE}/replay", {"part": "notebook"})).status_code == 200
+    assert (await bob.post(f"me/session/{TWO}/replay", {"part": "notebook"})).status_code == 200
 
 
 async def test_who_acts_for_somebody_does_not_own_the_session(place: Place) -> None:
