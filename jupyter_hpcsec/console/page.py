@@ -183,10 +183,14 @@ class Page(HubOAuthenticated, Guarded):
             self.check_form() if changes else self.check_reading()
 
     def is_visit(self) -> bool:
-        """Whether a person opens a page, who can be sent to the login; a script and a form can't."""
+        """Whether a person opens a page, who can be sent to the login and back; a script and a form can't.
+
+        The way back is what was asked for: ``//host/`` would lead to another host.
+        """
         headers = self.request.headers
         is_browser = headers.get("Sec-Fetch-Mode", "navigate") == "navigate" and "Authorization" not in headers
-        return self.request.method == "GET" and is_browser
+        is_here = self.request.path.startswith(self.desk.settings.prefix)
+        return self.request.method == "GET" and is_browser and is_here
 
     def log_in(self, rule: str, reason: str) -> None:
         """Send the visitor to the hub; it comes back with a code, to ``Callback``."""

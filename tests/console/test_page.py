@@ -48,6 +48,15 @@ async def test_a_login_that_somebody_else_began_is_refused(place: Place) -> None
     assert (await eve.client.get(back)).headers["Location"].endswith("live")
 
 
+@pytest.mark.parametrize("target", ["//evil.example/x", "http://evil.example/services/hpcsec/live", "/\\evil.example"])
+async def test_no_login_leads_to_another_host(place: Place, target: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: hub.example\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 403 ") and b"ocation:" not in answer and b"et-Cookie:" not in answer
+
+
 # Tokens
 
 
