@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from jupyter_hpcsec.console import identity
 from jupyter_hpcsec.console.page import END, READ, SELF
 from tests.console.conftest import PREFIX, XSRF, Place
 
@@ -55,6 +56,20 @@ async def test_no_login_leads_to_another_host(place: Place, target: str) -> None
     answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 403 ") and b"ocation:" not in answer and b"et-Cookie:" not in answer
+
+
+async def test_logins_that_strangers_begin_do_not_fill_the_memory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "LOGINS", 5)
+    ada = place.visitor("ada", READ)
+    for number in range(20):
+        answer = await place.get(f"live?user={number}{'x' * 10_000}")
+        assert answer.status_code == 302
+    states = place.door.auth._oauth_states
+    assert len(states) == 5 and {state["next_url"] for state in states.values.values()} == {PREFIX}
+    answer = await ada.get("live?user=x")
+    assert answer.status_code == 200 and answer.request.url.query == b"user=x"
 
 
 # Tokens
