@@ -175,8 +175,9 @@ async def test_a_session_ends_after_a_reason_and_a_second_look(place: Place) -> 
     path = f"live/end/{registration.session}"
     assert path in (await ada.get("live")).text
     assert "Reason" in (await ada.get(path)).text
-    no_reason = await ada.post(path, {"reason": " "})
-    assert no_reason.status_code == 400 and "Say why" in no_reason.text
+    for reason in (" ", "\u202e", "\u200b.", "…"):
+        no_reason = await ada.post(path, {"reason": reason, "confirmed": "yes"})
+        assert no_reason.status_code == 400 and "Say why" in no_reason.text
     second = await ada.post(path, {"reason": "exfiltrates"})
     assert "End this session?" in second.text and "exfiltrates" in second.text
     assert place.deployment.registry.get(registration.session) is not None  # until it is confirmed
