@@ -39,7 +39,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "noopener-allow-popups",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
@@ -193,15 +193,19 @@ class Page(HubOAuthenticated, Guarded):
         if not found.may(self.scope):
             needs = f"This page needs the scope {self.scope}, which {found.name} does not hold."
             raise Refused("console.scope", f"{needs} Whoever administers the hub can grant it.")
-        # 3. A form of ours. A header's token is its own proof: browsers send none by themselves.
-        if changes and not found.by_token:
-            self.check_form()
+        # 3. A form or a script of ours. A header's token is its own proof: browsers send none by themselves.
+        if not found.by_token:
+            self.check_form() if changes else self.check_reading()
 
     def is_visit(self) -> bool:
-        """Whether a person opens a page, who can be sent to the login; a script and a form can't."""
+        """Whether a person opens a page, who can be sent to the login and back; a script and a form can't.
+
+        The way back is what was asked for: ``//host/`` would lead to another host.
+        """
         headers = self.request.headers
         is_browser = headers.get("Sec-Fetch-Mode", "navigate") == "navigate" and "Authorization" not in headers
-        return self.request.method == "GET" and is_browser
+        is_here = self.request.path.startswith(self.desk.settings.prefix)
+        return self.request.method == "GET" and is_browser and is_here
 
     def log_in(self, rule: str, reason: str) -> None:
         """Send the visitor to the hub; it comes back with a code, to ``Callback``."""
@@ -218,9 +222,23 @@ class Page(HubOAuthenticated, Guarded):
         origin, site = self.request.headers.get("Origin"), self.request.headers.get("Sec-Fetch-Site")
         if site not in (None, "same-origin") or (origin is not None and urlsplit(origin).netloc != self.request.host):
             raise Refused("console.xsrf", "The request came from another site.")
-        given = self.get_body_argument("_xsrf", "") or self.request.headers.get("X-XSRFToken", "")
+        self.check_token(self.get_body_argument("_xsrf", "") or self.request.headers.get("X-XSRFToken", ""))
+
+    def check_reading(self) -> None:
+        """``Refused`` where a script reads that is none of ours.
+
+        Users' own servers are pages of this origin, where the hub gives them no host names of their own: theirs could
+        read in the visitor's name, the form's token too. People open pages; our scripts have the page's token.
+        """
+        headers = self.request.headers
+        is_opened = headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+        if not is_opened or headers.get("Sec-Fetch-Dest", "document") != "document":
+            self.check_token(headers.get("X-XSRFToken", ""))
+
+    def check_token(self, given: str) -> None:
+        """``Refused`` unless it is the visitor's."""
         if not given or not hmac.compare_digest(given.encode(), self.form_token().encode()):
-            raise Refused("console.xsrf", "The form is too old, or was not one of ours: open the page again.")
+            raise Refused("console.xsrf", "The page is too old, or was not one of ours: open it again.")
 
     def check_xsrf_cookie(self) -> None:
         """Done by ``prepare``, after the identity."""
@@ -257,6 +275,9 @@ class Static(Page, StaticFileHandler):
     """The console's own style sheets and scripts, for whoever is logged in."""
 
     scope = SELF
+
+    def check_reading(self) -> None:
+        """Pages load them, which is no visit; they say nothing of anybody."""
 
     def initialize(self, path: str) -> None:  # type: ignore[override]
         """``path``: the directory of the files."""

@@ -20,14 +20,16 @@ import pytest
 from jupyter_hpcsec.audit.events import Object, Subject
 from jupyter_hpcsec.audit.kinds import KINDS
 from jupyter_hpcsec.audit.kinds.gpu import GpuUse
-from jupyter_hpcsec.audit.kinds.hub import HubLogin
+from jupyter_hpcsec.audit.kinds.hub import HubLogin, HubServer
 from jupyter_hpcsec.audit.kinds.kernels import CellExecuted
 from jupyter_hpcsec.audit.kinds.node import NodeServerStarted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
+from jupyter_hpcsec.console.desk import OWN_WAITING
 from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import search
+from jupyter_hpcsec.console.pages.session import Replay
 from jupyter_hpcsec.console.service import serving
 from jupyter_hpcsec.console.views.timeline import GROUPS, entry, group_of
 from jupyter_hpcsec.console.views.titles import TITLES, title_of
@@ -329,6 +331,31 @@ async def test_people_replay_their_own_sessions_and_no_others(place: Place) -> N
     assert (read["subject"]["user"], TWO in read["query"]) == ("bob", True)
 
 
+async def test_replays_that_are_not_taken_do_not_fill_the_memory(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(place)
+    bob, alice = place.visitor("bob"), place.visitor("alice")
+    for person, session in ((bob, TWO), (alice, ONE)):
+        await person.get(f"me/session/{session}")
+    taken, at_once = asyncio.Event(), asyncio.Semaphore(0)
+    right = Replay.send
+
+    async def slowly(self: Replay, data: bytes) -> None:
+        at_once.release()
+        await taken.wait()
+        await right(self, data)
+
+    monkeypatch.setattr(Replay, "send", slowly)
+    asked = [asyncio.create_task(bob.post(f"me/session/{TWO}/replay", {"part": "notebook"})) for _ in range(8)]
+    await at_once.acquire()
+    refused = await next(asyncio.as_completed(asked))
+    assert refused.status_code == 503 and "being made" in refused.text
+    taken.set()
+    statuses = [(await each).status_code for each in asked]
+    assert statuses.count(200) < OWN_WAITING and set(statuses) == {200, 503}
+    assert (await alice.post(f"me/session/{ONE}/replay", {"part": "notebook"})).status_code == 200
+    assert (await bob.post(f"me/session/{TWO}/replay", {"part": "notebook"})).status_code == 200
+
+
 async def test_who_acts_for_somebody_does_not_own_the_session(place: Place) -> None:
     acted = Subject(user="alice", impersonator="bob")
     place.record(SessionRegistered(subject=acted, session=ONE))
@@ -336,6 +363,23 @@ async def test_who_acts_for_somebody_does_not_own_the_session(place: Place) -> N
     assert ONE not in (await bob.get("me")).text
     assert (await bob.get(f"me/session/{ONE}")).status_code == 404
     assert (await bob.post(f"me/session/{ONE}/replay", {"part": "notebook"})).status_code in (403, 404)
+
+
+async def test_what_one_does_to_things_of_others_is_not_in_ones_own_records(place: Place) -> None:
+    """Bob administers the hub: he stops alice's server, and somebody else stops his."""
+    place.log.note(HubLogin(subject=Subject(login="bob", user="bob"), source="192.0.2.8"), "hub")
+    acted = Subject(user="alice", impersonator="bob")
+    place.log.note(HubServer(action="start", subject=acted, server="of-alice", source="192.0.2.8"), "hub")
+    place.log.note(SessionRegistered(subject=BOB, session=TWO), "gateway")
+    place.log.note(HubServer(action="stop", subject=acted, server="of-alice", source="192.0.2.8"), "hub")
+    by_root = Subject(user="bob", impersonator="root")
+    place.log.note(HubServer(action="stop", subject=by_root, source="192.0.2.99"), "hub")
+    place.record(SessionEnded(subject=BOB, session=TWO, reason="over"))
+    bob, ada = place.visitor("bob"), place.visitor("ada", READ)
+    mine, theirs = [(await one.get(f"{at}session/{TWO}")).text for one, at in ((bob, "me/"), (ada, ""))]
+    assert "alice" not in mine and "of-alice" not in mine and "192.0.2.8" in mine
+    assert "root" not in mine and "192.0.2.99" not in mine, "that would name who acted"
+    assert "root" in theirs and "192.0.2.99" in theirs and "of-alice" not in theirs
 
 
 async def test_a_node_can_not_say_whose_a_session_is(place: Place) -> None:

@@ -9,7 +9,17 @@ from urllib.parse import quote, urlencode
 from jupyter_hpcsec.console.views.live import RUNNING, word_of
 from jupyter_hpcsec.console.views.strip import Strip, strip
 from jupyter_hpcsec.console.views.text import Inert, inert
-from jupyter_hpcsec.console.views.timeline import GROUPS, KEYS, REFUSALS, USUAL, Entry, entry, group_of, is_refusal
+from jupyter_hpcsec.console.views.timeline import (
+    GROUPS,
+    KEYS,
+    REFUSALS,
+    USUAL,
+    Entry,
+    entry,
+    group_of,
+    is_refusal,
+    without_whence,
+)
 from jupyter_hpcsec.ops.audit.reading import Shown
 from jupyter_hpcsec.ops.audit.seen import Seen
 from jupyter_hpcsec.ops.audit.sessions import Story
@@ -126,7 +136,8 @@ def _head(found: Story, *, show_who: bool) -> Head:
     ended = _ended(found, events, show_who=show_who)
     told = next((event for event in reversed(events) if event["kind"] == "node.server-started"), None)
     around = [each.event for each in (*found.before, *found.stops)] + [dict(each.event) for each in found.page]
-    sources = dict.fromkeys(event["source"] for event in [*around, *events] if event.get("source"))
+    seen = [each if show_who else without_whence(each, found.owner) for each in (*around, *events)]
+    sources = dict.fromkeys(event["source"] for event in seen if event.get("source"))
     return Head(
         session=found.session,
         user=inert(found.owner),

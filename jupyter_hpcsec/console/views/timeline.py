@@ -137,8 +137,8 @@ def entry(each: Seen, owner: str, *, show_who: bool = True) -> Entry:
         what=inert(on.get("name", "")),
         size=on.get("size") if type(on.get("size")) is int else None,
         sha256=inert(on.get("sha256", ""), limit=64),
-        who=_who(event, owner) if show_who else inert(""),
-        facts=tuple(_facts(event)),
+        who=who_else(event, owner) if show_who else inert(""),
+        facts=tuple(_facts(event if show_who else without_whence(event, owner))),
         blocks=tuple(_blocks(each)),
     )
 
@@ -152,7 +152,12 @@ def _title(each: Seen) -> str:
     return f"{said}: {inert(detail, limit=80)}" if detail else said
 
 
-def _who(event: Mapping[str, Any], owner: str) -> Inert:
+def without_whence(event: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
+    """The event without the address of somebody else who acted: it would name them."""
+    return {name: value for name, value in event.items() if name != "source"} if who_else(event, owner) else event
+
+
+def who_else(event: Mapping[str, Any], owner: str) -> Inert:
     """Who acted, where it was not the owner: an impersonator, an admin, an account of the system."""
     subject = event.get("subject", {})
     if acted := subject.get("impersonator"):
