@@ -24,6 +24,8 @@ export interface ISessionFacts {
   readonly stale: IStale | null;
   readonly protections: ReadonlyMap<string, Fact>;
   readonly recorded: readonly string[];
+  /** Where the user's own records are, on this host; empty where there is no such page. */
+  readonly records: string;
 }
 
 /** One path of the user's rules. */
@@ -56,6 +58,12 @@ function table(value: unknown): Table {
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
+}
+
+/** A path on this host, and nothing else. */
+function place(value: unknown): string {
+  const path = text(value);
+  return /^\/[\w.~-][\w.~/-]*$/.test(path) ? path : '';
 }
 
 function time(value: unknown): number | null {
@@ -95,7 +103,8 @@ export function readSession(value: unknown): ISessionFacts | null {
         isFact(pair[1])
       )
     ),
-    recorded: texts(found.recorded)
+    recorded: texts(found.recorded),
+    records: place(found.records)
   };
 }
 

@@ -14,7 +14,7 @@ import type { SessionModel } from './model';
 import { Section } from './section';
 import {
   clockTime,
-  contactLink,
+  contactParts,
   duration,
   entryWords,
   linkMeaning,
@@ -96,17 +96,20 @@ function Contact({
   if (!contact) {
     return <p>{trans.__('Ask the administrators of this hub.')}</p>;
   }
-  const link = contactLink(contact);
   return (
     <p>
       {trans.__('For access that you do not have, ask')}{' '}
-      {link ? (
-        <a href={link} target="_blank" rel="noopener noreferrer">
-          {contact}
-        </a>
-      ) : (
-        <strong>{contact}</strong>
-      )}
+      <strong>
+        {contactParts(contact).map(({ text, link }, index) =>
+          link ? (
+            <a key={index} href={link} target="_blank" rel="noopener noreferrer">
+              {text}
+            </a>
+          ) : (
+            text
+          )
+        )}
+      </strong>
     </p>
   );
 }
@@ -208,6 +211,13 @@ function View({ model, facts, trans, actions }: IViewProps): React.ReactElement 
       {facts.recorded.length > 0 && (
         <Section title={trans.__('What is recorded about you')}>
           <Sentences sentences={facts.recorded} />
+          {facts.records && (
+            <p>
+              <a href={facts.records} target="_blank" rel="noopener">
+                {trans.__('Read your own records')}
+              </a>
+            </p>
+          )}
         </Section>
       )}
       {access && (

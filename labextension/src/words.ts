@@ -169,11 +169,20 @@ export function receiptLines(receipt: ReadonlyMap<string, Fact>, words: IWords):
 
 /** An address that may be made a link of, and nothing else: `mailto:` for a mail address, `https:` as it is. */
 export function contactLink(contact: string): string | null {
-  const word = contact.trim();
-  if (/^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$/.test(word)) {
-    return `mailto:${word}`;
+  if (/^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$/.test(contact)) {
+    return `mailto:${contact}`;
   }
-  return /^https:\/\/[A-Za-z0-9.-]+(:\d+)?(\/[^\s"'<>\\]*)?$/.test(word) ? word : null;
+  return /^https:\/\/[A-Za-z0-9.-]+(:\d+)?(\/[^\s"'<>\\]*)?$/.test(contact) ? contact : null;
+}
+
+/** Whom to ask, in parts: `link` is null for what is no address. */
+export function contactParts(
+  contact: string
+): { readonly text: string; readonly link: string | null }[] {
+  return contact
+    .split(/([\s()<>[\],;]+)/)
+    .filter(part => part !== '')
+    .map(part => ({ text: part, link: contactLink(part) }));
 }
 
 /** What may be done at a path, in two words. */

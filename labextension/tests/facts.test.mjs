@@ -41,6 +41,23 @@ test('values of another type are left out, and the rest is read', () => {
   assert.deepEqual(found.recorded, ['a']);
 });
 
+test('own records are on this host, or nowhere', () => {
+  const read = records => readSession({ ...SESSION, records }).records;
+  for (const bad of [
+    '//evil.example/',
+    'https://evil.example/',
+    'javascript:x',
+    '/a?b',
+    '/\\evil',
+    '/',
+    7,
+    null
+  ]) {
+    assert.equal(read(bad), '', bad);
+  }
+  assert.equal(read('/services/hpcsec/me'), '/services/hpcsec/me');
+});
+
 test('a session ends with its job, or sooner when its rules have changed', () => {
   assert.equal(endOf(readSession(SESSION)), 1000);
   const stale = { since: 1, ends_at: 600, reason: 'Changed.' };

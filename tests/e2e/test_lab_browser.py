@@ -97,6 +97,7 @@ def test_hostile_texts_are_shown_and_do_nothing(lab: LabPage) -> None:
     def bend_session(body: dict[str, Any]) -> None:
         stale = {"since": 1, "ends_at": int(time.time()) + 500, "reason": HOSTILE}
         body.update(user=HOSTILE, node=HOSTILE, job=HOSTILE, server=HOSTILE, stale=stale, recorded=[HOSTILE])
+        body["records"] = "javascript:window.struck=1"
         body["protections"] = {HOSTILE: HOSTILE, "files": HOSTILE, "code": HOSTILE}
 
     def bend_access(body: dict[str, Any]) -> None:
@@ -173,7 +174,13 @@ def test_the_status_bar_and_the_panel_say_what_the_session_is(lab: LabPage) -> N
     expect(lab.section("You")).to_contain_text(re.compile("Certificate.*until .*renewed by itself"))
     expect(lab.section("What you may touch").get_by_role("listitem").first).to_contain_text("read and change")
     expect(lab.section("What protects you")).to_contain_text("Protections are in force")
-    expect(lab.section("What is recorded about you")).to_contain_text("When your sessions start and end")
+    recorded = lab.section("What is recorded about you")
+    expect(recorded).to_contain_text("When your sessions start and end")
+    expect(lab.section("Need more?").get_by_role("link", name="desk@site.example")).to_be_visible()
+    with page.context.expect_page() as opened:
+        recorded.get_by_role("link", name="Read your own records").press("Enter")
+    expect(opened.value.get_by_role("heading", name="What is recorded of me")).to_be_visible()
+    opened.value.close()
     page.set_viewport_size(WIDE)
     expect(lab.item("reference")).to_be_visible()
     expect(page.locator(".jp-LauncherCard").first).to_be_visible()

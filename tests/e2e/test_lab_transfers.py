@@ -55,6 +55,7 @@ def test_what_is_read_only_is_refused_with_the_rule_before_anything_is_sent(lab:
     expect(lab.item("reference.ipynb")).to_be_visible()
     row = lab.upload(tmp_path / "refused.bin")
     expect(row.get_by_role("status")).to_contain_text("refused.bin may be read but not changed: rule 2 of the access")
+    expect(row.get_by_role("status")).to_contain_text("Ask the data desk (desk@site.example) for access.")
     row.get_by_role("button", name="Cancel: refused.bin").click()
     expect(row.get_by_role("status")).to_have_text("Cancelled")
     assert not [url for url in pieces if "transfers" in url]

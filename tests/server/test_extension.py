@@ -28,7 +28,7 @@ FACTS = {
     "protections": {},
     "recording": {"level": "metadata", "text": "Requests."},
 }
-SHOWN = {**FACTS, "certificate_ends_at": None, "stale": None, "recorded": [*live.RECORDED, "Requests."]}
+SHOWN = {**FACTS, "certificate_ends_at": None, "stale": None, "recorded": [*live.RECORDED, "Requests."], "records": ""}
 FILE = {**FACTS, "endpoints": ["hub:8443"], "ca_pin": "0" * 64}  # fmt: skip
 GOOD_TOKEN = "the-owners"
 DENY = """
