@@ -18,14 +18,17 @@ CERTIFICATE_FILE, STALE_FILE = "certificate.json", "stale.json"
 """Beside the file that ``SESSION_VARIABLE`` names."""
 SIZE_LIMIT = 16 * 1024
 
-RECORDED = (
-    "When your sessions start and end, on which node, when connections come and go, and what was refused.",
-    "What your browser does here: requests, the names and sizes of files that you read, save, download or delete, the "
-    "use of kernels and terminals.",
-    "Files' contents are not recorded, nor is what your code does on the node.",
-    "Only security staff can read the whole record, and each reading of it is recorded, too.",
-)
-"""What is recorded about every user, in plain words; ``docs/users/index.md`` says the same."""
+RECORDED = {
+    "sessions": "When your sessions start and end, on which node, when connections come and go, and what was refused.",
+    "browser": "What your browser does here: requests, the names and sizes of files that you read, save, download or "
+    "delete, the use of kernels and terminals.",
+    "contents": "Files' contents are not recorded, nor is what your code does on the node.",
+    "readers": "Only security staff can read the whole record, and each reading of it is recorded, too.",
+}
+"""What is recorded about every user, in plain words; ``docs/users/index.md`` says the same. By the codes JupyterLab
+says it in its user's language (``labextension/src/served.ts``)."""
+LEVEL = "level"
+"""The code of what the site has chosen: ``recording`` says it in values, too."""
 
 
 class _Certificate(msgspec.Struct, frozen=True):
@@ -53,12 +56,13 @@ def for_browser(facts: SessionFacts, environment: Mapping[str, str]) -> dict[str
     """
     directory = Path(environment[SESSION_VARIABLE]).parent
     certificate = _read(directory / CERTIFICATE_FILE, _Certificate)
+    said = {**RECORDED, LEVEL: facts.recording.get("text", "")}
     return facts.for_browser() | {
         "ends_at": certificate.ends_at if certificate and certificate.ends_at else facts.ends_at,
         "certificate_ends_at": certificate.not_after if certificate else None,
         "stale": read_stale(environment),
         "records": environment.get(RECORDS_VARIABLE, ""),
-        "recorded": [*RECORDED, *filter(None, [facts.recording.get("text")])],
+        "recorded": [{"code": code, "text": text} for code, text in said.items() if text],
     }
 
 

@@ -8,10 +8,11 @@ import { checkIcon, editIcon, lockIcon, ReactWidget } from '@jupyterlab/ui-compo
 import type { LabIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { endOf, generalWords, type IAccessFacts, type ISessionFacts } from './facts';
+import { endOf, type IAccessFacts, type ISessionFacts } from './facts';
 import { readOnlyIcon } from './icon';
 import type { SessionModel } from './model';
 import { Section } from './section';
+import { generalWords, recordedWords } from './served';
 import {
   clockTime,
   contactParts,
@@ -190,7 +191,7 @@ function View({ model, facts, trans, actions }: IViewProps): React.ReactElement 
         {access ? (
           <>
             <Places access={access} trans={trans} />
-            <Sentences sentences={generalWords(access)} />
+            <Sentences sentences={generalWords(access, trans)} />
           </>
         ) : (
           <p>{trans.__('Asking for your rules…')}</p>
@@ -210,7 +211,9 @@ function View({ model, facts, trans, actions }: IViewProps): React.ReactElement 
       </Section>
       {facts.recorded.length > 0 && (
         <Section title={trans.__('What is recorded about you')}>
-          <Sentences sentences={facts.recorded} />
+          <Sentences
+            sentences={facts.recorded.map(told => recordedWords(told, facts.recording, trans))}
+          />
           {facts.records && (
             <p>
               <a href={facts.records} target="_blank" rel="noopener">

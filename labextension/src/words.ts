@@ -133,6 +133,22 @@ function names(words: IWords): [string, string][] {
 const DIGESTS = new Set(['policy', 'plan', 'rules']);
 const DIGEST_SHOWN = 12;
 
+/** What has a word of its own; the rest are technical details, in the server's words. */
+function valueWords(fact: string, words: IWords): string {
+  switch (fact) {
+    case 'required':
+      return words.__('required');
+    case 'none':
+      return words.__('none');
+    case 'private':
+      return words.__('in a network of its own');
+    case 'refused':
+      return words.__('refused');
+    default:
+      return fact;
+  }
+}
+
 function factWords(name: string, fact: Fact, words: IWords): string {
   if (fact === null || fact === '') {
     return words.__('none');
@@ -140,7 +156,7 @@ function factWords(name: string, fact: Fact, words: IWords): string {
   if (typeof fact === 'boolean') {
     return fact ? words.__('yes') : words.__('no');
   }
-  return DIGESTS.has(name) ? String(fact).slice(0, DIGEST_SHOWN) : String(fact);
+  return DIGESTS.has(name) ? String(fact).slice(0, DIGEST_SHOWN) : valueWords(String(fact), words);
 }
 
 /** What is enforced, as lines; what was tried (`canary.…`) is counted into one. */

@@ -97,13 +97,13 @@ test('the receipt is shown whole: the known first, what was tried, then the rest
     other: 'x',
     'canary.udp': 'refused',
     policy: 'a'.repeat(64),
-    bind: 'none',
+    bind: 'private',
     empty: null,
     flag: true
   }).protections;
   const lines = receiptLines(receipt, words).map(({ name, value }) => `${name}: ${value}`);
   assert.deepEqual(lines, [
-    'Listening: none',
+    'Listening: in a network of its own',
     `Policy: ${'a'.repeat(12)}`,
     'Tried: udp: refused',
     'other: x',
