@@ -17,7 +17,7 @@ from jupyter_hpcsec.audit.events import Subject
 from jupyter_hpcsec.audit.kinds.hub import HubServer
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 from jupyter_hpcsec.gpu import launch as gpu_watch
-from jupyter_hpcsec.hub import hubtoken
+from jupyter_hpcsec.hub import hubtoken, ownrecords
 from jupyter_hpcsec.hub.batch import verify_hub
 from jupyter_hpcsec.hub.batchsystem import JOB_ID
 from jupyter_hpcsec.hub.ending import Ended
@@ -165,6 +165,7 @@ class HpcsecSpawnerMixin(UnixSocketRoute, EndPart, FormPart):
         """What the agent starts once enrolled. It holds the API token: it goes by the tunnel, not by the job."""
         environment = {str(name): str(value) for name, value in self.get_env().items()}
         environment[gpu_watch.VARIABLE] = self.gpu_settings([group.name for group in self.user.groups])
+        environment[ownrecords.VARIABLE] = ownrecords.own_records(self.user)
         return {
             "argv": [*self.cmd, *self.get_args()],
             "env": environment,

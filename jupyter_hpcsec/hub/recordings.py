@@ -24,9 +24,14 @@ class Recordings:
         return self._by_level[max(levels, key=_ORDER.index)] if levels else self._site
 
     def told(self, groups: Sequence[str]) -> dict[str, str]:
-        """What a user of these groups is told of it: ``level``, and ``text`` in sentences."""
+        """What a user of these groups is told of it: ``text`` in sentences, and the values that those are made of."""
         recording = self.of(groups)
-        return {"level": recording.level.value, "text": recording.sentence()}
+        return {
+            "level": recording.level.value,
+            "output_limit": str(recording.output_limit),
+            "hashes_files": "yes" if recording.hashes_files else "no",
+            "text": recording.sentence(),
+        }
 
     def summary(self) -> dict[str, Any]:
         """For security staff: the site's level with its sentences, and those of groups that have their own."""

@@ -40,7 +40,7 @@ DEFAULT_PORT = 8888
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _BASE_URL = re.compile(r"/(?:[A-Za-z0-9@._~!$'()*+,=:%-]+/)*")
 _FIELDS = {"argv", "env", "base_url", "access", "recording"}
-_RECORDING = {"level": 64, "text": 4096}
+_RECORDING = {"level": 64, "output_limit": 16, "hashes_files": 3, "text": 4096}
 """What the user is told of the recording, in characters."""
 
 
@@ -54,7 +54,7 @@ class Launch:
     access: Resolved
     """What the user may do, as the gateway resolved it."""
     recording: Mapping[str, str] = field(default_factory=dict)
-    """What the user is told of what the gateway records: ``level`` and ``text``."""
+    """What the user is told of what the gateway records: ``text`` and its values."""
 
 
 def parse_launch(launch: Mapping[str, Any]) -> Launch:

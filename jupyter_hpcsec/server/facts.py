@@ -32,7 +32,7 @@ class SessionFacts:
     ca_pin: str
     protections: Mapping[str, Fact]
     recording: Mapping[str, str] = field(default_factory=dict)
-    """What the gateway records of this session: ``level``, and ``text`` in sentences for the user."""
+    """What the gateway records of this session: ``text`` in sentences for the user, and their values."""
 
     def for_browser(self) -> dict[str, Any]:
         """For JSON: what its user is shown. How the node reaches the gateway is not among it."""

@@ -30,7 +30,8 @@ async def kernel_facts(app: "ServerApp", processes: Processes, cells: Cells) -> 
     manager: Any = app.kernel_manager
     paths = {}
     with contextlib.suppress(Exception):  # the paths are for people: without them the watch goes on
-        paths = {session["kernel"]["id"]: session["path"] for session in await app.session_manager.list_sessions()}
+        sessions = await app.session_manager.list_sessions()
+        paths = {each["kernel"]["id"]: each["path"] for each in sessions if each["type"] == "notebook"}
     found = []
     for kernel_id in list(manager.list_kernel_ids()):
         kernel = manager.get_kernel(kernel_id)

@@ -25,7 +25,7 @@ RESOURCE = "hpcsec"
 
 class SessionHandler(APIHandler):
     """``GET /hpcsec/api/session``: user, server, session, job, node, ends_at, certificate_ends_at, stale, protections,
-    recording, recorded: what JupyterLab asks for now and then (``live.for_browser``)."""
+    recording, recorded, records: what JupyterLab asks for now and then (``live.for_browser``)."""
 
     auth_resource = RESOURCE
     _track_activity = False  # a panel that asks for the remaining time must not keep an idle server alive

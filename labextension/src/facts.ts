@@ -12,6 +12,12 @@ export interface IStale {
   readonly reason: string;
 }
 
+/** One sentence of what is recorded; by its code it has words here, too (`served`). */
+export interface IRecorded {
+  readonly code: string;
+  readonly text: string;
+}
+
 /** `GET /hpcsec/api/session`. Times are in Unix seconds of the server's clock. */
 export interface ISessionFacts {
   readonly user: string;
@@ -23,7 +29,11 @@ export interface ISessionFacts {
   readonly certificateEndsAt: number | null;
   readonly stale: IStale | null;
   readonly protections: ReadonlyMap<string, Fact>;
-  readonly recorded: readonly string[];
+  readonly recorded: readonly IRecorded[];
+  /** What the site has chosen to record of this session. */
+  readonly recording: ReadonlyMap<string, string>;
+  /** Where the user's own records are, on this host; empty where there is no such page. */
+  readonly records: string;
 }
 
 /** One path of the user's rules. */
@@ -44,6 +54,8 @@ export interface IAccessFacts {
   readonly enforcement: string;
   readonly policy: string;
   readonly bind: string;
+  /** The TCP ports that may be connected to. */
+  readonly ports: readonly number[];
 }
 
 type Table = { readonly [name: string]: unknown };
@@ -58,6 +70,12 @@ function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
+/** A path on this host, and nothing else. */
+function place(value: unknown): string {
+  const path = text(value);
+  return /^\/[\w.~-][\w.~/-]*$/.test(path) ? path : '';
+}
+
 function time(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : null;
 }
@@ -65,6 +83,12 @@ function time(value: unknown): number | null {
 function texts(value: unknown): string[] {
   return Array.isArray(value)
     ? value.filter((item): item is string => typeof item === 'string')
+    : [];
+}
+
+function numbers(value: unknown): number[] {
+  return Array.isArray(value)
+    ? value.filter((item): item is number => typeof item === 'number')
     : [];
 }
 
@@ -95,7 +119,15 @@ export function readSession(value: unknown): ISessionFacts | null {
         isFact(pair[1])
       )
     ),
-    recorded: texts(found.recorded)
+    recorded: (Array.isArray(found.recorded) ? found.recorded : [])
+      .map(each => ({ code: text(table(each).code), text: text(table(each).text) }))
+      .filter(each => each.text !== ''),
+    recording: new Map(
+      Object.entries(table(found.recording)).filter(
+        (pair): pair is [string, string] => typeof pair[1] === 'string'
+      )
+    ),
+    records: place(found.records)
   };
 }
 
@@ -129,23 +161,14 @@ export function readAccess(value: unknown): IAccessFacts {
     contact: text(rules.contact),
     enforcement: text(rules.enforcement),
     policy: text(rules.policy),
-    bind: text(table(rules.network).bind)
+    bind: text(table(rules.network).bind),
+    ports: numbers(table(rules.network).connect)
   };
 }
 
 /** The time at which the session ends: with its job, or before that when its rules have changed. */
 export function endOf(facts: ISessionFacts): number {
   return facts.stale ? Math.min(facts.endsAt, facts.stale.endsAt) : facts.endsAt;
-}
-
-/**
- * The server's sentences without those that say one entry: the panel shows entries as a table.
- */
-export function generalWords(access: IAccessFacts): string[] {
-  const ends = access.entries.map(
-    ({ rule, line, who }) => `(rule ${rule}, line ${line}, for ${who}).`
-  );
-  return access.words.filter(word => !ends.some(end => word.endsWith(end)));
 }
 
 /** Whether an error's text is a refusal by the access policy, which the server words (`access.gate`). */

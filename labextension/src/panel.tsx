@@ -8,13 +8,14 @@ import { checkIcon, editIcon, lockIcon, ReactWidget } from '@jupyterlab/ui-compo
 import type { LabIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { endOf, generalWords, type IAccessFacts, type ISessionFacts } from './facts';
+import { endOf, type IAccessFacts, type ISessionFacts } from './facts';
 import { readOnlyIcon } from './icon';
 import type { SessionModel } from './model';
 import { Section } from './section';
+import { generalWords, recordedWords } from './served';
 import {
   clockTime,
-  contactLink,
+  contactParts,
   duration,
   entryWords,
   linkMeaning,
@@ -96,17 +97,20 @@ function Contact({
   if (!contact) {
     return <p>{trans.__('Ask the administrators of this hub.')}</p>;
   }
-  const link = contactLink(contact);
   return (
     <p>
       {trans.__('For access that you do not have, ask')}{' '}
-      {link ? (
-        <a href={link} target="_blank" rel="noopener noreferrer">
-          {contact}
-        </a>
-      ) : (
-        <strong>{contact}</strong>
-      )}
+      <strong>
+        {contactParts(contact).map(({ text, link }, index) =>
+          link ? (
+            <a key={index} href={link} target="_blank" rel="noopener noreferrer">
+              {text}
+            </a>
+          ) : (
+            text
+          )
+        )}
+      </strong>
     </p>
   );
 }
@@ -187,7 +191,7 @@ function View({ model, facts, trans, actions }: IViewProps): React.ReactElement 
         {access ? (
           <>
             <Places access={access} trans={trans} />
-            <Sentences sentences={generalWords(access)} />
+            <Sentences sentences={generalWords(access, trans)} />
           </>
         ) : (
           <p>{trans.__('Asking for your rules…')}</p>
@@ -207,7 +211,16 @@ function View({ model, facts, trans, actions }: IViewProps): React.ReactElement 
       </Section>
       {facts.recorded.length > 0 && (
         <Section title={trans.__('What is recorded about you')}>
-          <Sentences sentences={facts.recorded} />
+          <Sentences
+            sentences={facts.recorded.map(told => recordedWords(told, facts.recording, trans))}
+          />
+          {facts.records && (
+            <p>
+              <a href={facts.records} target="_blank" rel="noopener">
+                {trans.__('Read your own records')}
+              </a>
+            </p>
+          )}
         </Section>
       )}
       {access && (

@@ -1,6 +1,7 @@
 /**
  * JupyterLab shows what a server refuses as an error. Where it was the access policy, its dialog says so, and
- * leads to the rules. The sentence itself, with the rule and whom to ask, is the server's.
+ * leads to the rules. The sentence itself, with the rule and whom to ask, is the server's; it is put into JupyterLab's
+ * language.
  */
 
 import { Dialog, showErrorMessage } from '@jupyterlab/apputils';
@@ -20,6 +21,7 @@ export function explainRefusals(trans: TranslationBundle, open: () => void): voi
       return;
     }
     dialog.addClass(CLASS);
+    void translate(body, trans);
     const head = document.createElement('div');
     head.className = 'jp-hpcsec-Refusal-head';
     const sign = document.createElement('span');
@@ -39,6 +41,19 @@ export function explainRefusals(trans: TranslationBundle, open: () => void): voi
     body.prepend(head);
     body.append(button);
   });
+}
+
+/** Word the server's sentence again, in the places where it stands alone. */
+async function translate(body: Element, trans: TranslationBundle): Promise<void> {
+  const { refusalWords } = await import('./served');
+  const texts = document.createNodeIterator(body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+    const said = node.nodeValue ?? '';
+    const worded = refusalWords(said, trans);
+    if (worded !== said) {
+      node.nodeValue = worded;
+    }
+  }
 }
 
 /**

@@ -161,13 +161,17 @@ export abstract class Transfer {
     }
   }
 
-  /** One request, with an end. `Halt` for every answer that is neither a success nor among `wanted`. */
+  /**
+   * One request, with an end. `Halt` for every answer that is neither a success nor among `wanted`. One that `lasts` is
+   * waited for whatever becomes of the transfer: its answer names what else would be left.
+   */
   protected async ask(
     method: string,
     what: string,
     headers: Readonly<Record<string, string>> = {},
     body: Uint8Array | null = null,
-    wanted: readonly Next[] = []
+    wanted: readonly Next[] = [],
+    lasts = false
   ): Promise<IGiven> {
     const { signal } = this;
     if (signal.aborted) {
@@ -179,7 +183,7 @@ export abstract class Transfer {
     const deadline = this.world.deadline(PATIENCE_MS + Math.ceil(reading));
     deadline.addEventListener('abort', late);
     try {
-      const both = AbortSignal.any([signal, limit.signal]);
+      const both = lasts ? limit.signal : AbortSignal.any([signal, limit.signal]);
       const given = await this.world.request(method, what, headers, body, both);
       const next = meaning(given.status);
       if (next !== 'go-on' && !wanted.includes(next)) {

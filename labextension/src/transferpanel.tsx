@@ -7,6 +7,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
+import { refusalWords } from './served';
 import type { Transfer } from './transfer';
 import type { TransferList } from './transferlist';
 import { progressWords, type Stage, stageWords } from './transferwords';
@@ -105,7 +106,7 @@ function Row({ transfer, list, trans }: IRowProps): React.ReactElement {
         {transfer.sentence !== '' && TOLD.has(stage) && (
           <>
             {': '}
-            <bdi>{transfer.sentence}</bdi>
+            <bdi>{refusalWords(transfer.sentence, trans)}</bdi>
           </>
         )}
       </p>

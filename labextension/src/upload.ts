@@ -103,7 +103,7 @@ export class Upload extends Transfer {
       headers['If-Match'] = replaces;
     }
     const what = `transfers/uploads/${this.path}`;
-    const given = await this.ask('POST', what, headers, null, ['exists']);
+    const given = await this.ask('POST', what, headers, null, ['exists'], true);
     const etag = given.header('ETag');
     if (meaning(given.status) === 'exists') {
       if (!etag || etag === replaces) {

@@ -133,6 +133,22 @@ function names(words: IWords): [string, string][] {
 const DIGESTS = new Set(['policy', 'plan', 'rules']);
 const DIGEST_SHOWN = 12;
 
+/** What has a word of its own; the rest are technical details, in the server's words. */
+function valueWords(fact: string, words: IWords): string {
+  switch (fact) {
+    case 'required':
+      return words.__('required');
+    case 'none':
+      return words.__('none');
+    case 'private':
+      return words.__('in a network of its own');
+    case 'refused':
+      return words.__('refused');
+    default:
+      return fact;
+  }
+}
+
 function factWords(name: string, fact: Fact, words: IWords): string {
   if (fact === null || fact === '') {
     return words.__('none');
@@ -140,7 +156,7 @@ function factWords(name: string, fact: Fact, words: IWords): string {
   if (typeof fact === 'boolean') {
     return fact ? words.__('yes') : words.__('no');
   }
-  return DIGESTS.has(name) ? String(fact).slice(0, DIGEST_SHOWN) : String(fact);
+  return DIGESTS.has(name) ? String(fact).slice(0, DIGEST_SHOWN) : valueWords(String(fact), words);
 }
 
 /** What is enforced, as lines; what was tried (`canary.…`) is counted into one. */
@@ -169,11 +185,20 @@ export function receiptLines(receipt: ReadonlyMap<string, Fact>, words: IWords):
 
 /** An address that may be made a link of, and nothing else: `mailto:` for a mail address, `https:` as it is. */
 export function contactLink(contact: string): string | null {
-  const word = contact.trim();
-  if (/^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$/.test(word)) {
-    return `mailto:${word}`;
+  if (/^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$/.test(contact)) {
+    return `mailto:${contact}`;
   }
-  return /^https:\/\/[A-Za-z0-9.-]+(:\d+)?(\/[^\s"'<>\\]*)?$/.test(word) ? word : null;
+  return /^https:\/\/[A-Za-z0-9.-]+(:\d+)?(\/[^\s"'<>\\]*)?$/.test(contact) ? contact : null;
+}
+
+/** Whom to ask, in parts: `link` is null for what is no address. */
+export function contactParts(
+  contact: string
+): { readonly text: string; readonly link: string | null }[] {
+  return contact
+    .split(/([\s()<>[\],;]+)/)
+    .filter(part => part !== '')
+    .map(part => ({ text: part, link: contactLink(part) }));
 }
 
 /** What may be done at a path, in two words. */

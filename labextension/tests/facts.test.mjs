@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { endOf, generalWords, readAccess, readEnding, readSession } from '../lib/facts.js';
+import { endOf, readAccess, readEnding, readSession } from '../lib/facts.js';
 
 const SESSION = {
   user: 'alice',
@@ -13,7 +13,7 @@ const SESSION = {
   certificate_ends_at: 900,
   stale: null,
   protections: { landlock_abi: 7 },
-  recorded: ['All.']
+  recorded: [{ code: 'a', text: 'All.' }]
 };
 
 test('what is no session is none', () => {
@@ -30,7 +30,8 @@ test('values of another type are left out, and the rest is read', () => {
     certificate_ends_at: 'soon',
     stale: 'yes',
     protections: { good: 1, bad: {}, worse: [] },
-    recorded: ['a', 1, null]
+    recorded: ['a', 1, null, { code: 7, text: 'b' }, { code: 'c' }],
+    recording: { level: 'sources', more: 1 }
   });
   assert.equal(found.user, '');
   assert.equal(found.node, '');
@@ -38,7 +39,25 @@ test('values of another type are left out, and the rest is read', () => {
   assert.equal(found.certificateEndsAt, null);
   assert.equal(found.stale, null);
   assert.deepEqual([...found.protections], [['good', 1]]);
-  assert.deepEqual(found.recorded, ['a']);
+  assert.deepEqual(found.recorded, [{ code: '', text: 'b' }]);
+  assert.deepEqual([...found.recording], [['level', 'sources']]);
+});
+
+test('own records are on this host, or nowhere', () => {
+  const read = records => readSession({ ...SESSION, records }).records;
+  for (const bad of [
+    '//evil.example/',
+    'https://evil.example/',
+    'javascript:x',
+    '/a?b',
+    '/\\evil',
+    '/',
+    7,
+    null
+  ]) {
+    assert.equal(read(bad), '', bad);
+  }
+  assert.equal(read('/services/hpcsec/me'), '/services/hpcsec/me');
 });
 
 test('a session ends with its job, or sooner when its rules have changed', () => {
@@ -75,7 +94,6 @@ test('rules are sorted by path, and the sentences that say them are told from th
     found.entries.map(({ path }) => path),
     ['/a', '/b']
   );
-  assert.deepEqual(generalWords(found), ['No more.']);
   assert.deepEqual([found.project, found.contact], ['p', 'Ada']);
 });
 

@@ -347,6 +347,52 @@ test('a cancel ends what hangs, over a cut, too, and is no failure', async () =>
   assert.deepEqual([made.stage, made.sentence, server.at], ['cancelled', '', null]);
 });
 
+/** A creating request whose answer is on its way until `come()`; `under` resolves when it has been sent. */
+function slowToCreate() {
+  const server = new Server();
+  const world = server.world();
+  const ask = world.request;
+  let sent, come;
+  const under = new Promise(resolve => (sent = resolve));
+  const comes = new Promise(resolve => (come = resolve));
+  world.request = (method, what, headers, body, signal) => {
+    const answer = ask(method, what, headers, body, signal);
+    if (method !== 'POST') {
+      return signal.aborted ? Promise.reject(new Error('aborted')) : answer;
+    }
+    sent();
+    const cut = new Promise((_, reject) => signal.addEventListener('abort', reject));
+    return Promise.race([cut, comes.then(() => answer)]);
+  };
+  const sha256 = async piece => hex(piece);
+  const made = new Upload('f', 'd/f', new Blob([DATA]), world, sha256, async () => false);
+  return { made, server, under, come };
+}
+
+test('a cancel before the first answer reaches what that answer names', async () => {
+  const { made, server, under, come } = slowToCreate();
+  const over = made.run();
+  await under;
+  made.cancel();
+  assert.equal(made.stage, 'cancelled'); // at once, for people
+  come();
+  await over;
+  assert.deepEqual([made.stage, made.sentence, server.at], ['cancelled', '', null]);
+  assert.equal(server.log.at(-1), 'DELETE transfers/uploads/d/f');
+});
+
+test('a pause before the first answer makes no second upload', async () => {
+  const { made, server, under, come } = slowToCreate();
+  const over = made.run();
+  await under;
+  made.pause();
+  come();
+  made.resume();
+  await over;
+  assert.deepEqual([made.stage, made.remoteHash], ['done', hex(DATA)]);
+  assert.equal(server.log.filter(line => line.startsWith('POST')).length, 1);
+});
+
 /** A server of one file, whose answers break after so many bytes. */
 function source(data, { breaks = [], etags = [], sha256 = hex(data), ...others } = {}) {
   const sink = { kept: [], end: '' };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import {
+  contactParts,
   clockTime,
   contactLink,
   duration,
@@ -53,11 +54,32 @@ test('only an address is made a link of', () => {
   for (const contact of [...bad, 'https://a.example/"onclick="x']) {
     assert.equal(contactLink(contact), null, contact);
   }
-  assert.equal(contactLink(' data-desk@site.example '), 'mailto:data-desk@site.example');
+  assert.equal(contactLink('data-desk@site.example'), 'mailto:data-desk@site.example');
   assert.equal(
     contactLink('https://desk.example/access?form=1'),
     'https://desk.example/access?form=1'
   );
+});
+
+test('addresses among words are links, and nothing of it is lost', () => {
+  const linked = contact => contactParts(contact).flatMap(({ link }) => link ?? []);
+  for (const [contact, links] of [
+    ['javascript:alert(1)', []],
+    ['the <desk>', []],
+    ['the data desk (desk@site.example)', ['mailto:desk@site.example']],
+    [
+      'Ann <ann@site.example>, https://desk.example/a?b=1',
+      ['mailto:ann@site.example', 'https://desk.example/a?b=1']
+    ]
+  ]) {
+    assert.deepEqual(linked(contact), links);
+    assert.equal(
+      contactParts(contact)
+        .map(({ text }) => text)
+        .join(''),
+      contact
+    );
+  }
 });
 
 const session = protections => ({ protections: new Map(Object.entries(protections)) });
@@ -75,13 +97,13 @@ test('the receipt is shown whole: the known first, what was tried, then the rest
     other: 'x',
     'canary.udp': 'refused',
     policy: 'a'.repeat(64),
-    bind: 'none',
+    bind: 'private',
     empty: null,
     flag: true
   }).protections;
   const lines = receiptLines(receipt, words).map(({ name, value }) => `${name}: ${value}`);
   assert.deepEqual(lines, [
-    'Listening: none',
+    'Listening: in a network of its own',
     `Policy: ${'a'.repeat(12)}`,
     'Tried: udp: refused',
     'other: x',

@@ -92,7 +92,7 @@ def picture(page: Page, name: str, **options: Any) -> None:
     """Keep a picture of the page where HPCSEC_SCREENSHOTS says; the documentation's are made so."""
     directory = os.environ.get("HPCSEC_SCREENSHOTS")
     if directory:
-        page.screenshot(path=Path(directory) / f"{name}.png", **options)
+        page.screenshot(path=Path(directory) / f"{name}.png", animations="disabled", **options)
 
 
 def overflows(page: Page) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from jupyter_hpcsec.ops.cluster import Cluster
 from tests.e2e.clusteruse import cluster_use
 from tests.e2e.person import Person, person
 from tests.e2e.site import Site
@@ -12,10 +11,8 @@ from tests.e2e.site import Site
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """A site of the module's own, on the one cluster; other test runs wait. Down again only if it was down before."""
-    with cluster_use(exclusive=True):
-        cluster = Cluster()
-        was_up = cluster.status().is_up
+    """A site of the module's own, on the one cluster; other test runs wait."""
+    with cluster_use() as cluster:
         cluster.up()
         site = Site(cluster)
         try:
@@ -23,8 +20,6 @@ def site() -> Iterator[Site]:
             yield site
         finally:
             site.stop()
-            if not was_up:
-                cluster.down()
 
 
 @pytest.fixture

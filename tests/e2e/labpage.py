@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, Route
+from playwright.sync_api import Locator, Page, Route, expect
 
 PATIENCE_S = 180.0
 DONE = "Done: SHA-256 is equal at both ends"
@@ -131,6 +131,12 @@ class LabPage:
             if self.page.evaluate(CHOOSE, name):
                 return
         raise AssertionError(f"the command palette offers no {name}")
+
+    def theme(self, name: str) -> None:
+        """Choose ``Dark`` or ``Light``, and wait until it is to be seen: JupyterLab covers itself meanwhile."""
+        self.command(f"Theme: JupyterLab {name}")
+        expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", str(name == "Light").lower())
+        expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
 
     def upload(self, path: Path) -> Locator:
         """Have a file uploaded the verified way, where the file browser is; its row among the transfers."""

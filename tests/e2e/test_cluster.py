@@ -42,15 +42,9 @@ SPACES = ("net", "mnt", "pid", "uts", "ipc", "cgroup")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Up, and left as it was found: other tests may be using it."""
-    cluster = Cluster()
-    with cluster_use(exclusive=True):
-        was_up = cluster.status().is_up
+    with cluster_use() as cluster:
         cluster.up()
         yield cluster
-        if was_up:
-            cluster.up()
-        else:
-            cluster.down()
 
 
 def as_user(user: str, cluster: Cluster, *argv: str, timeout_s: float = 60) -> system.Completed:

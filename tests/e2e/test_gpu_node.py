@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from jupyter_hpcsec.gpu.standin import GIB, process
-from jupyter_hpcsec.ops.cluster import Cluster
 from tests.e2e.clusteruse import cluster_use
 from tests.e2e.gpusite import GPUS, GpuSite, gpu_site, other_than
 from tests.e2e.onnode import at_node
@@ -55,16 +54,10 @@ KILL = "import json, os, sys; print(json.dumps(os.kill(json.load(sys.stdin), 9))
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[GpuSite]:
-    with cluster_use(exclusive=True):
-        cluster = Cluster()
-        was_up = cluster.status().is_up
+    with cluster_use() as cluster:
         cluster.up()
-        try:
-            with gpu_site(cluster) as made:
-                yield made
-        finally:
-            if not was_up:
-                cluster.down()
+        with gpu_site(cluster) as made:
+            yield made
 
 
 async def as_a_node(site: GpuSite, *, at: str, node: str, user: str | None) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def test_what_is_closed_or_read_only_is_marked_and_a_refusal_names_the_rule_and_
 def test_hostile_texts_are_shown_and_do_nothing(lab: LabPage) -> None:
     def bend_session(body: dict[str, Any]) -> None:
         stale = {"since": 1, "ends_at": int(time.time()) + 500, "reason": HOSTILE}
-        body.update(user=HOSTILE, node=HOSTILE, job=HOSTILE, server=HOSTILE, stale=stale, recorded=[HOSTILE])
+        body.update(user=HOSTILE, node=HOSTILE, job=HOSTILE, server=HOSTILE, stale=stale, recorded=[])
+        body.update(recorded=[{"code": HOSTILE, "text": HOSTILE}], records="javascript:window.struck=1")
         body["protections"] = {HOSTILE: HOSTILE, "files": HOSTILE, "code": HOSTILE}
 
     def bend_access(body: dict[str, Any]) -> None:
@@ -173,19 +174,24 @@ def test_the_status_bar_and_the_panel_say_what_the_session_is(lab: LabPage) -> N
     expect(lab.section("You")).to_contain_text(re.compile("Certificate.*until .*renewed by itself"))
     expect(lab.section("What you may touch").get_by_role("listitem").first).to_contain_text("read and change")
     expect(lab.section("What protects you")).to_contain_text("Protections are in force")
-    expect(lab.section("What is recorded about you")).to_contain_text("When your sessions start and end")
+    recorded = lab.section("What is recorded about you")
+    expect(recorded).to_contain_text("When your sessions start and end")
     page.set_viewport_size(WIDE)
     expect(lab.item("reference")).to_be_visible()
     expect(page.locator(".jp-LauncherCard").first).to_be_visible()
     picture(page, "session")
+    expect(lab.section("Need more?").get_by_role("link", name="desk@site.example")).to_be_visible()
+    with page.context.expect_page() as opened:
+        recorded.get_by_role("link", name="Read your own records").press("Enter")
+    expect(opened.value.get_by_role("heading", name="What is recorded of me")).to_be_visible()
+    opened.value.close()
+    picture(page, "session-recorded")
     lab.panel().get_by_text("What the node enforces").press("Enter")
     expect(lab.section("What protects you")).to_contain_text("Landlock ABI")
-    lab.command("Theme: JupyterLab Dark")
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    lab.theme("Dark")
     picture(page, "session-dark")
     assert lab.complaints("#jp-hpcsec-session", ".jp-hpcsec-Status") == []
-    lab.command("Theme: JupyterLab Light")
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+    lab.theme("Light")
     assert lab.complaints("#jp-hpcsec-session", ".jp-hpcsec-Status") == []
     page.set_viewport_size(PHONE)
     lab.command("Show GPUs")
@@ -338,12 +344,10 @@ def test_what_a_notebook_holds_on_a_gpu_is_shown_and_can_be_released(lab: LabPag
     expect(page.locator(".jp-NotebookPanel")).to_be_visible()
     picture(page, "gpu")
     assert lab.complaints("#jp-hpcsec-gpu") == []
-    lab.command("Theme: JupyterLab Dark")
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    lab.theme("Dark")
     picture(page, "gpu-dark")
     assert lab.complaints("#jp-hpcsec-gpu") == []
-    lab.command("Theme: JupyterLab Light")
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+    lab.theme("Light")
     # nothing is lost without a second word
     released: list[str] = []
     page.on("request", lambda request: released.append(request.url) if "/gpu/release" in request.url else None)

@@ -55,6 +55,7 @@ def test_what_is_read_only_is_refused_with_the_rule_before_anything_is_sent(lab:
     expect(lab.item("reference.ipynb")).to_be_visible()
     row = lab.upload(tmp_path / "refused.bin")
     expect(row.get_by_role("status")).to_contain_text("refused.bin may be read but not changed: rule 2 of the access")
+    expect(row.get_by_role("status")).to_contain_text("Ask the data desk (desk@site.example) for access.")
     row.get_by_role("button", name="Cancel: refused.bin").click()
     expect(row.get_by_role("status")).to_have_text("Cancelled")
     assert not [url for url in pieces if "transfers" in url]
@@ -155,9 +156,8 @@ def is_for_everybody(lab: LabPage) -> None:
     remove = page.get_by_role("button", name="Remove from this list: large.bin")
     remove.nth(1).press("Enter")  # the cancelled one
     expect(remove).to_have_count(2)
-    for theme, is_light in (("Dark", "false"), ("Light", "true")):
-        lab.command(f"Theme: JupyterLab {theme}")
-        expect(page.locator("body")).to_have_attribute("data-jp-theme-light", is_light)
+    for theme in ("Dark", "Light"):
+        lab.theme(theme)
         assert lab.complaints("#jp-hpcsec-transfers") == []
     page.set_viewport_size({"width": 1200, "height": 760})
     picture(page, "transfers")

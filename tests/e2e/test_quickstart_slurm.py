@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slurm, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Nobody else uses it meanwhile: its one gateway port is ours."""
-    with cluster_use(exclusive=True):
-        yield Cluster()
+    with cluster_use() as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -42,28 +42,18 @@ def checked(ended: Ended) -> None:
 
 
 def test_a_signal_leaves_no_job_in_a_cluster_that_stays(cluster: Cluster, place: Path) -> None:
-    was_up = cluster.status().is_up
     cluster.up()
-    try:
-        for line in ("session .*Handing the job", "session .*Starting the notebook server", "check .*lab:"):
-            ended = run(place, "--check", "--json", "--slurm", signals=[(line, signal.SIGINT, 1)])
-            assert not ended.unsent and ended.status == 130 and ended.left == [] and files(place) == ["h", "t"]
-            assert jobs(cluster) == []
-        checked(run(place, "--check", "--json", "--slurm"))
-        assert jobs(cluster) == [] and cluster.status().ok
-    finally:
-        if not was_up:
-            cluster.down()
+    for line in ("session .*Handing the job", "session .*Starting the notebook server", "check .*lab:"):
+        ended = run(place, "--check", "--json", "--slurm", signals=[(line, signal.SIGINT, 1)])
+        assert not ended.unsent and ended.status == 130 and ended.left == [] and files(place) == ["h", "t"]
+        assert jobs(cluster) == []
+    checked(run(place, "--check", "--json", "--slurm"))
+    assert jobs(cluster) == [] and cluster.status().ok
 
 
 def test_a_cluster_that_was_absent_is_absent_again(cluster: Cluster, place: Path) -> None:
-    was_up = cluster.status().is_up
     cluster.down()
-    try:
-        ended = run(place, "--check", "--json", "--slurm", signals=[("hub .*starts", signal.SIGINT, 1)])
-        assert ended.status == 130 and ended.left == [] and not cluster.status().is_up
-        checked(run(place, "--check", "--json", "--slurm"))
-        assert not cluster.status().is_up and files(place) == ["h", "t"]
-    finally:
-        if was_up:
-            cluster.up()
+    ended = run(place, "--check", "--json", "--slurm", signals=[("hub .*starts", signal.SIGINT, 1)])
+    assert ended.status == 130 and ended.left == [] and not cluster.status().is_up
+    checked(run(place, "--check", "--json", "--slurm"))
+    assert not cluster.status().is_up and files(place) == ["h", "t"]

@@ -1,6 +1,8 @@
-"""The stand-in library, compiled once; a state file that drives it."""
+"""The stand-in library, compiled once; a state file that drives it; what runs beside a test."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,18 @@ import pytest
 from jupyter_hpcsec.gpu import standin
 
 Write = Callable[..., None]
+
+
+@asynccontextmanager
+async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Beside what is within; ended with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @pytest.fixture(scope="session")

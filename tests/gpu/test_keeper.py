@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from jupyter_hpcsec.gpu import keeper
 from jupyter_hpcsec.gpu.keeper import Keeper, WatchNote
 from jupyter_hpcsec.gpu.samples import Scan
 from jupyter_hpcsec.gpu.standin import Gpu
-from tests.gpu.conftest import Write
+from tests.gpu.conftest import Write, running
 
 LIMIT_S = 120
 
@@ -40,16 +39,6 @@ class Slow:
             while not true():
                 await asyncio.sleep(0.01)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.keeper.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
 
 @pytest.fixture
 def slow(tmp_path: Path, stand_in: Path, state: Write, monkeypatch: pytest.MonkeyPatch) -> Slow:
@@ -60,7 +49,7 @@ def slow(tmp_path: Path, stand_in: Path, state: Write, monkeypatch: pytest.Monke
 
 
 async def test_a_start_that_takes_longer_than_a_driver_may_is_waited_for(slow: Slow) -> None:
-    async with slow.running():
+    async with running(slow.keeper.run()):
         await asyncio.sleep(0.5)  # the time of 25 waits; a slow machine makes it more
         assert [note.state for note in slow.notes] == ["started"] and slow.scans == []
         slow.keeper.stall_s = LIMIT_S
@@ -71,7 +60,7 @@ async def test_a_start_that_takes_longer_than_a_driver_may_is_waited_for(slow: S
 
 async def test_one_that_never_begins_is_told_and_started_again(slow: Slow) -> None:
     slow.keeper.start_s = 0.05
-    async with slow.running():
+    async with running(slow.keeper.run()):
         await slow.until(lambda: [note.state for note in slow.notes].count("started") == 2)
         assert [note.state for note in slow.notes][:4] == ["started", "hung", "stopped", "started"]
         assert "did not start" in slow.notes[1].reason

@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from jupyter_hpcsec.gpu.samples import Context, Device, KernelFact, Reading, Sca
 from jupyter_hpcsec.gpu.settings import IdleLimits, Settings
 from jupyter_hpcsec.gpu.standin import GIB, Gpu, process
 from jupyter_hpcsec.gpu.watch import Report, Watch, Word
-from tests.gpu.conftest import Write
+from tests.gpu.conftest import Write, running
 
 LIMIT_S = 60
 
@@ -51,17 +51,6 @@ class Heard:
 
 def made(heard: Heard, **settings: object) -> Watch:
     return Watch(kernels=heard.ask, tell=heard.said.append, act=heard.act, **settings)  # type: ignore[arg-type]
-
-
-@asynccontextmanager
-async def running(watch: Watch) -> AsyncIterator[None]:
-    task = asyncio.create_task(watch.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def until(watch: Watch, true: Callable[[], bool]) -> None:
@@ -129,7 +118,7 @@ sys.stdin.read()
 
 async def test_a_kernel_s_memory_is_in_the_panel_within_a_tick(heard: Heard, watch: Watch, state: Write) -> None:
     with program(WAITS) as (kernel, [pid]):
-        async with running(watch):
+        async with running(watch.run()):
             heard.kernels = [kernel_of(pid)]
             await until(watch, lambda: bool(watch.panel()["devices"]))
             state(Gpu(0, used=3 * GIB).line(), process(0, pid, 3 * GIB, 50))
@@ -147,7 +136,7 @@ async def test_renaming_and_unsetting_variables_hide_nothing(
     heard: Heard, watch: Watch, state: Write, code: str
 ) -> None:
     with program(code, CUDA_VISIBLE_DEVICES="") as (_, [pid]):
-        async with running(watch):
+        async with running(watch.run()):
             state(Gpu(0, used=GIB).line(), process(0, pid, GIB))
             await until(watch, lambda: any(key.startswith(f"R6:{Gpu(0).uuid}:{pid}:") for key in heard.raised()))
             shown = watch.panel()["elsewhere"]
@@ -156,7 +145,7 @@ async def test_renaming_and_unsetting_variables_hide_nothing(
 
 async def test_a_double_fork_stays_with_its_kernel(heard: Heard, watch: Watch, state: Write) -> None:
     with program(DOUBLE_FORK, JUPYTER_HPCSEC_KERNEL="k") as (kernel, [pid]):
-        async with running(watch):
+        async with running(watch.run()):
             heard.kernels = [kernel_of(kernel.pid)]
             state(Gpu(0, used=GIB).line(), process(0, pid, GIB))
             await until(watch, lambda: bool(watch.panel()["kernels"] and watch.panel()["kernels"][0]["memory"] == GIB))
@@ -164,7 +153,7 @@ async def test_a_double_fork_stays_with_its_kernel(heard: Heard, watch: Watch, s
 
 async def test_what_a_killed_kernel_leaves_behind_is_seen(heard: Heard, watch: Watch, state: Write) -> None:
     with program(DOUBLE_FORK, JUPYTER_HPCSEC_KERNEL="k") as (kernel, [pid]):
-        async with running(watch):
+        async with running(watch.run()):
             heard.kernels = [kernel_of(kernel.pid)]
             state(Gpu(0, used=GIB).line(), process(0, pid, GIB))
             await until(watch, lambda: bool(watch.panel()["kernels"] and watch.panel()["kernels"][0]["memory"] == GIB))
@@ -180,7 +169,7 @@ async def test_a_preloaded_library_does_not_reach_the_sampler(
 ) -> None:
     monkeypatch.setenv("LD_PRELOAD", "/nowhere/liar.so")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in.parent))
-    async with running(watch):
+    async with running(watch.run()):
         await until(watch, lambda: watch.sampler_pid > 0 and bool(watch.panel()["devices"]))
         environment = Path(f"/proc/{watch.sampler_pid}/environ").read_bytes()
         assert b"LD_" not in environment and b"PYTHON" not in environment
@@ -191,7 +180,7 @@ async def test_without_being_told_to_it_never_takes_a_library_of_the_environment
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in.parent))
     lonely = made(heard, interval_s=0.05)
-    async with running(lonely):
+    async with running(lonely.run()):
         await until(lonely, lambda: lonely.panel()["state"] != "starting")
         assert lonely.panel()["simulated"] is False
         maps = Path(f"/proc/{lonely.sampler_pid}/maps").read_text()
@@ -208,7 +197,7 @@ def test_a_library_that_lies_is_a_matter_of_posture(heard: Heard) -> None:
 
 
 async def test_a_killed_sampler_is_told_and_started_again(heard: Heard, watch: Watch) -> None:
-    async with running(watch):
+    async with running(watch.run()):
         await until(watch, lambda: watch.sampler_pid > 0 and bool(watch.panel()["devices"]))
         first = watch.sampler_pid
         os.kill(first, signal.SIGKILL)
@@ -220,7 +209,7 @@ async def test_a_killed_sampler_is_told_and_started_again(heard: Heard, watch: W
 
 async def test_a_driver_that_hangs_is_told_and_stalls_nothing(heard: Heard, watch: Watch, state: Write) -> None:
     watch.stall_s = 0.2
-    async with running(watch):
+    async with running(watch.run()):
         await until(watch, lambda: bool(watch.panel()["devices"]))
         state(Gpu(0).line(), "hang DeviceGetCount_v2 3600")
         await until(watch, lambda: "hung" in heard.notes() and watch.panel()["state"] == "hung")
@@ -229,7 +218,7 @@ async def test_a_driver_that_hangs_is_told_and_stalls_nothing(heard: Heard, watc
 
 
 async def test_a_lost_driver_is_a_state_and_not_an_end(heard: Heard, watch: Watch, state: Write) -> None:
-    async with running(watch):
+    async with running(watch.run()):
         await until(watch, lambda: bool(watch.panel()["devices"]))
         state(Gpu(0).line(), "error DeviceGetCount_v2 - 9", "error InitWithFlags - 9")
         await until(watch, lambda: watch.panel()["state"] == "lost")

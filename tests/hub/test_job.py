@@ -28,6 +28,7 @@ from jupyter_hpcsec.hub.processes import descendants, processes
 from jupyter_hpcsec.identity.keys import KeyRing
 from jupyter_hpcsec.identity.tokens import JobClaims, mint
 from jupyter_hpcsec.ops.listeners import Listener, listeners
+from jupyter_hpcsec.server import live
 from tests.access.inside import a_home, resolved_of
 from tests.hub.jupyter_client import Client
 from tests.hub.standin import SESSION, STRANGER_TOKEN, USER_TOKEN, StandInTunnel, TunnelMaker, access_of, launch_of
@@ -174,7 +175,7 @@ async def test_the_extension_tells_the_owner_what_the_session_is(start: Any) -> 
     assert (await running.client.request("POST", "/hpcsec/api/session", {}))[0] == 405
     status, facts = await running.client.request("GET", "/hpcsec/api/session")
     assert status == 200
-    assert RECORDING["text"] in facts["recorded"]
+    assert {"code": live.LEVEL, "text": RECORDING["text"]} in facts["recorded"]
     assert facts | {
         "user": "alice", "server": "", "session": SESSION, "job": "17", "node": "node1", "ends_at": 1_900_000_000,
         "recording": RECORDING,

@@ -28,7 +28,8 @@ FACTS = {
     "protections": {},
     "recording": {"level": "metadata", "text": "Requests."},
 }
-SHOWN = {**FACTS, "certificate_ends_at": None, "stale": None, "recorded": [*live.RECORDED, "Requests."]}
+RECORDED = [{"code": code, "text": text} for code, text in {**live.RECORDED, live.LEVEL: "Requests."}.items()]
+SHOWN = {**FACTS, "certificate_ends_at": None, "stale": None, "recorded": RECORDED, "records": ""}
 FILE = {**FACTS, "endpoints": ["hub:8443"], "ca_pin": "0" * 64}  # fmt: skip
 GOOD_TOKEN = "the-owners"
 DENY = """

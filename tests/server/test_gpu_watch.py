@@ -29,6 +29,17 @@ async def test_a_kernel_that_is_only_just_there_is_a_fact() -> None:
     assert await kernel_facts(app, Processes(os.getuid()), Cells()) == [KernelFact(id="k", busy=None)]
 
 
+async def test_a_kernel_is_called_by_its_notebook_and_by_nothing_else_that_uses_it() -> None:
+    async def sessions() -> list[dict[str, Any]]:
+        notebook = {"kernel": {"id": "k"}, "path": "a/eda.ipynb", "type": "notebook"}
+        return [notebook, {**notebook, "path": "8704bf01", "type": ""}, {**notebook, "path": "c-1", "type": "console"}]
+
+    manager = SimpleNamespace(list_kernel_ids=lambda: ["k"], get_kernel=lambda kernel_id: ServerKernelManager())
+    app: Any = SimpleNamespace(kernel_manager=manager, session_manager=SimpleNamespace(list_sessions=sessions))
+    (found,) = await kernel_facts(app, Processes(os.getuid()), Cells())
+    assert found.path == "a/eda.ipynb"
+
+
 async def test_a_watch_that_fails_says_so_and_begins_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
-from jupyter_hpcsec.hub import session_files
+from jupyter_hpcsec.hub import ownrecords, session_files
 from jupyter_hpcsec.hub.runtime_directory import RuntimeDirectory
 from jupyter_hpcsec.server import live
 from jupyter_hpcsec.server.facts import SESSION_VARIABLE, SessionFacts
@@ -41,6 +41,13 @@ def test_other_forms_are_refused(tmp_path: Path, name: str, content: bytes) -> N
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Malformed, match=name):
         shown(tmp_path)
+
+
+def test_the_way_to_one_s_own_records_is_the_hub_s(tmp_path: Path) -> None:
+    assert shown(tmp_path)["records"] == ""
+    assert ownrecords.VARIABLE == live.RECORDS_VARIABLE
+    environment = {SESSION_VARIABLE: str(tmp_path / "session.json"), ownrecords.VARIABLE: "/services/hpcsec/me"}
+    assert live.for_browser(FACTS, environment)["records"] == "/services/hpcsec/me"
 
 
 def test_a_file_that_can_not_be_read_is_said(tmp_path: Path) -> None:

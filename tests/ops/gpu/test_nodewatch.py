@@ -21,7 +21,7 @@ from jupyter_hpcsec.ops.gpu import nodewatch
 from jupyter_hpcsec.ops.gpu.nodewatch import RootWatch
 from jupyter_hpcsec.ops.gpu.spooling import SPOOL, keep
 from jupyter_hpcsec.tunnel.nodespool import NodeSpool
-from tests.gpu.conftest import Write
+from tests.gpu.conftest import Write, running
 
 LIMIT_S = 120
 STALL_S = 5.0
@@ -57,13 +57,9 @@ class Helper:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.root.run())
-        try:
+        async with running(self.root.run()):
             await self.until(lambda event: event["kind"] == "gpu.node-watch" and event["state"] == "started")
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
