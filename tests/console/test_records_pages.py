@@ -58,7 +58,7 @@ def fill(place: Place) -> None:
         about: dict[str, Any] = {"subject": who, "session": session, "job": "77", "node": "n1"}
         code = b"print('of %s')" % who.user.encode()
         file, denied = Object.of_path(b"data/cohort.csv", 1_500_000, "ef" * 32), Object.of_path(b"secret/x")
-        place.log.note(SessionRegistered(**about, lifetime_s=3600, policy="ab" * 32), "gateway")
+        place.log.note(SessionRegistered(**about, project="cohorts", lifetime_s=3600, policy="ab" * 32), "gateway")
         place.log.record(CellExecuted(**about, kernel="k1"), "gateway", {"source": code})
         place.log.note(CellExecuted(**about, object=Object(size=9, sha256="cd" * 32)), "gateway")
         place.log.note(FileDownloaded(**about, object=file), "gateway")
@@ -78,7 +78,7 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
     text = answer.text
     for said in (
         "Session of", "alice", "192.0.2.7", "Logged in", "Session registered", "print(&#39;of alice&#39;)",
-        "The code was not recorded.", "data/cohort.csv", "1.5 MB", "refused by", "access.deny", "simulated",
+        "The code was not recorded.", "data/cohort.csv", "1.5 MB", "refused by", "access.deny", "cohorts", "simulated",
         "the job&#39;s time was over", "ab" * 32, "<svg",
     ):  # fmt: skip
         assert said in text, said
