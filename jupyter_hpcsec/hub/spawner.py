@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from traitlets import Bool, Float, List, Unicode
 
 from jupyter_hpcsec.hub import account as accounts
-from jupyter_hpcsec.hub import endpages, hubevents, logout
+from jupyter_hpcsec.hub import endpages, hubevents, logout, windows
 from jupyter_hpcsec.hub.batch import batchspawner
 from jupyter_hpcsec.hub.jobstate import (
     JobView,
@@ -34,6 +34,7 @@ LsfSpawner: Any = batchspawner.LsfSpawner
 logout.install()
 hubevents.install()
 endpages.install()
+windows.install()
 
 __all__ = [
     "HpcsecLocalSpawner",
