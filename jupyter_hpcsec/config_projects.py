@@ -24,8 +24,9 @@ class ProjectTraits(HasTraits):
         PROJECT_MODES,
         "optional",
         help="Whether each session belongs to a project with an approved purpose and a review date. 'required': no "
-        "session starts without one. 'optional': a session may name none; one that is named must be approved, open and "
-        "the user's. 'off': there is no registry; {project} in the policy is the batch account of the user's profile.",
+        "session starts without one. 'optional': who is in none that was approved may start without; one that is "
+        "named must be approved, open and the user's. 'off': there is no registry; {project} in the policy is the "
+        "batch account of the user's profile.",
     ).tag(config=True)
 
     project_office = Unicode(

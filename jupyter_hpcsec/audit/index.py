@@ -5,11 +5,10 @@ that is made anew. Only events under a checkpoint are in it.
 """
 
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,61 +17,15 @@ from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.alert_states import Alert
 from jupyter_hpcsec.audit.alerts import TABLE
 from jupyter_hpcsec.audit.findings import Finding
+from jupyter_hpcsec.audit.index_tables import COLUMNS, SCHEMA_VERSION, add, make, transaction
 from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.question import SPAN, SUFFIX_END, Plan, Question
 from jupyter_hpcsec.audit.reader import Reader
 from jupyter_hpcsec.errors import Malformed, Unavailable
 
-SCHEMA_VERSION = 4
-BATCH = 5000
 CACHE_KIB = 64 << 10
 """Pages that SQLite may keep at once: it takes so much only where many are read or written."""
 BUSY_S = 30.0
-
-COLUMNS = (
-    "leaf", "id", "time", "kind", "trust", "user", "impersonator", "session", "server", "job", "node", "source",
-    "object", "decision", "rule", "policy",
-)  # fmt: skip
-_TIME = COLUMNS.index("time")
-_PARTIAL = "\n".join(
-    f"CREATE INDEX events_{name} ON events ({name}) WHERE {name} != '';"
-    for name in ("impersonator", "server", "job", "node", "source", "object", "decision", "rule", "trust")
-)
-"""An index of one column holds its rows in the order of the log: a page is a walk along it."""
-_SCHEMA = f"""
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE events ({", ".join(["leaf INTEGER PRIMARY KEY", *(f"{name} TEXT NOT NULL" for name in COLUMNS[1:])])});
-CREATE INDEX events_id ON events (id);
-CREATE INDEX events_user ON events (user, leaf, kind);
-CREATE INDEX events_session ON events (session, leaf, kind) WHERE session != '';
-CREATE INDEX events_kind ON events (kind);
-{_PARTIAL}
-CREATE TABLE spans (span INTEGER PRIMARY KEY, earliest TEXT NOT NULL, latest TEXT NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = full);
-{alert_index.SCHEMA}
-"""
-
-
-def row_of(leaf: int, event: dict[str, Any]) -> tuple[Any, ...]:
-    """An event's row."""
-    subject, on = event.get("subject", {}), event.get("object", {})
-    found = event | {
-        "leaf": leaf,
-        "user": subject.get("user") or subject.get("login") or subject.get("account", ""),
-        "impersonator": subject.get("impersonator", ""),
-        "object": on.get("name", ""),
-    }
-    return tuple(found.get(name, "") for name in COLUMNS)
-
-
-def words_of(event: dict[str, Any]) -> str:
-    """An event's text: all strings of it but those that say nothing to people."""
-    unsaid = {"id", "producer", "time", "trust", "sealed", "policy"}
-    found = []
-    for name, value in event.items():
-        inner = value.values() if isinstance(value, dict) else [value]
-        found += [str(each) for each in inner if isinstance(each, str) and name not in unsaid]
-    return " ".join(found)
 
 
 class Index:
@@ -104,9 +57,9 @@ class Index:
         """Make its tables where there are none of ours, once, whoever else does so at the same moment."""
         if self._is_ours():
             return
-        with _transaction(self._db):
+        with transaction(self._db):
             if not self._is_ours():
-                _make(self._db, self._owner)
+                make(self._db, self._owner)
 
     def _is_ours(self) -> bool:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -130,7 +83,7 @@ class Index:
             covered = self.covered
             if covered > size:
                 raise Malformed(f"{self._path} knows {covered} events, the record has {size}: `hpcsec audit reindex`")
-            _add(self._db, self._reader.published(covered, size), lambda done: progress(done, size))
+            add(self._db, self._reader.published(covered, size), lambda done: progress(done, size))
         return size
 
     def fill(self, progress: Callable[[int, int], None]) -> int:
@@ -244,8 +197,8 @@ class Index:
             return [Finding("index.lies", where, f"it knows {covered} events, the record has {size}")]
         anew = sqlite3.connect(":memory:", isolation_level=None)
         with contextlib.closing(anew):
-            _make(anew, self._owner)
-            _add(anew, self._reader.published(0, covered), lambda done: None)
+            make(anew, self._owner)
+            add(anew, self._reader.published(0, covered), lambda done: None)
             found = [Finding("index.lies", where, said, leaf) for said, leaf in _compare_rows(self._db, anew)] or [
                 Finding("index.lies", where, said, leaf) for said, leaf in _compare_words(self._db, anew)
             ]
@@ -268,80 +221,6 @@ class Index:
             yield
         except (sqlite3.Error, OSError, ValueError) as exc:  # a damaged text is a ValueError
             raise Unavailable(f"The index {self._path} can't be used: {exc}. Try `hpcsec audit reindex`.") from exc
-
-
-def _make(db: sqlite3.Connection, owner: str) -> None:
-    """Its tables, in the place of whatever is there. Not by ``executescript``, which ends a transaction."""
-    for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE sql NOT NULL").fetchall():
-        if kind == "table" and not name.startswith(("words_", "sqlite_")):
-            db.execute(f'DROP TABLE "{name}"')
-    for statement in filter(None, map(str.strip, _SCHEMA.split(";"))):
-        db.execute(statement)
-    about = (owner, TABLE)
-    db.execute("INSERT INTO about VALUES ('record', ?), ('alerts', ?), ('covered', '0')", about)
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing, and nobody else writes meanwhile."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if db.in_transaction:  # a full disk ends it by itself
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def _add(db: sqlite3.Connection, events: Iterable[tuple[int, bytes]], progress: Callable[[int], None]) -> None:
-    rows: list[tuple[Any, ...]] = []
-    words: list[tuple[int, str]] = []
-    alerting: list[tuple[int, dict[str, Any]]] = []
-
-    def flush() -> None:
-        if not rows:
-            return
-        last = rows[-1][0]
-        with _transaction(db):
-            (known,) = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'covered'").fetchone()
-            for each in (rows, words, alerting):  # another process may have added the same ones meanwhile
-                each[:] = [entry for entry in each if entry[0] >= known]
-            db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", rows)  # noqa: S608
-            db.executemany(_WIDEN, _spans(rows))
-            db.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", words)
-            alert_index.add(db, alerting)
-            db.execute("UPDATE about SET value = ? WHERE name = 'covered'", (str(max(known, last + 1)),))
-        progress(last + 1)
-        rows.clear()
-        words.clear()
-        alerting.clear()
-
-    for leaf, data in events:
-        event = json.loads(data)
-        rows.append(row_of(leaf, event))
-        words.append((leaf, words_of(event)))
-        if alert_index.is_concerned(event):
-            alerting.append((leaf, event))
-        if len(rows) >= BATCH:
-            flush()
-    flush()
-
-
-_WIDEN = (
-    "INSERT INTO spans VALUES (?, ?, ?) ON CONFLICT (span) DO UPDATE "
-    "SET earliest = min(earliest, excluded.earliest), latest = max(latest, excluded.latest)"
-)
-
-
-def _spans(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, str, str]]:
-    """The earliest and the latest time of each span that these rows, in the order of the log, are in."""
-    found = []
-    for span, those in groupby(rows, lambda row: row[0] // SPAN):
-        times = [row[_TIME] for row in those]
-        found.append((span, min(times), max(times)))
-    return found
 
 
 def _compare_rows(ours: sqlite3.Connection, anew: sqlite3.Connection) -> Iterator[tuple[str, int]]:

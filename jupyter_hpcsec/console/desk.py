@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar
@@ -69,17 +69,23 @@ class Books:
         return await self._in_turn(reader, lambda: work(Record(self._directory)))
 
     async def _in_turn(self, reader: str, work: Callable[[], T]) -> T:
-        """``Unavailable`` where too much of the reader's waits already."""
+        with self.counted(reader):
+            async with self._turns.setdefault(reader, asyncio.Lock()):
+                return await asyncio.get_running_loop().run_in_executor(self._own, work)
+
+    @contextlib.contextmanager
+    def counted(self, reader: str) -> Iterator[None]:
+        """As long as it is open something of the reader's waits; ``Unavailable`` where too much does already."""
         if self._waiting[reader] >= OWN_WAITING:
             raise Unavailable(f"{OWN_WAITING} pages of your records are being made; open this one when they are there.")
         self._waiting[reader] += 1
         try:
-            async with self._turns.setdefault(reader, asyncio.Lock()):
-                return await asyncio.get_running_loop().run_in_executor(self._own, work)
+            yield
         finally:
             self._waiting[reader] -= 1
             if not self._waiting[reader]:
-                del self._waiting[reader], self._turns[reader]
+                del self._waiting[reader]
+                self._turns.pop(reader, None)
 
     def _with_index(self, work: Callable[[Record, Index], T]) -> T:
         record = Record(self._directory)

@@ -21,6 +21,9 @@ SELF = "self"
 
 OURS = (READ, END, ALERT, PROJECT)
 TOKEN_LIMIT = 256
+LOGINS, ADDRESS_LIMIT = 5000, 4096
+"""Logins that have begun and are remembered, and characters of the address that one leads back to: strangers begin as
+many as they like. Beyond them the oldest is forgotten (it has to begin again), and the way back is the first page."""
 _HEADER = re.compile(r"(?:token|bearer) +([A-Za-z0-9._~+/=-]{1,256})", re.IGNORECASE)
 
 
@@ -43,9 +46,20 @@ class Reader:
         return scope == SELF or scope in self.scopes
 
 
+class _Auth(HubOAuth):
+    """JupyterHub's, with a bound on what it remembers of logins."""
+
+    def generate_state(self, next_url: str | None = None, **more: Any) -> str:
+        """Remember one more."""
+        while len(self._oauth_states) >= LOGINS:
+            del self._oauth_states[next(iter(self._oauth_states.values))]
+        is_short = len(next_url or "") <= ADDRESS_LIMIT
+        return str(super().generate_state(next_url if is_short else self.base_url, **more))
+
+
 def make_auth(settings: ConsoleSettings, api_token: str) -> HubOAuth:
     """The hub's client. Its settings are ours alone: nothing is taken from the environment."""
-    return HubOAuth(
+    return _Auth(
         api_url=settings.hub_api_url,
         api_token=api_token,
         base_url=settings.prefix,

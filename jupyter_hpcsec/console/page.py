@@ -39,7 +39,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "noopener-allow-popups",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
@@ -49,6 +49,16 @@ FIELD_LIMIT = 400
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 RULES = {400: "console.malformed", 403: "console.forbidden", 404: "console.no-such-page", 405: "console.method"}
 """Rules of what tornado and JupyterHub refuse by a status alone."""
+
+
+def status_of(error: HpcsecError) -> int:
+    """The status of an answer that is one of our errors."""
+    match error:
+        case Refused():
+            return 404 if error.rule == "session.unknown" else 403
+        case Malformed():
+            return 400
+    return 503
 
 
 class Guarded(RequestHandler):
@@ -85,13 +95,8 @@ class Guarded(RequestHandler):
     def send_error(self, status_code: int = 500, **facts: Any) -> None:
         """With the status of our own errors; nothing of what has been written is kept."""
         error = (facts.get("exc_info") or (None, None, None))[1]
-        match error:
-            case Refused():
-                status_code = 404 if error.rule == "session.unknown" else 403
-            case Malformed():
-                status_code = 400
-            case HpcsecError():
-                status_code = 503
+        if isinstance(error, HpcsecError):
+            status_code = status_of(error)
         super().send_error(status_code, **facts)
 
     def write_error(self, status_code: int, **facts: Any) -> None:
@@ -105,10 +110,19 @@ class Guarded(RequestHandler):
             sentence = {404: "There is no such page.", 405: "The page does not take that."}.get(
                 status_code, "The request was not one that the console's own pages make. Go back and try again."
             )
-        if status_code < 500:
-            rule = error.rule if isinstance(error, Refused) else RULES.get(status_code, "console.malformed")
-            self.note_refused(rule, sentence)
+        self._note(error, status_code, sentence)
         self.render_page("refused.html", heading=heading, sentence=sentence, status=status_code)
+
+    def refuse(self, error: HpcsecError) -> str:
+        """Its sentence, for a page that is the form again with what was typed; the answer's status, and the event."""
+        self.set_status(status_of(error))
+        self._note(error, self.get_status(), error.reason)
+        return error.reason
+
+    def _note(self, error: BaseException | None, status: int, sentence: str) -> None:
+        if status < 500:
+            rule = error.rule if isinstance(error, Refused) else RULES.get(status, "console.malformed")
+            self.note_refused(rule, sentence)
 
     def note_refused(self, rule: str, reason: str) -> None:
         """The event of a refusal."""
@@ -177,16 +191,21 @@ class Page(HubOAuthenticated, Guarded):
         self.reader = found
         # 2. The scope.
         if not found.may(self.scope):
-            raise Refused("console.scope", f"This page needs the scope {self.scope}, which {found.name} does not hold.")
-        # 3. A form of ours. A header's token is its own proof: browsers send none by themselves.
-        if changes and not found.by_token:
-            self.check_form()
+            needs = f"This page needs the scope {self.scope}, which {found.name} does not hold."
+            raise Refused("console.scope", f"{needs} Whoever administers the hub can grant it.")
+        # 3. A form or a script of ours. A header's token is its own proof: browsers send none by themselves.
+        if not found.by_token:
+            self.check_form() if changes else self.check_reading()
 
     def is_visit(self) -> bool:
-        """Whether a person opens a page, who can be sent to the login; a script and a form can't."""
+        """Whether a person opens a page, who can be sent to the login and back; a script and a form can't.
+
+        The way back is what was asked for: ``//host/`` would lead to another host.
+        """
         headers = self.request.headers
         is_browser = headers.get("Sec-Fetch-Mode", "navigate") == "navigate" and "Authorization" not in headers
-        return self.request.method == "GET" and is_browser
+        is_here = self.request.path.startswith(self.desk.settings.prefix)
+        return self.request.method == "GET" and is_browser and is_here
 
     def log_in(self, rule: str, reason: str) -> None:
         """Send the visitor to the hub; it comes back with a code, to ``Callback``."""
@@ -203,9 +222,23 @@ class Page(HubOAuthenticated, Guarded):
         origin, site = self.request.headers.get("Origin"), self.request.headers.get("Sec-Fetch-Site")
         if site not in (None, "same-origin") or (origin is not None and urlsplit(origin).netloc != self.request.host):
             raise Refused("console.xsrf", "The request came from another site.")
-        given = self.get_body_argument("_xsrf", "") or self.request.headers.get("X-XSRFToken", "")
+        self.check_token(self.get_body_argument("_xsrf", "") or self.request.headers.get("X-XSRFToken", ""))
+
+    def check_reading(self) -> None:
+        """``Refused`` where a script reads that is none of ours.
+
+        Users' own servers are pages of this origin, where the hub gives them no host names of their own: theirs could
+        read in the visitor's name, the form's token too. People open pages; our scripts have the page's token.
+        """
+        headers = self.request.headers
+        is_opened = headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+        if not is_opened or headers.get("Sec-Fetch-Dest", "document") != "document":
+            self.check_token(headers.get("X-XSRFToken", ""))
+
+    def check_token(self, given: str) -> None:
+        """``Refused`` unless it is the visitor's."""
         if not given or not hmac.compare_digest(given.encode(), self.form_token().encode()):
-            raise Refused("console.xsrf", "The form is too old, or was not one of ours: open the page again.")
+            raise Refused("console.xsrf", "The page is too old, or was not one of ours: open it again.")
 
     def check_xsrf_cookie(self) -> None:
         """Done by ``prepare``, after the identity."""
@@ -242,6 +275,9 @@ class Static(Page, StaticFileHandler):
     """The console's own style sheets and scripts, for whoever is logged in."""
 
     scope = SELF
+
+    def check_reading(self) -> None:
+        """Pages load them, which is no visit; they say nothing of anybody."""
 
     def initialize(self, path: str) -> None:  # type: ignore[override]
         """``path``: the directory of the files."""

@@ -59,12 +59,17 @@ class ProjectOffice:
             return
         if name:
             rules.admit(self._store.get(name), name, user, groups, self._today(), self._site)
-        elif self.mode == "required":
+        elif self._mode_for(user, frozenset(groups)) == "required":
             raise Refused(
                 "project.needed",
-                "Every session here belongs to a project: choose one of yours. If you have none, ask "
+                "Every session of yours belongs to a project: choose one of yours. If you have none, ask "
                 f"{self._site.office}.",
             )
+
+    def _mode_for(self, user: str, groups: frozenset[str]) -> str:
+        """Where projects are optional they are for those who are in none: nobody leaves a review by naming none."""
+        is_bound = self.mode == "optional" and any(each.binds(user, groups) for each in self._store.all())
+        return "required" if is_bound else self.mode
 
     # What is shown
 
@@ -72,7 +77,8 @@ class ProjectOffice:
         """The projects of a user, closed ones left out; all of them for nobody in particular."""
         mine = frozenset(groups)
         found = [each for each in self._store.all() if not user or (each.has_member(user, mine) and not each.closed_at)]
-        answer = {"mode": self.mode, "office": self._site.office, "projects": [self.describe(each) for each in found]}
+        mode = self._mode_for(user, mine) if user else self.mode
+        answer = {"mode": mode, "office": self._site.office, "projects": [self.describe(each) for each in found]}
         return answer | ({"told": dict(self._told(sorted(mine)))} if user else {})
 
     def show(self, name: str) -> dict[str, Any]:

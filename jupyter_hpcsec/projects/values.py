@@ -83,6 +83,13 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether someone may work in it: its owner, one of its users, a member of one of its groups."""
         return user == self.terms.owner or user in self.terms.users or bool(groups & set(self.terms.groups))
 
+    def binds(self, user: str, groups: frozenset[str]) -> bool:
+        """Whether a member's sessions need a project for its sake: it was approved once, and is not closed.
+
+        A mere proposal binds nobody: everybody may make one, and name whom they like.
+        """
+        return bool(self.review_on) and not self.closed_at and self.has_member(user, groups)
+
 
 class Actor(Struct, frozen=True):
     """Who acts: a person by their name at the hub, or an account of this host. ``is_office``: may approve."""

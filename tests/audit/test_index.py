@@ -13,7 +13,8 @@ import pytest
 
 from jupyter_hpcsec.audit.alert_index import AlertQuestion
 from jupyter_hpcsec.audit.events import Event, Object, Subject
-from jupyter_hpcsec.audit.index import COLUMNS, Index, _add, rebuild
+from jupyter_hpcsec.audit.index import Index, rebuild
+from jupyter_hpcsec.audit.index_tables import COLUMNS, add
 from jupyter_hpcsec.audit.kinds.connections import HubApiRefused, LaneOpened
 from jupyter_hpcsec.audit.kinds.gpu import GpuAlert
 from jupyter_hpcsec.audit.kinds.hub import HubLoginRefused
@@ -295,7 +296,7 @@ def test_two_that_catch_up_at_once_add_each_event_once(place: Place) -> None:
     with contextlib.closing(first), contextlib.closing(second):
         late = second._reader.published(0, second._reader.checkpoint().size)  # what it set out to add
         first.catch_up()
-        _add(second._db, late, lambda done: None)
+        add(second._db, late, lambda done: None)
         assert not first.differences()
         assert [alert.count for alert in second.alerts(AlertQuestion(name="gpu.R5"))] == [2]
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jupyter_hpcsec.audit import index as indexing
+from jupyter_hpcsec.audit import index_tables as indexing
 from jupyter_hpcsec.audit import question as asking
-from jupyter_hpcsec.audit.index import _add, _make
+from jupyter_hpcsec.audit.index_tables import add, make
 from jupyter_hpcsec.audit.question import LEAF_END, Plan, Question
 
 FEW = 4
@@ -38,10 +38,10 @@ def indexed(events: list[dict[str, Any]], batch: int = 1000, span: int = FEW) ->
         patch.object(indexing, "SPAN", span),
         patch.object(indexing, "BATCH", 7),
     ):
-        _make(db, "nobody")
+        make(db, "nobody")
         for first in range(0, len(events), batch):
             part = events[first : first + batch]
-            _add(db, ((first + at, json.dumps(each).encode()) for at, each in enumerate(part)), lambda done: None)
+            add(db, ((first + at, json.dumps(each).encode()) for at, each in enumerate(part)), lambda done: None)
         yield db
 
 

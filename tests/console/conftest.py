@@ -45,7 +45,7 @@ from tests.hub.deployment import Deployment
 
 PREFIX = "/services/hpcsec/"
 PATIENCE_S = 120.0
-XSRF = re.compile(r'name="_xsrf" value="([^"]+)"')
+XSRF = re.compile(r'(?:name="_xsrf" value|data-xsrf)="([^"]+)"')
 
 
 def make_client(url: str) -> httpx.AsyncClient:

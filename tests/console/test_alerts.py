@@ -111,6 +111,7 @@ async def test_what_was_not_seen_stays_open(place: Place) -> None:
     ("fields", "said"),
     [
         ({"note": " \n ", "seen": ""}, "Write a note"),
+        ({"note": "\u200b.", "seen": ""}, "Write a note"),
         ({"note": "x" * 1001, "seen": ""}, "longer than"),
         ({"note": "x", "seen": HOSTILE}, "open the alert again"),
         ({"note": "x", "seen": ""}, "open the alert again"),

@@ -7,6 +7,7 @@ to be there as text.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -108,23 +109,23 @@ def timeline(texts: Sequence[str]) -> str:
         page=tuple(Seen(each.leaf, each.event, {"source": texts[each.leaf % len(texts)].encode()}) for each in found),
         more=99,
     )
-    return rendered("session.html", page=session.page(story, KEYS, 0), own=False)
+    return rendered("session.html", page=session.page(story, KEYS, 0), own=False, may_end=True)
 
 
 def answers(texts: Sequence[str]) -> str:
     text = texts[0]
     asked = search.form({"user": [text], "path": [text], "since": [text], "kind": ["x"]}, NOW)
-    fields = tuple(search.Field(each.name, each.label, each.hint, each.choices, each.value) for each in asked.fields)
+    fields = tuple(replace(each, error="") for each in asked.fields)
     rows = [search.row(each) for each in events(texts)]
     return rendered(
-        "search.html", form=search.Form(fields, asked.question, "user=x", True, ()), rows=rows, more="from=3"
+        "search.html", form=search.Form(fields, asked.question, "user=x", True, ()), rows=rows, more="from=3", advice=()
     )
 
 
 def wrong(text: str) -> str:
     given = {"since": [text], "session": [f"<{text}"], "until": [text], text: [text]}
     asked = search.form(given, NOW)
-    return rendered("search.html", form=asked, rows=(), more="")
+    return rendered("search.html", form=asked, rows=(), more="", advice=())
 
 
 def mine(text: str) -> str:

@@ -225,4 +225,18 @@ def test_health_says_what_the_doctor_says() -> None:
     lines = view.health({"durable": 5, "published": 5, "failing": "disk full", "lost": 3}, 0)
     assert [line.tone for line in lines] == ["bad", "warn"] and "disk full" in lines[0].said
     assert all(line.fix for line in lines)
+    assert all(not line.said[0].islower() and line.said.endswith(".") for line in lines)
+
+
+def test_a_record_that_no_other_host_watches_is_not_called_well() -> None:
+    audit = {"durable": 5, "published": 5, "directory": "/a", "second_place": "/b", "free_bytes": 1 << 40}
+    lonely = view.health({**audit, "witness": None}, 0)[-1]
+    assert (lonely.tone, lonely.tag) == ("quiet", "no witness") and "No other host" in lonely.said
+    watched = view.health({**audit, "witness": {"size": 5, "time": 0}}, 60)[-1]
+    assert (watched.tone, watched.tag, watched.said) == ("good", "ok", "The witness cosigned 5 events 1 minutes ago.")
+    behind = view.health({**audit, "witness": {"size": 9, "time": 0}}, 60)[-1]
+    assert behind.tone == "bad" and behind.fix == "Run hpcsec audit verify."
+
+
+def test_percent() -> None:
     assert json.dumps([view.percent(1, 0), view.percent(5, 10), view.percent(11, 10)]) == "[0, 50, 100]"

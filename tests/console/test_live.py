@@ -175,8 +175,9 @@ async def test_a_session_ends_after_a_reason_and_a_second_look(place: Place) -> 
     path = f"live/end/{registration.session}"
     assert path in (await ada.get("live")).text
     assert "Reason" in (await ada.get(path)).text
-    no_reason = await ada.post(path, {"reason": " "})
-    assert no_reason.status_code == 400 and "Say why" in no_reason.text
+    for reason in (" ", "\u202e", "\u200b.", "…"):
+        no_reason = await ada.post(path, {"reason": reason, "confirmed": "yes"})
+        assert no_reason.status_code == 400 and "Say why" in no_reason.text
     second = await ada.post(path, {"reason": "exfiltrates"})
     assert "End this session?" in second.text and "exfiltrates" in second.text
     assert place.deployment.registry.get(registration.session) is not None  # until it is confirmed
@@ -277,7 +278,7 @@ async def test_a_page_that_stays_open_is_not_an_event_each_time(place: Place) ->
     ada = place.visitor("ada", READ)
     await ada.get("live")
     for _ in range(3):
-        answer = await ada.get("live/rows", **{"Sec-Fetch-Mode": "cors"})
+        answer = await ada.get("live/rows", **{"Sec-Fetch-Mode": "cors", "X-XSRFToken": ada.shown})
         assert answer.status_code == 200 and "<html" not in answer.text and "alice" in answer.text
     bob = place.visitor("bob", READ)
     await bob.get("live/rows")

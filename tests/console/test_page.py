@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from jupyter_hpcsec.console import identity
 from jupyter_hpcsec.console.page import END, READ, SELF
-from tests.console.conftest import PREFIX, Place
+from tests.console.conftest import PREFIX, XSRF, Place
 
 
 async def test_the_login_goes_by_the_hub_and_comes_back(place: Place) -> None:
@@ -46,6 +47,29 @@ async def test_a_login_that_somebody_else_began_is_refused(place: Place) -> None
     answer = await ada.client.get(back)
     assert answer.status_code == 403 and "service-hpcsec" not in ada.client.cookies
     assert (await eve.client.get(back)).headers["Location"].endswith("live")
+
+
+@pytest.mark.parametrize("target", ["//evil.example/x", "http://evil.example/services/hpcsec/live", "/\\evil.example"])
+async def test_no_login_leads_to_another_host(place: Place, target: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: hub.example\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 403 ") and b"ocation:" not in answer and b"et-Cookie:" not in answer
+
+
+async def test_logins_that_strangers_begin_do_not_fill_the_memory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "LOGINS", 5)
+    ada = place.visitor("ada", READ)
+    for number in range(20):
+        answer = await place.get(f"live?user={number}{'x' * 10_000}")
+        assert answer.status_code == 302
+    states = place.door.auth._oauth_states
+    assert len(states) == 5 and {state["next_url"] for state in states.values.values()} == {PREFIX}
+    answer = await ada.get("live?user=x")
+    assert answer.status_code == 200 and answer.request.url.query == b"user=x"
 
 
 # Tokens
@@ -135,6 +159,29 @@ async def test_a_page_in_a_frame_and_scripts_of_others_are_forbidden(place: Plac
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert "<script>" not in answer.text and "style=" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "fetched",
+    [
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Mode": "same-origin"},
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Mode": "cors", "X-XSRFToken": "2|made|up|1"},
+    ],
+)
+async def test_scripts_of_other_pages_of_this_host_read_nothing(place: Place, fetched: dict[str, str]) -> None:
+    """A user's own server is such a page, and the hub's visitors follow links to it."""
+    ada = place.visitor("ada", READ)
+    token = XSRF.search((await ada.get("live")).text)
+    for path in ("live", "live/rows", "search?user=alice", "me", "projects", "event/0"):
+        answer = await ada.get(path, **{"Sec-Fetch-Site": "same-origin", **fetched})
+        assert answer.status_code == 403 and not XSRF.search(answer.text), path
+    refused = await place.events("console.refused", lambda event: event["rule"] == "console.xsrf", 6)
+    assert {event["subject"]["user"] for event in refused} == {"ada"} and token
+    answer = await ada.get("live/rows", **fetched | {"X-XSRFToken": token[1]})
+    assert answer.status_code == 200
 
 
 async def test_the_source_is_the_browsers_by_the_proxys_word(place: Place) -> None:

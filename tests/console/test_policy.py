@@ -113,8 +113,18 @@ async def test_a_path_is_explained_with_rule_and_line(policed_place: Place, quer
 )
 async def test_a_question_that_is_none_is_refused(policed_place: Place, query: str) -> None:
     ada = policed_place.visitor("ada", READ)
+    await ada.get("live")  # a login on the way would lead back to an address of a usual length only
     assert (await ada.get(f"policy/explain?{query}")).status_code == 400
     assert not [event for event in policed_place.all_events() if event["kind"] == "policy.explained"]
+
+
+async def test_what_was_typed_is_not_lost(policed_place: Place) -> None:
+    ada = policed_place.visitor("ada", READ)
+    answer = await ada.get("policy/explain?user=alice&path=relative")
+    assert 'value="relative"' in answer.text and 'value="alice"' in answer.text and 'role="alert"' in answer.text
+    answer = await ada.post("policy/compare", {"text": "rules: [] " + " " * (512 << 10)})
+    assert answer.status_code == 400 and "rules: []" in answer.text and "at most 512 KiB" in answer.text
+    await policed_place.events("console.refused", lambda event: event["rule"] == "console.malformed", 2)
 
 
 async def test_hostile_names_are_text(policed_place: Place) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_hpcsec.audit.kinds.sessions import SessionEnded
 from jupyter_hpcsec.console.page import END, PROJECT, READ
 from jupyter_hpcsec.console.views import projects as views
 from tests.console.conftest import Place, Visitor
@@ -160,6 +161,38 @@ async def test_nothing_is_shown_that_is_not_recorded(place: Place) -> None:
     await place.deployment.admin.stop()
     answer = await alice.get("project/genomics")
     assert answer.status_code == 503 and "Who has" not in answer.text
+
+
+async def test_its_events_are_one_step_away_for_who_may_read_them(place: Place) -> None:
+    alice, rita = place.visitor("alice"), place.visitor("rita", PROJECT, READ)
+    assert await propose(alice) == 303
+    place.record(SessionEnded(session="a1" * 16))  # what came before it is in the index, too
+    link = 'href="/services/hpcsec/search?kind=project.*&amp;text=genomics&amp;newest=1"'
+    assert link in (await rita.get("project/genomics")).text
+    assert link not in (await alice.get("project/genomics")).text
+    found = (await rita.get("search?kind=project.*&text=genomics&newest=1")).text
+    assert "Project proposed" in found and "1 event," in found
+
+
+async def test_what_was_typed_into_a_form_is_not_lost(place: Place) -> None:
+    alice, olga = place.visitor("alice"), place.visitor("olga", PROJECT)
+    await alice.get("projects/new")
+    typed = {"id": "genomics", **TERMS, "paths": "data/../genomics", "account": HOSTILE[:40]}
+    for path in ("projects/new", "project/genomics/terms"):
+        answer = await alice.post(path, typed)
+        assert answer.status_code == 400 and "must be absolute" in answer.text and 'value="Genomes"' in answer.text
+        assert ">\nWho has\nwhich.</textarea>" in answer.text and ">\nbob\n\nzoe </textarea>" in answer.text
+        assert "data/../genomics" in answer.text and "<img" not in answer.text
+        assert await propose(alice, title="Genomes") == 303 or path != "projects/new"
+    await olga.get("project/genomics")
+    fields = {"action": "approve", "revision": "1", "review_on": in_days(9999)}
+    answer = await olga.post("project/genomics", fields)
+    assert answer.status_code == 403 and "Nothing was changed." in answer.text
+    assert f'value="{in_days(9999)}"' in answer.text and "The review date must be" in answer.text
+    answer = await alice.post("project/genomics", {"action": "close", "reason": "it is over"})
+    assert answer.status_code == 400 and 'value="it is over"' in answer.text and "tick the box" in answer.text
+    await place.events("console.refused", lambda each: each["rule"] == "console.malformed", 3)
+    await place.events("console.refused", lambda each: each["rule"] == "project.review-date")
 
 
 async def test_other_terms_need_an_approval(place: Place) -> None:

@@ -135,3 +135,26 @@ async def test_hostile_text_makes_nothing_in_a_browser(place: Place, chromium: B
         assert found == 0
         assert await page.get_by_text("<script>alert(1)</script>").count() > 0
     assert all(url.startswith(place.url) for url in asked)
+
+
+@pytest.mark.parametrize("opener", ["same-origin", "noopener-allow-popups", "unsafe-none"])
+async def test_a_page_of_the_same_host_that_is_not_the_consoles_gets_nothing_of_it(
+    place: Place, chromium: Browser, opener: str
+) -> None:
+    """A user's own server has such pages, where the hub gives users no host names of their own."""
+    ada, live, here = place.visitor("ada", READ), f"{place.url}{PREFIX}live", f"{place.url}/user/alice/"
+    await ada.get("live")
+    context = await chromium.new_context()
+    cookies = [(cookie.name, cookie.value or "") for cookie in ada.client.cookies.jar]
+    await context.add_cookies([{"name": name, "value": value, "url": live} for name, value in cookies])
+    page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    headers = {"Content-Type": "text/html", "Cross-Origin-Opener-Policy": opener}
+    await page.route(f"{here}**", lambda route: route.fulfill(headers=headers, body="<p>Look at this"))
+    await page.goto(here)
+    assert await page.evaluate("async (url) => (await fetch(url)).status", live) == 403
+    async with context.expect_page() as opening:
+        await page.evaluate("(url) => { window.other = window.open(url); }", live)
+    opened_page = await opening.value
+    assert await opened_page.title() == "Live · hpcsec"
+    assert await page.evaluate("() => window.other.closed"), "the page that opened it has hold of it"

@@ -20,18 +20,22 @@ import pytest
 from jupyter_hpcsec.audit.events import Object, Subject
 from jupyter_hpcsec.audit.kinds import KINDS
 from jupyter_hpcsec.audit.kinds.gpu import GpuUse
-from jupyter_hpcsec.audit.kinds.hub import HubLogin
+from jupyter_hpcsec.audit.kinds.hub import HubLogin, HubServer
 from jupyter_hpcsec.audit.kinds.kernels import CellExecuted
 from jupyter_hpcsec.audit.kinds.node import NodeServerStarted
 from jupyter_hpcsec.audit.kinds.requests import FileDownloaded, HttpRequest
 from jupyter_hpcsec.audit.kinds.sessions import SessionEnded, SessionRegistered
 from jupyter_hpcsec.audit.kinds.terminals import TerminalInput, TerminalOpened
+from jupyter_hpcsec.console.desk import OWN_WAITING
 from jupyter_hpcsec.console.page import END, READ
 from jupyter_hpcsec.console.pages import search
+from jupyter_hpcsec.console.pages.session import Replay
 from jupyter_hpcsec.console.service import serving
-from jupyter_hpcsec.console.views.timeline import GROUPS, group_of
+from jupyter_hpcsec.console.views.timeline import GROUPS, entry, group_of
+from jupyter_hpcsec.console.views.titles import TITLES, title_of
 from jupyter_hpcsec.errors import Malformed, Unavailable
 from jupyter_hpcsec.ops.audit.reading import Record
+from jupyter_hpcsec.ops.audit.seen import Seen
 from tests.console.conftest import Place
 
 ONE, TWO, NONE = "a1" * 16, "b2" * 16, "c3" * 16
@@ -78,7 +82,8 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
         "the job&#39;s time was over", "ab" * 32, "<svg",
     ):  # fmt: skip
         assert said in text, said
-    assert "of bob" not in text and "/user/x/lab" not in text
+    assert "of bob" not in text and "/user/x/lab" not in text and f"live/end/{ONE}" not in text
+    assert f"alerts?state=all&amp;session={ONE}" in text and f"search?session={ONE}" in text
     assert "/user/x/lab" in (await ada.get(f"session/{ONE}?show=traffic")).text
     only = (await ada.get(f"session/{ONE}?show=refusals")).text
     assert "secret/x" in only and "cohort.csv" not in only
@@ -87,11 +92,30 @@ async def test_the_timeline_of_a_session(place: Place) -> None:
     assert f"session={ONE}" in read["query"] and "of=alice" in read["query"]
 
 
+async def test_a_session_that_goes_on_is_ended_from_its_page_by_who_may(place: Place) -> None:
+    session = (await place.register("alice")).session
+    place.record(CellExecuted(session=session, subject=ALICE))  # what came before it is in the index, too
+    ada, eve, alice = place.visitor("ada", READ, END), place.visitor("eve", READ), place.visitor("alice")
+    page = (await ada.get(f"session/{session}")).text
+    assert f"live/end/{session}" in page and '<span class="tag"><bdi>waiting</bdi></span>' in page
+    assert (await ada.get(f"live/end/{session}")).status_code == 200
+    assert "live/end" not in (await eve.get(f"session/{session}")).text
+    assert "live/end" not in (await alice.get(f"me/session/{session}")).text
+
+
 def test_whatever_moves_files_stands_among_the_files_and_no_group_is_of_kinds_that_are_not() -> None:
     moving = [kind for kind in KINDS if kind.startswith(("file.", "upload.", "node.upload-", "node.file-"))]
     assert len(moving) > 8 and {group_of(kind) for kind in moving} == {"files"}
     beginnings = [start for group in GROUPS for start in group.kinds]
     assert [start for start in beginnings if not any(kind.startswith(start) for kind in KINDS)] == []
+
+
+def test_each_kind_has_a_title_and_no_title_is_of_a_kind_that_is_not() -> None:
+    assert set(TITLES) == set(KINDS)  # a new kind needs one in console.views.titles
+    assert len(set(TITLES.values())) == len(TITLES)
+    assert title_of("other.kind") == "other.kind"
+    answered = {"kind": "kernel.reply", "time": "2026-07-01T00:00:00Z", "status": "error"}
+    assert entry(Seen(1, answered), "alice").title == "Cell answered: error"
 
 
 @pytest.mark.parametrize("facts", ["[" * 4096, "9" * 4096, '{"masks": "\\ud800"}'])
@@ -202,7 +226,7 @@ async def test_a_search_is_an_address(place: Place) -> None:
     ada = place.visitor("ada", READ)
     assert "events" not in (await ada.get("search")).text.partition("</form>")[2].partition("<footer>")[0]
     text = (await ada.get("search?user=alice&kind=file.*&path=data/*")).text
-    assert "cohort.csv" in text and "secret/x" not in text and "1 events" in text
+    assert "cohort.csv" in text and "secret/x" not in text and "1 event," in text
     assert 'value="file.*"' in text and f"session/{ONE}?from=" in text
     [read] = await place.events("audit.read", lambda event: event["action"] == "search")
     assert "user=alice" in read["query"] and "kind=file.*" in read["query"] and read["found"] == 1
@@ -212,9 +236,17 @@ async def test_what_is_wrong_stands_beside_its_field(place: Place) -> None:
     ada = place.visitor("ada", READ)
     answer = await ada.get("search?since=yesterday&user=alice&session=xyz&nonsense=1")
     assert answer.status_code == 400
-    for said in ("is no time: a day", "An id has digits", "There is no field", 'value="yesterday"', 'value="alice"'):
+    for said in (
+        "is no time: a day",
+        "An id has digits",
+        "There is no field",
+        "Mend Session, Since",
+        'value="yesterday"',
+        'value="alice"',
+    ):
         assert said in answer.text
-    assert (await ada.get("search.csv?since=yesterday")).status_code == 400
+    answer = await ada.get("search.csv?since=yesterday")
+    assert answer.status_code == 400 and "Since: " in answer.text and "is no time: a day" in answer.text
     assert not [event for event in place.all_events() if event["kind"] == "audit.read"]
 
 
@@ -299,6 +331,31 @@ async def test_people_replay_their_own_sessions_and_no_others(place: Place) -> N
     assert (read["subject"]["user"], TWO in read["query"]) == ("bob", True)
 
 
+async def test_replays_that_are_not_taken_do_not_fill_the_memory(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(place)
+    bob, alice = place.visitor("bob"), place.visitor("alice")
+    for person, session in ((bob, TWO), (alice, ONE)):
+        await person.get(f"me/session/{session}")
+    taken, at_once = asyncio.Event(), asyncio.Semaphore(0)
+    right = Replay.send
+
+    async def slowly(self: Replay, data: bytes) -> None:
+        at_once.release()
+        await taken.wait()
+        await right(self, data)
+
+    monkeypatch.setattr(Replay, "send", slowly)
+    asked = [asyncio.create_task(bob.post(f"me/session/{TWO}/replay", {"part": "notebook"})) for _ in range(8)]
+    await at_once.acquire()
+    refused = await next(asyncio.as_completed(asked))
+    assert refused.status_code == 503 and "being made" in refused.text
+    taken.set()
+    statuses = [(await each).status_code for each in asked]
+    assert statuses.count(200) < OWN_WAITING and set(statuses) == {200, 503}
+    assert (await alice.post(f"me/session/{ONE}/replay", {"part": "notebook"})).status_code == 200
+    assert (await bob.post(f"me/session/{TWO}/replay", {"part": "notebook"})).status_code == 200
+
+
 async def test_who_acts_for_somebody_does_not_own_the_session(place: Place) -> None:
     acted = Subject(user="alice", impersonator="bob")
     place.record(SessionRegistered(subject=acted, session=ONE))
@@ -306,6 +363,23 @@ async def test_who_acts_for_somebody_does_not_own_the_session(place: Place) -> N
     assert ONE not in (await bob.get("me")).text
     assert (await bob.get(f"me/session/{ONE}")).status_code == 404
     assert (await bob.post(f"me/session/{ONE}/replay", {"part": "notebook"})).status_code in (403, 404)
+
+
+async def test_what_one_does_to_things_of_others_is_not_in_ones_own_records(place: Place) -> None:
+    """Bob administers the hub: he stops alice's server, and somebody else stops his."""
+    place.log.note(HubLogin(subject=Subject(login="bob", user="bob"), source="192.0.2.8"), "hub")
+    acted = Subject(user="alice", impersonator="bob")
+    place.log.note(HubServer(action="start", subject=acted, server="of-alice", source="192.0.2.8"), "hub")
+    place.log.note(SessionRegistered(subject=BOB, session=TWO), "gateway")
+    place.log.note(HubServer(action="stop", subject=acted, server="of-alice", source="192.0.2.8"), "hub")
+    by_root = Subject(user="bob", impersonator="root")
+    place.log.note(HubServer(action="stop", subject=by_root, source="192.0.2.99"), "hub")
+    place.record(SessionEnded(subject=BOB, session=TWO, reason="over"))
+    bob, ada = place.visitor("bob"), place.visitor("ada", READ)
+    mine, theirs = [(await one.get(f"{at}session/{TWO}")).text for one, at in ((bob, "me/"), (ada, ""))]
+    assert "alice" not in mine and "of-alice" not in mine and "192.0.2.8" in mine
+    assert "root" not in mine and "192.0.2.99" not in mine, "that would name who acted"
+    assert "root" in theirs and "192.0.2.99" in theirs and "of-alice" not in theirs
 
 
 async def test_a_node_can_not_say_whose_a_session_is(place: Place) -> None:

@@ -53,7 +53,7 @@ def new_page(watch: Watch) -> Page:
 def pictures(page: Page, name: str) -> None:
     """As it looks by day, by night, and on a phone; nobody has to scroll sideways."""
     picture(page, name, full_page=True)
-    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")  # a colour that is on its way is none
     picture(page, f"{name}-dark", full_page=True)
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(PHONE)

@@ -85,7 +85,7 @@ def watch() -> Iterator[Watch]:
 def pictures(page: Page, name: str) -> None:
     """As it looks by day, by night, and on a phone; nobody has to scroll sideways, and nothing has struck."""
     picture(page, name, full_page=True)
-    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")  # a colour that is on its way is none
     picture(page, f"{name}-dark", full_page=True)
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(PHONE)

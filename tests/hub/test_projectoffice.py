@@ -322,6 +322,27 @@ async def test_optional_and_off(deployment: Deployment, office: ProjectOffice) -
     await deployment.register("bob", project="account7")
 
 
+async def test_where_projects_are_optional_nobody_leaves_a_review_by_naming_none(
+    deployment: Deployment, office: ProjectOffice, time: dict[str, float]
+) -> None:
+    office.mode = "optional"
+    await deployment.client.project_propose("draft", **(TERMS | {"users": ["bob"]}))
+    await deployment.register("bob")  # a proposal binds nobody
+    assert (await deployment.client.projects("bob"))["mode"] == "optional"
+    await make_open(deployment)
+    assert (await deployment.client.projects("bob"))["mode"] == "required"
+    assert (await deployment.client.projects("carol"))["mode"] == "optional"
+    assert await rule_of(deployment.register("bob")) == "project.needed"
+    time["now"] += 200 * 86400  # its review is overdue
+    assert await rule_of(deployment.register("bob")) == "project.needed"
+    assert await rule_of(deployment.register("bob", project="genomics")) == "project.expired"
+    # nor by taking the approval away
+    await deployment.client.project_propose("genomics", **(TERMS | {"purpose": "Another"}), on_behalf="alice")
+    assert await rule_of(deployment.register("bob")) == "project.needed"
+    await deployment.client.project_close("genomics", "done")
+    await deployment.register("bob")
+
+
 async def test_days_that_are_none(deployment: Deployment) -> None:
     await deployment.client.project_propose("genomics", **TERMS, on_behalf="alice")
     for day in ("2027-02-30", "soon", "2027-6-1", ""):

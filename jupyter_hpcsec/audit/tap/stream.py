@@ -111,6 +111,8 @@ class StreamTap:
         if len(self.open) >= PIPELINE_LIMIT:
             raise malformed(f"more than {PIPELINE_LIMIT} requests wait for their answers on one connection")
         head = h.parse_request(raw)
+        if head.get(b"service-worker"):  # Jupyter has none; a user's server can name the whole host as its scope
+            raise Refused("tap.service-worker", "a page wants to stand between the browser and this host from now on")
         site = self._site
         source = source_of(head.get(b"x-forwarded-for"), site.trusted) if site.is_forwarded else ""
         exchange = Exchange(

@@ -122,7 +122,7 @@ class Acknowledge(Page):
         """Record it, and only then say so. It counts for what was on the reader's page (``seen``)."""
         # 1. The form: a note for whoever comes later, and what was seen.
         note = " ".join(self.get_body_argument("note", "").split())
-        if not note:
+        if not any(map(str.isalnum, note)):
             raise Malformed("Write a note: what did you find, and what was done?")
         if len(note) > NOTE_LIMIT:
             raise Malformed(f"The note is longer than {NOTE_LIMIT} characters.")

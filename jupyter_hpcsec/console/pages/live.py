@@ -95,7 +95,7 @@ class End(Page):
         reason = self.field("reason", REASON_LIMIT)
         facts = await self.running(session)
         shared = {"row": facts, "reason": reason, "told": self.told(reason), "limit": REASON_LIMIT, "now": time.time()}
-        if not reason:
+        if not any(map(str.isalnum, reason)):  # nor what is not seen
             self.set_status(400)
             self.show(
                 "end.html", step="reason", problem="Say why: the user is shown it, and it is on record.", **shared

@@ -67,6 +67,11 @@ class MyReplay(Replay):
     scope = SELF
     own = True
 
+    async def post(self, session: str) -> None:
+        """It is held in memory until it is taken, and so counts until then: a few at a time."""
+        with self.desk.record.counted(self.reader.name):
+            await super().post(session)
+
 
 ROUTES: list[tuple[str, type[Page]]] = [
     ("me", Me),

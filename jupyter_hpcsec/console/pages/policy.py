@@ -18,7 +18,7 @@ from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.compare_worker import Order
 from jupyter_hpcsec.console.page import READ, Page
 from jupyter_hpcsec.console.views import policy as view
-from jupyter_hpcsec.errors import Malformed, Unavailable
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Unavailable
 from jupyter_hpcsec.ops.access_commands import Account, look_up, subject_of
 from jupyter_hpcsec.ops.audit.reading import Record
 
@@ -61,7 +61,7 @@ class PolicyPage(Page):
         since = await self.desk.record.run(lambda record, index: _since(record, index, digest))
         people = policy.get("people", [])
         shown: dict[str, Any] = {"asked": {"user": "", "groups": "", "project": "", "path": ""}, "explained": None}
-        shown |= {"answer": None, "compared": 0, "cut": False, "candidate": ""}
+        shown |= {"answer": None, "compared": 0, "cut": False, "candidate": "", "problem": ""}
         self.show(
             "policy.html",
             policy=policy,
@@ -92,11 +92,14 @@ class Explain(PolicyPage):
         """The decision, the rule, its line; an event that says who asked what."""
         asked = {"user": self.field("user", 255), "groups": self.field("groups", 4096)}
         asked |= {"project": self.field("project", 255), "path": self.field("path", PATH_LIMIT)}
-        if not asked["user"] or not asked["path"]:
-            raise Malformed("Name a user and a path.")
-        groups = view.groups_of(asked["groups"])
         policy = await self.desk.gateway.policy()
-        found = await asyncio.to_thread(_explained, policy, asked, groups)
+        try:
+            groups = view.groups_of(asked["groups"])
+            found = await asyncio.to_thread(_explained, policy, asked, groups)
+        except HpcsecError as error:
+            await self.tell_read("policy", "", 1)
+            await self.show_policy(policy, asked=asked, problem=self.refuse(error))
+            return
         event = PolicyExplained(
             asked=found.user,
             groups=", ".join(found.groups),
@@ -110,6 +113,8 @@ class Explain(PolicyPage):
 
 def _explained(policy: dict[str, Any], asked: dict[str, str], groups: tuple[str, ...]) -> Explanation:
     """The gateway's policy, asked for whom the gateway knows, or for the account of this host."""
+    if not asked["user"] or not asked["path"]:
+        raise Malformed("Name a user and a path.")
     if not policy.get("text"):
         raise Unavailable("There is no access policy in force that could be asked.")
     known = next((each for each in policy["people"] if each["user"] == asked["user"]), None)
@@ -130,10 +135,14 @@ class Compare(PolicyPage):
     async def post(self) -> None:
         """What was given is parsed in a process of its own; that somebody asked is an event."""
         uploads = self.request.files.get("file", [])
-        candidate = view.proposed(
-            uploads[0].body if len(uploads) == 1 else None, self.get_body_argument("text", "", strip=False)
-        )
+        typed = self.get_body_argument("text", "", strip=False)
         policy = await self.desk.gateway.policy()
+        try:
+            candidate = view.proposed(uploads[0].body if len(uploads) == 1 else None, typed)
+        except Malformed as error:
+            await self.tell_read("policy", "", 1)
+            await self.show_policy(policy, candidate=typed, problem=self.refuse(error))
+            return
         people = view.people(policy["people"])
         answer = await self.desk.comparing.compare(Order(str(policy.get("text", "")), candidate, people))
         content = candidate.encode()

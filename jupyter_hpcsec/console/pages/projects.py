@@ -8,14 +8,15 @@ import asyncio
 import contextlib
 from typing import Any
 
-from jupyter_hpcsec.console.page import PROJECT, SELF, Page
+from jupyter_hpcsec.console.page import PROJECT, READ, SELF, Page
 from jupyter_hpcsec.console.views import projects as views
 from jupyter_hpcsec.console.views.projects import Project
-from jupyter_hpcsec.errors import Malformed, Refused
+from jupyter_hpcsec.errors import HpcsecError, Malformed, Refused
 from jupyter_hpcsec.hub import account as accounts
 
 PURPOSE_LIMIT = 4000
 NAMES_LIMIT = 64 * 1024
+MEMBERS = ("add_users", "remove_users", "add_groups", "remove_groups")
 
 
 class _ProjectPage(Page):
@@ -81,6 +82,20 @@ class _ProjectPage(Page):
             "account": self.field("account", 255),
         }
 
+    def typed(self, *names: str) -> dict[str, str]:
+        """The form as it was sent, to be shown again."""
+        return {name: self.get_body_argument(name, "", strip=False).replace("\r\n", "\n") for name in names}
+
+    def show_terms(self, shown: Project | None, typed: dict[str, str] | None = None, problem: str = "") -> None:
+        """The form for a project's terms: as they are, or as they were typed when something was wrong with them."""
+        self.show(
+            "project_terms.html",
+            shown=shown,
+            terms=views.terms(shown) if typed is None else typed,
+            problem=problem,
+            is_office=self.is_office,
+        )
+
     def back_to(self, name: str) -> None:
         """Show the project as it is now; a reload repeats nothing."""
         self.redirect(f"{self.desk.settings.prefix}project/{name}", status=303)
@@ -103,15 +118,19 @@ class Propose(_ProjectPage):
 
     async def get(self) -> None:
         """An empty form."""
-        self.show("project_terms.html", shown=None, is_office=self.is_office)
+        self.show_terms(None)
 
     async def post(self) -> None:
         """A new project: it waits for the office."""
-        name = self.field("id", 64)
-        if name in {each.id for each in await self.known()}:
-            raise Refused("project.exists", f"There is a project {name} already: change it on its own page.")
-        made = await self.desk.gateway.project_propose(name, **self.terms(), **self.who)
-        self.back_to(str(made["id"]))
+        try:
+            name = self.field("id", 64)
+            if name in {each.id for each in await self.known()}:
+                raise Refused("project.exists", f"There is a project {name} already: change it on its own page.")
+            made = await self.desk.gateway.project_propose(name, **self.terms(), **self.who)
+        except HpcsecError as error:
+            self.show_terms(None, self.typed(*views.TERMS), self.refuse(error))
+        else:
+            self.back_to(str(made["id"]))
 
 
 class One(_ProjectPage):
@@ -119,13 +138,28 @@ class One(_ProjectPage):
 
     async def get(self, name: str) -> None:
         """The project."""
-        shown = await self.one(name)
-        await self.tell_read("projects", f"project={name}", 1)
-        self.show("project.html", shown=shown, may=views.may(shown, self.reader.name, is_office=self.is_office))
+        await self.show_one(await self.one(name))
+
+    async def show_one(self, shown: Project, typed: dict[str, str] | None = None, problem: str = "") -> None:
+        """The project; with what was ``typed`` into one of its forms, where that could not be done."""
+        await self.tell_read("projects", f"project={shown.id}", 1)
+        may = views.may(shown, self.reader.name, is_office=self.is_office)
+        facts = {"may": may, "may_read": self.reader.may(READ), "typed": typed or {"action": ""}, "problem": problem}
+        self.show("project.html", shown=shown, **facts)
 
     async def post(self, name: str) -> None:
         """One change. Which of them the reader may make is the gateway's to say."""
-        await self.one(name)
+        shown = await self.one(name)
+        try:
+            await self.change(name)
+        except HpcsecError as error:
+            typed = self.typed("action", "review_on", "reason", *MEMBERS)
+            await self.show_one(shown, typed, self.refuse(error))
+        else:
+            self.back_to(name)
+
+    async def change(self, name: str) -> None:
+        """What the form says."""
         gateway, reason = self.desk.gateway, self.field("reason", 400)
         match self.field("action", 16):
             case "approve":
@@ -135,8 +169,7 @@ class One(_ProjectPage):
             case "ask":
                 await gateway.project_renew(name, reason=reason, **self.who)
             case "members":
-                kinds = ("add_users", "remove_users", "add_groups", "remove_groups")
-                changes: dict[str, Any] = {kind: self.field(kind, 4000).split() for kind in kinds}
+                changes: dict[str, Any] = {kind: self.field(kind, 4000).split() for kind in MEMBERS}
                 await gateway.project_members(name, **changes, **self.who)
             case "close":
                 if self.field("confirmed", 8) != "yes":
@@ -144,7 +177,6 @@ class One(_ProjectPage):
                 await gateway.project_close(name, reason, **self.who)
             case _:
                 raise Malformed("There is no such action.")
-        self.back_to(name)
 
     def revision(self) -> int:
         """That of the page on which the form stood: what is approved is what was read."""
@@ -167,13 +199,17 @@ class Terms(_ProjectPage):
         """The form with the terms as they are."""
         shown = await self.one(name)
         await self.tell_read("projects", f"project={name} (to change it)", 1)
-        self.show("project_terms.html", shown=shown, is_office=self.is_office)
+        self.show_terms(shown)
 
     async def post(self, name: str) -> None:
         """Propose them."""
-        await self.one(name)
-        await self.desk.gateway.project_propose(name, **self.terms(), **self.who)
-        self.back_to(name)
+        shown = await self.one(name)
+        try:
+            await self.desk.gateway.project_propose(name, **self.terms(), **self.who)
+        except HpcsecError as error:
+            self.show_terms(shown, self.typed(*views.TERMS), self.refuse(error))
+        else:
+            self.back_to(name)
 
 
 ID = "([a-z][a-z0-9_-]{0,31})"

@@ -33,7 +33,7 @@ class Search(Reading):
         asked = self.asked()
         if not asked.is_asked or not asked.is_right:
             self.set_status(200 if asked.is_right else 400)
-            self.show("search.html", form=asked, rows=(), more="")
+            self.show("search.html", form=asked, rows=(), more="", advice=())
             return
 
         def work(record: Record, index: Index) -> tuple[list[int], list[Shown]]:
@@ -42,7 +42,8 @@ class Search(Reading):
 
         leaves, shown = await self.read(work)
         await self.tell_read("search", view.said(asked.question, shown), len(shown))
-        self.show("search.html", form=asked, rows=[view.row(each) for each in shown], more=view.more(asked, leaves))
+        rows, advice = [view.row(each) for each in shown], view.advice(asked.question)
+        self.show("search.html", form=asked, rows=rows, more=view.more(asked, leaves), advice=advice)
 
 
 class _File(Search):
@@ -56,8 +57,8 @@ class _File(Search):
         """All that answers now."""
         asked = self.asked()
         if not asked.is_right:
-            wrong = [field.label for field in asked.fields if field.error]
-            raise Malformed(" ".join([*asked.errors, *(f"{label}: see the form." for label in wrong)]))
+            wrong = [f"{field.label}: {field.error}" for field in asked.fields if field.error]
+            raise Malformed(" ".join([*asked.errors, *wrong]))
         covered, found = await self.read(lambda record, index: (index.covered, index.count(asked.question)))
         end = covered if asked.question.end is None else min(covered, asked.question.end)
         whole = replace(asked.question, end=end, limit=CHUNK)

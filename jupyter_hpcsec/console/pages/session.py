@@ -10,7 +10,7 @@ from jupyter_hpcsec.audit.export import make_bundle, tar
 from jupyter_hpcsec.audit.index import Index
 from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.download import Reading
-from jupyter_hpcsec.console.page import READ, Page
+from jupyter_hpcsec.console.page import END, READ, Page
 from jupyter_hpcsec.console.views import session as view
 from jupyter_hpcsec.console.views.timeline import GPU, REFUSALS, kinds_of
 from jupyter_hpcsec.errors import Malformed, Refused
@@ -50,7 +50,8 @@ class Timeline(Reading):
         said = f"session={session} show={','.join(groups)} from={start} {view.about(found)}"
         await self.tell_read("me" if self.own else "session", said, len(found.page), with_values=True)
         show_who = not self.own or self.desk.settings.show_readers
-        self.show("session.html", page=view.page(found, groups, start, show_who=show_who), own=self.own)
+        page = view.page(found, groups, start, show_who=show_who)
+        self.show("session.html", page=page, own=self.own, may_end=self.reader.may(END))
 
     def place(self) -> int:
         """Where the page begins."""

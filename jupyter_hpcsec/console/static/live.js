@@ -3,6 +3,7 @@
 
 const PAUSE_MS = 10000;
 const state = document.getElementById("live-state");
+const headers = { "X-XSRFToken": document.currentScript.dataset.xsrf };
 
 function rowsUrl() {
   const url = new URL(window.location.href);
@@ -16,7 +17,7 @@ async function refresh() {
     return; // nobody looks, or somebody is about to press something there
   }
   try {
-    const answer = await fetch(rowsUrl(), { credentials: "same-origin", redirect: "error" });
+    const answer = await fetch(rowsUrl(), { headers, credentials: "same-origin", redirect: "error" });
     if (!answer.ok) {
       throw new Error(String(answer.status));
     }

@@ -3,9 +3,10 @@
 "use strict";
 
 const EVERY_MS = 1000;
+const headers = { "X-XSRFToken": document.currentScript.dataset.xsrf };
 
 async function look() {
-  const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+  const answer = await fetch(location.href, { headers, credentials: "same-origin", redirect: "error" });
   if (!answer.ok) {
     throw new Error(String(answer.status));
   }

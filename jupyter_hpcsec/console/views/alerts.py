@@ -19,7 +19,7 @@ TONES = {"high": "bad", "medium": "warn", "low": "quiet"}
 FACTS = 24
 SHOWN = 400
 MINING = "gpu.R5"
-CLAIMED = "as a process on the node says; it is a claim"
+CLAIMED = "A process on the node says so: it is a claim."
 _NUMBER_LIMIT = 15
 
 

@@ -31,26 +31,43 @@ class Line:
     tone: Tone
     said: str
     fix: str = ""
+    word: str = ""
+
+    @property
+    def tag(self) -> str:
+        """The word in front of it."""
+        return self.word or {"good": "ok", "warn": "look", "bad": "wrong", "quiet": "unknown"}[self.tone]
 
 
 def line(judged: Judged) -> Line:
     """A finding of ``hpcsec doctor`` as a line: both judge alike."""
-    return Line(_TONES[judged.status], judged.what, judged.fix)
+    return Line(_TONES[judged.status], _sentence(judged.what), _sentence(judged.fix))
+
+
+def _sentence(text: str) -> str:
+    """The doctor's words begin small and have no end; a command stays as it is typed."""
+    said = f"Run {text}" if text.startswith("hpcsec ") else f"{text[:1].upper()}{text[1:]}"
+    return f"{said}." if text and not text.endswith(".") else said
 
 
 def health(audit: Mapping[str, Any], now: float) -> list[Line]:
     """What the gateway says of the record: can it be written, was something lost, who watches it."""
     if "durable" not in audit:
-        return [Line("bad", "The gateway does not say how its record is.", "upgrade the gateway")]
+        return [Line("bad", "The gateway does not say how its record is.", "Upgrade the gateway.")]
     judged = [doctor.judge_writing(audit), doctor.judge_lost(audit)]
     if "directory" in audit:
         judged += [
             doctor.judge_space(audit.get("free_bytes")),
             doctor.judge_second_place(audit),
-            doctor.judge_witness(audit.get("witness"), int(audit["durable"]), now),
             doctor.judge_retention(int(audit.get("retention_days", 0)), int(audit.get("values_days", 0))),
         ]
-    return [line(each) for each in judged]
+        if audit.get("witness") is not None:
+            judged.append(doctor.judge_witness(audit["witness"], int(audit["durable"]), now))
+    lines = [line(each) for each in judged]
+    if "directory" in audit and audit.get("witness") is None:
+        said = "No other host watches the record: who owns this one could write its history anew."
+        lines.append(Line("quiet", said, "An admin can set up hpcsec audit witness on another host.", "no witness"))
+    return lines
 
 
 def second(newest: Checkpoint | str | None, checkpoint: Checkpoint) -> Line:
@@ -58,12 +75,12 @@ def second(newest: Checkpoint | str | None, checkpoint: Checkpoint) -> Line:
     if newest is None:
         return Line("warn", "There is no checkpoint in a second place: a record that went back would not be noticed.")
     if isinstance(newest, str):
-        return Line("bad", f"The second place can't be read: {newest}", "look at the path and its owner")
+        return Line("bad", f"The second place can't be read: {newest}", "Look at the path and its owner.")
     if newest.size > checkpoint.size:
         said = f"The second place knows {newest.size} events, the record has {checkpoint.size}: it was rolled back."
-        return Line("bad", said, "keep the directory as it is, and verify")
+        return Line("bad", said, "Keep the directory as it is, and verify.")
     if newest.size == checkpoint.size and newest.root != checkpoint.root:
-        return Line("bad", "The second place has another root hash: history was rewritten.", "keep it, and verify")
+        return Line("bad", "The second place has another root hash: history was rewritten.", "Keep it, and verify.")
     return Line("good", f"The second place has the checkpoint of {newest.size} events.")
 
 
@@ -114,7 +131,8 @@ def gap(leaf: int, event: Mapping[str, Any]) -> Gap:
         case "node.gap":
             first, last = event.get("first", 0), event.get("last", 0)
             numbers = f"number {first}" if first == last else f"numbers {first} to {last}"
-            said = f"A node's {numbers} never came." if last else "A node's agent was replaced by another one."
+            who = f"the node {event['node']}" if event.get("node") else "a node"
+            said = f"Of what {who} told, {numbers} never came." if last else f"The agent of {who} was replaced."
         case "audit.gap":
             said = f"{count} events could not be recorded ({event.get('kinds', '')}): {event.get('why', '')}"
         case "audit.set-aside":

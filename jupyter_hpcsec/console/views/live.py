@@ -21,6 +21,9 @@ STATES = {
 _AFTER = re.compile(r"(?P<value>.{0,255})~(?P<id>[0-9a-f]{32})", re.DOTALL)
 
 
+RUNNING = STATES["ready"][0]
+
+
 def word_of(state: str) -> str:
     """A state's word for people, the same on all pages; an unknown one is its own."""
     return STATES[state][0] if state in STATES else state

@@ -13,11 +13,11 @@ _SAYS = {
     "cells": "Each cell that runs, with time, size and SHA-256; code and outputs only where the site keeps them.",
     "terminals": "When terminals are opened and left; lines typed into them only where the site keeps them.",
     "files": "Names and sizes of files that pass through the browser; never what is in them.",
-    "gpu": "How long your kernels used or held GPUs, and alerts about them.",
+    "gpu": "Alerts about the GPUs of your sessions, and what you kept or released.",
     "node": "What the node says of itself: the sandbox's receipt, alarms.",
     REFUSALS: "What was refused, and by which rule.",
     "traffic": "Requests between your browser and your session: path, status, sizes.",
-    "pulse": "Totals, every few minutes.",
+    "pulse": "Totals, and how long your kernels used or held GPUs, every few minutes.",
 }
 _READ = {"audit.exported": "took events out"}
 

@@ -6,6 +6,8 @@ from typing import Any
 
 COLOURS = {"open": "good", "proposed": "warn", "expired": "bad", "closed": ""}
 SOON_DAYS = 30
+TERMS = ("id", "title", "purpose", "owner", "users", "groups", "paths", "account")
+"""What is proposed and approved: the fields of the form."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ def project(facts: Mapping[str, Any]) -> Project:
         **terms,
         colour="warn" if state == "open" and facts["warning"] else COLOURS.get(state, ""),
     )
+
+
+def terms(shown: Project | None) -> dict[str, str]:
+    """A project's terms as its form has them: names and paths one a line; empty ones for a new project."""
+    values = {name: getattr(shown, name, "") for name in TERMS}
+    return {name: value if isinstance(value, str) else "\n".join(value) for name, value in values.items()}
 
 
 def may(shown: Project, reader: str, *, is_office: bool) -> May:

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jupyter_hpcsec.audit.index import COLUMNS, row_of
+from jupyter_hpcsec.audit.index_tables import COLUMNS, row_of
 from jupyter_hpcsec.audit.question import Question
 from jupyter_hpcsec.console.views.text import Inert, inert
+from jupyter_hpcsec.console.views.titles import TITLES
 from jupyter_hpcsec.errors import Malformed
 from jupyter_hpcsec.ops.audit.reading import Shown, parse_time
 
@@ -20,7 +21,10 @@ WORDS = 20
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the form. ``choices``: what a selection offers; ``value`` is what was given, for the form."""
+    """A field of the form. ``choices``: what a selection offers; ``value`` is what was given, for the form.
+
+    ``known``: values and their titles that a browser proposes; others can be asked, too.
+    """
 
     name: str
     label: str
@@ -28,23 +32,24 @@ class Field:
     choices: tuple[str, ...] = ()
     value: str = ""
     error: str = ""
+    known: tuple[tuple[str, str], ...] = ()
 
 
 FIELDS = (
-    Field("user", "User", "whose event it is, or who acted in their name"),
+    Field("user", "User", "a whole name: whose event it is, or who acted for them"),
     Field("session", "Session", "its id, or how that begins"),
-    Field("kind", "Kind", "as file.downloaded, or file.*"),
-    Field("path", "Path", "a file below the home; data/* for all that begins so"),
-    Field("decision", "Decision", choices=("allowed", "refused")),
-    Field("rule", "Rule", "as token.expired, or token.*"),
-    Field("job", "Job"),
-    Field("node", "Node"),
-    Field("source", "Address", "the browser's or the node's"),
-    Field("server", "Server", "its name in the hub"),
-    Field("trust", "Whose word", choices=("gateway", "hub", "node")),
-    Field("since", "Since", "a day, a time (UTC), or 90m, 6h, 3d ago"),
-    Field("until", "Until", "likewise; a day is included"),
-    Field("text", "Words", "that stand in it; code is not searched"),
+    Field("kind", "Kind", "as file.downloaded; file.* for all that begins so", known=tuple(sorted(TITLES.items()))),
+    Field("path", "Path", "from its beginning: data/a.csv, or data/*; for a name alone, Words"),
+    Field("since", "Since", "a day, a time (UTC), or 90m, 6h, 3d for so long ago"),
+    Field("until", "Until", "as Since; a day is included"),
+    Field("text", "Words", "anywhere in the event, as cohort.csv; code is not searched"),
+    Field("decision", "Decision", "whether it was let happen", choices=("allowed", "refused")),
+    Field("rule", "Rule", "that decided it, as token.expired, or token.*"),
+    Field("job", "Job", "its number in the batch system"),
+    Field("node", "Node", "a whole name"),
+    Field("source", "Address", "the browser's or the node's, whole"),
+    Field("server", "Server", "a named server of the hub's; most have no name"),
+    Field("trust", "Whose word", "what a node says is a claim", choices=("gateway", "hub", "node")),
 )
 """What ``hpcsec audit query`` can be asked, too."""
 CONTROL = frozenset({"newest", "from", "before"})
@@ -58,6 +63,7 @@ class Row:
     leaf: int
     time: str
     kind: Inert
+    title: str
     trust: str
     user: Inert
     impersonator: Inert
@@ -85,7 +91,12 @@ class Form:
     @property
     def is_right(self) -> bool:
         """Whether nothing is wrong with it."""
-        return not self.errors and not any(field.error for field in self.fields)
+        return not self.errors and not self.wrong
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """The labels of the fields that are to be mended."""
+        return tuple(field.label for field in self.fields if field.error)
 
 
 def form(given: Mapping[str, Sequence[str]], now: datetime) -> Form:
@@ -109,7 +120,9 @@ def form(given: Mapping[str, Sequence[str]], now: datetime) -> Form:
                 asked[field.name] = _checked(field, value, now)
             except Malformed as exc:
                 error = exc.reason
-        fields.append(replace(field, value=str(inert(value, limit=PATH_LIMIT)), error=error))
+        if field.name == "until" and not error and asked.get("since", "") >= asked.get("until", "~"):
+            error = "It is not after Since: nothing can be between them."
+        fields.append(replace(field, value=str(inert(value, limit=len(value))), error=error))
     newest = values.get("newest", "1" if not values else "") == "1"
     start, end = (_leaf(values.get(name, ""), errors) for name in ("from", "before"))
     question = Question(**asked, newest=newest, start=start or 0, end=end, limit=PAGE)
@@ -120,18 +133,30 @@ def form(given: Mapping[str, Sequence[str]], now: datetime) -> Form:
 def _checked(field: Field, value: str, now: datetime) -> str:
     limit = PATH_LIMIT if field.name == "path" else TEXT_LIMIT
     if len(value) > limit:
-        raise Malformed(f"At most {limit} characters.")
+        raise Malformed(f"At most {limit} characters; these are {len(value)}.")
     if not value.isprintable():
-        raise Malformed("It has characters that are not seen; type it anew.")
+        raise Malformed("It has characters that are not seen, which are written out here: take them away.")
     if field.choices and value not in field.choices:
-        raise Malformed(f"Choose one of {', '.join(field.choices)}, or leave it empty.")
+        raise Malformed(f"There is no {value[:40]!r} here: choose {' or '.join(field.choices)}, or any.")
     if field.name == "text" and len(value.split()) > WORDS:
-        raise Malformed(f"At most {WORDS} words.")
+        raise Malformed(f"At most {WORDS} words; these are {len(value.split())}.")
     if field.name in ("since", "until"):
         return parse_time(value, now, is_end=field.name == "until")
     if field.name == "session" and not set(value.rstrip("*")) <= set("0123456789abcdef"):
         raise Malformed("An id has digits and the letters a to f: copy it from a table.")
     return value
+
+
+def advice(question: Question) -> tuple[str, ...]:
+    """What to try where nothing answers."""
+    said = []
+    if question.kind and not question.kind.endswith("*") and question.kind not in TITLES:
+        said.append(f"This version knows no kind {question.kind}: take one of those that the field proposes.")
+    if question.path and not question.path.endswith("*"):
+        said.append("A path is asked for from its beginning to its end: let it end with *, or ask Words for its name.")
+    if question.since or question.until:
+        said.append("Times are UTC.")
+    return (*said, "Leave a field empty, and there is more. The last second's events are not in it yet.")
 
 
 def _leaf(value: str, errors: list[str]) -> int | None:
@@ -171,6 +196,7 @@ def row(shown: Shown) -> Row:
         leaf=shown.leaf,
         time=str(found["time"]),
         kind=text["kind"],
+        title=TITLES.get(str(found["kind"]), ""),
         trust=str(text["trust"]),
         user=text["user"],
         impersonator=text["impersonator"],

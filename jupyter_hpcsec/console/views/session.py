@@ -6,10 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jupyter_hpcsec.console.views.live import word_of
+from jupyter_hpcsec.console.views.live import RUNNING, word_of
 from jupyter_hpcsec.console.views.strip import Strip, strip
 from jupyter_hpcsec.console.views.text import Inert, inert
-from jupyter_hpcsec.console.views.timeline import GROUPS, KEYS, REFUSALS, USUAL, Entry, entry, group_of, is_refusal
+from jupyter_hpcsec.console.views.timeline import (
+    GROUPS,
+    KEYS,
+    REFUSALS,
+    USUAL,
+    Entry,
+    entry,
+    group_of,
+    is_refusal,
+    without_whence,
+)
 from jupyter_hpcsec.ops.audit.reading import Shown
 from jupyter_hpcsec.ops.audit.seen import Seen
 from jupyter_hpcsec.ops.audit.sessions import Story
@@ -55,6 +65,7 @@ class Head:
 
     session: str
     user: Inert
+    project: Inert
     server: Inert
     job: Inert
     node: Inert
@@ -67,6 +78,11 @@ class Head:
     receipt_trust: str
     events: int
     refusals: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its server answers, by the last word on it."""
+        return str(self.state) == RUNNING
 
 
 @dataclass(frozen=True)
@@ -120,17 +136,19 @@ def _head(found: Story, *, show_who: bool) -> Head:
     ended = _ended(found, events, show_who=show_who)
     told = next((event for event in reversed(events) if event["kind"] == "node.server-started"), None)
     around = [each.event for each in (*found.before, *found.stops)] + [dict(each.event) for each in found.page]
-    sources = dict.fromkeys(event["source"] for event in [*around, *events] if event.get("source"))
+    seen = [each if show_who else without_whence(each, found.owner) for each in (*around, *events)]
+    sources = dict.fromkeys(event["source"] for event in seen if event.get("source"))
     return Head(
         session=found.session,
         user=inert(found.owner),
+        project=inert(_last(events, "project")),
         server=inert(_last(events, "server")),
         job=inert(_last(events, "job")),
         node=inert(_last(events, "node")),
         sources=tuple(inert(source, limit=100) for source in list(sources)[:5]),
         policy=inert(_last(events, "policy")),
         started=registered["time"] if registered else "",
-        state=inert("ended" if ended else word_of(states[-1]) if states else "registered" if registered else ""),
+        state=inert("ended" if ended else word_of(states[-1] if states else "waiting") if states or registered else ""),
         ended=ended,
         receipt=tuple(_receipt(told)) if told else (),
         receipt_trust=str(inert(told.get("trust", ""), limit=20)) if told else "",

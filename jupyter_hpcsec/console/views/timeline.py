@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jupyter_hpcsec.console.views.text import Inert, inert
+from jupyter_hpcsec.console.views.titles import title_of
 from jupyter_hpcsec.ops.audit.seen import Seen, has_hidden
 
 
@@ -35,86 +36,17 @@ GROUPS = (
     Group(
         "traffic", "Requests and connections", ("http.", "lane.", "connection.", "socket.", "hub-api.", "tap."), False
     ),
-    Group("pulse", "Heartbeats", ("session.heartbeat", "node.heartbeat"), False),
+    Group(
+        "pulse",
+        "Heartbeats and GPU samples",
+        ("session.heartbeat", "node.heartbeat", "gpu.use", "gpu.node-heartbeat"),
+        False,
+    ),
 )
 """A kind is in the group with the longest beginning; one that was refused is in ``refusals`` as well."""
 KEYS = tuple(group.key for group in GROUPS)
 USUAL = tuple(group.key for group in GROUPS if group.usual)
 
-_TITLES = {
-    "session.registered": "Session registered",
-    "session.bound": "Job submitted",
-    "session.enrolled": "Job enrolled",
-    "session.state": "State",
-    "session.ended": "Session ended",
-    "session.visited": "Visited by somebody else",
-    "session.cut": "Connections cut",
-    "session.heartbeat": "Totals so far, as the gateway saw them",
-    "session.silent": "Node silent",
-    "session.heard": "Node heard again",
-    "certificate.renewed": "Certificate renewed",
-    "admin.called": "Asked of the gateway",
-    "hub.login": "Logged in",
-    "hub.logout": "Logged out",
-    "hub.server": "Server",
-    "hub.token": "API token",
-    "hub.share": "Access shared",
-    "hub.admin-access": "Access to somebody else's server",
-    "cell.executed": "Cell run",
-    "kernel.started": "Kernel started",
-    "kernel.restarted": "Kernel restarted",
-    "kernel.interrupted": "Kernel interrupted",
-    "kernel.shutdown": "Kernel told to end",
-    "kernel.reply": "Cell answered",
-    "kernel.input": "Input given to the kernel",
-    "kernel.debug": "Debugger",
-    "kernel.comm": "Widget message",
-    "kernel.message": "Other message to the kernel",
-    "terminal.opened": "Terminal opened",
-    "terminal.input": "Typed into a terminal",
-    "terminal.output": "Terminal showed",
-    "terminal.closed": "Terminal left",
-    "file.read": "File read",
-    "file.written": "File written or uploaded",
-    "file.downloaded": "File downloaded",
-    "file.renamed": "File renamed",
-    "file.deleted": "File deleted",
-    "upload.begun": "Upload begun",
-    "upload.piece": "Piece of an upload",
-    "upload.completed": "Upload completed",
-    "upload.cancelled": "Upload cancelled",
-    "node.upload-completed": "Upload completed, says the node",
-    "node.upload-failed": "Upload failed, says the node",
-    "node.file-hashed": "File hashed",
-    "gpu.alert": "GPU alert",
-    "gpu.watch": "GPU watch",
-    "gpu.use": "GPU use",
-    "gpu.kept": "GPU memory kept",
-    "gpu.released": "GPU memory released",
-    "node.server-started": "Notebook server started in its sandbox",
-    "node.server-ended": "Notebook server ended",
-    "node.heartbeat": "Totals so far, as the node says",
-    "node.kernel-started": "Kernel started, says the node",
-    "node.kernel-stopped": "Kernel stopped, says the node",
-    "node.kernel-died": "Kernel died",
-    "node.terminal-opened": "Terminal opened, says the node",
-    "node.access-refused": "Access refused",
-    "node.request-refused": "Request refused by the server",
-    "node.listen-refused": "Listening refused",
-    "node.refused": "What the node told was refused",
-    "hub-api.refused": "Request to the Hub API refused",
-    "lane.refused": "Lane refused",
-    "socket.refused": "Connection refused",
-    "tap.refused": "Cut, for it could not be followed or recorded",
-    "enrolment.refused": "Enrolment refused",
-    "node.alarm": "Alarm of the node",
-    "node.lost": "Events lost on the node",
-    "node.gap": "Events of the node that never came",
-    "http.begun": "Request begun",
-    "http.request": "Request",
-    "lane.opened": "Lane opened",
-    "lane.closed": "Lane closed",
-}
 _SEALED = {
     "source": "code",
     "expressions": "expressions",
@@ -205,21 +137,27 @@ def entry(each: Seen, owner: str, *, show_who: bool = True) -> Entry:
         what=inert(on.get("name", "")),
         size=on.get("size") if type(on.get("size")) is int else None,
         sha256=inert(on.get("sha256", ""), limit=64),
-        who=_who(event, owner) if show_who else inert(""),
-        facts=tuple(_facts(event)),
+        who=who_else(event, owner) if show_who else inert(""),
+        facts=tuple(_facts(event if show_who else without_whence(event, owner))),
         blocks=tuple(_blocks(each)),
     )
 
 
 def _title(each: Seen) -> str:
-    said = _TITLES.get(each.kind) or str(inert(each.kind, limit=100))
-    detail = each.event.get("state") or each.event.get("action") or each.event.get("call") or each.event.get("command")
+    said = title_of(each.kind)
+    named = "status" if each.kind == "kernel.reply" else "state"
+    detail = next(filter(None, map(each.event.get, (named, "action", "call", "command"))), None)
     if each.event.get("silent"):
         said += ", silently"
     return f"{said}: {inert(detail, limit=80)}" if detail else said
 
 
-def _who(event: Mapping[str, Any], owner: str) -> Inert:
+def without_whence(event: Mapping[str, Any], owner: str) -> Mapping[str, Any]:
+    """The event without the address of somebody else who acted: it would name them."""
+    return {name: value for name, value in event.items() if name != "source"} if who_else(event, owner) else event
+
+
+def who_else(event: Mapping[str, Any], owner: str) -> Inert:
     """Who acted, where it was not the owner: an impersonator, an admin, an account of the system."""
     subject = event.get("subject", {})
     if acted := subject.get("impersonator"):

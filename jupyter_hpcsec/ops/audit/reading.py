@@ -17,7 +17,8 @@ from typing import Any
 
 from jupyter_hpcsec.audit import files, values
 from jupyter_hpcsec.audit.export import make_bundle, write_bundle
-from jupyter_hpcsec.audit.index import COLUMNS, Index, rebuild, row_of
+from jupyter_hpcsec.audit.index import Index, rebuild
+from jupyter_hpcsec.audit.index_tables import COLUMNS, row_of
 from jupyter_hpcsec.audit.layout import Layout
 from jupyter_hpcsec.audit.notes import Verifier
 from jupyter_hpcsec.audit.proofs import Prover
@@ -308,14 +309,13 @@ def matches(question: Question, shown: Shown) -> bool:
 
 def parse_time(text: str, now: datetime, *, is_end: bool = False) -> str:
     """A time as events have it, from a day (as an end: that day included), an ISO 8601 time, or ``6h`` ago."""
-    if ago := _AGO.fullmatch(text):
-        unit = {"m": "minutes", "h": "hours", "d": "days"}[ago[2]]
-        return f"{now - timedelta(**{unit: int(ago[1])}):%Y-%m-%dT%H:%M:%S}"
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as exc:
+        if ago := _AGO.fullmatch(text):
+            moment = now - timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[ago[2]]: int(ago[1])})
+        else:
+            moment = datetime.fromisoformat(text)
+            moment += timedelta(days=1 if is_end and _DAY.fullmatch(text) else 0)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    except (ValueError, OverflowError) as exc:  # also a time before the first year or after the last
         raise Malformed(f"{text!r} is no time: a day (2026-01-31), an ISO 8601 time, or 90m, 6h, 3d") from exc
-    if is_end and _DAY.fullmatch(text):
-        moment += timedelta(days=1)
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment
-    return f"{moment:%Y-%m-%dT%H:%M:%S}"
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")

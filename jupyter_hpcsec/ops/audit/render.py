@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from jupyter_hpcsec.audit.index import COLUMNS, row_of
+from jupyter_hpcsec.audit.index_tables import COLUMNS, row_of
 from jupyter_hpcsec.audit.verify import Report
 from jupyter_hpcsec.errors import printable
 from jupyter_hpcsec.ops.audit.reading import Shown
@@ -15,7 +15,7 @@ from jupyter_hpcsec.ops.audit.reading import Shown
 FORMATS = ("table", "json", "csv")
 TABLE = ("leaf", "time", "kind", "user", "session", "job", "node", "decision", "rule", "what")
 LIMITS = {"session": 8, "what": 80}
-FORMULA = re.compile(r"(^[\s'\"]*|[;\t|])(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+FORMULA = re.compile(r"((?:^|[;\t|])[\s'\"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet takes what comes for a formula: at a cell's beginning, or behind another country's separator."""
 
 

@@ -80,8 +80,8 @@ def story(
         owner=owner,
         kinds=found,
         head=tuple(proved[leaf] for leaf in head),
-        before=tuple(proved[leaf] for leaf in before),
-        stops=tuple(proved[leaf] for leaf in stops),
+        before=tuple(proved[leaf] for leaf in before if _is_about(proved[leaf], owner)),
+        stops=tuple(proved[leaf] for leaf in stops if _is_about(proved[leaf], owner)),
         use=tuple(proved[leaf] for leaf in use),
         use_is_cut=use_is_cut,
         page=seen(record, [proved[leaf] for leaf in leaves[:size]]),
@@ -103,6 +103,12 @@ def owner_of(record: Record, index: Index, session: str) -> str:
         if each.event.get("trust") == "gateway":
             return str(each.event.get("subject", {}).get("user", ""))
     return ""
+
+
+def _is_about(shown: Shown, owner: str) -> bool:
+    """Whether it happened to what is ``owner``'s: the index finds also what they did to things of others."""
+    subject = shown.event.get("subject", {})
+    return bool((subject.get("user") or subject.get("login")) == owner)
 
 
 def _page(index: Index, session: str, kinds: Collection[str], refusals: bool, start: int, limit: int) -> list[int]:

@@ -74,6 +74,12 @@ def test_what_was_refused_is_not_told_as_done() -> None:
     assert fed.of("cell.executed") == [] and fed.of("http.request")
 
 
+def test_no_session_puts_a_service_worker_before_other_pages_of_the_host() -> None:
+    with pytest.raises(Refused) as caught:
+        Fed().browser(request("GET /user/alice/files/sw.js", "Service-Worker: script"))
+    assert caught.value.rule == "tap.service-worker"
+
+
 def test_a_refused_upgrade_leaves_http() -> None:
     fed = Fed().browser(upgrade(CHANNELS)).server(answer("403 Forbidden"))
     fed.browser(request("DELETE /user/alice/api/contents/a")).server(answer("204 No Content"))

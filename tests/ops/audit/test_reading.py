@@ -20,16 +20,19 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
         ("2026-01-30T10:00", True, "2026-01-30T10:00:00"),
         ("90m", False, "2026-01-31T10:30:00"),
         ("3d", False, "2026-01-28T12:00:00"),
+        ("0999-01-01", False, "0999-01-01T00:00:00"),
     ],
 )
 def test_times(text: str, is_end: bool, expected: str) -> None:
     assert parse_time(text, NOW, is_end=is_end) == expected
 
 
-@pytest.mark.parametrize("text", ["yesterday", "3w", "", "2026-13-01", "9999999d"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "3w", "", "2026-13-01", "9999999d", "999999d", "9999-12-31", "0001-01-01T00:00+01:00"]
+)
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(Malformed):
-        parse_time(text, NOW)
+        parse_time(text, NOW, is_end=True)
 
 
 EVENT = {
