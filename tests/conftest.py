@@ -1,10 +1,17 @@
-"""One short directory for a run: a unix socket's path ends at 107 bytes, and the name that pytest takes grows."""
+"""One short directory for a run: a unix socket's path ends at 107 bytes, and the name that pytest takes grows.
+
+And no example of hypothesis fails because the machine is slow.
+"""
 
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 MADE = pytest.StashKey[Path]()
 

@@ -131,7 +131,7 @@ def test_hostile_texts_are_shown_and_do_nothing(lab: LabPage) -> None:
 def test_an_end_is_announced_and_everything_can_be_saved(lab: LabPage) -> None:
     page = lab.page
     page.locator(".jp-DirListing-item", has_text="eda.ipynb").dblclick()
-    page.locator(".jp-Notebook .jp-CodeCell").last.locator(".cm-content").click()
+    page.locator(".jp-Notebook .jp-CodeCell").first.locator(".cm-content").click()
     page.keyboard.type("# in time")
     stale = {"since": int(time.time()), "ends_at": int(time.time()) + 7200, "reason": "A rule for /data has changed."}
     lab.bend("session", lambda body: body.update(stale=stale))

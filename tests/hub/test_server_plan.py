@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyter_hpcsec.access.values import Bind
@@ -68,7 +68,6 @@ def test_a_launch_without_rules_is_none() -> None:
         parse_launch({name: value for name, value in GOOD.items() if name != "access"})
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine that is
 @given(st.dictionaries(st.sampled_from(["argv", "env", "base_url", "access"]), st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3))))  # fmt: skip
