@@ -62,7 +62,8 @@ def pages(session_id: str, owner: str) -> dict[str, Callable[[Record, Index], st
             leaves = index.ask(search.ask_one_more(form.question))
             shown = record.events(leaves[: form.question.limit])
             rows = [search.row(each) for each in shown]
-            return rendered("search.html", form=form, rows=rows, more=search.more(form, leaves))
+            advice = search.advice(form.question)
+            return rendered("search.html", form=form, rows=rows, more=search.more(form, leaves), advice=advice)
 
         return make
 
@@ -70,7 +71,7 @@ def pages(session_id: str, owner: str) -> dict[str, Callable[[Record, Index], st
         def make(record: Record, index: Index) -> str:
             start = int(part * index.covered)
             found = story(record, index, session_id, **asked(groups), start=start, size=PAGE)
-            return rendered("session.html", page=session.page(found, groups, start), own=False)
+            return rendered("session.html", page=session.page(found, groups, start), own=False, may_end=True)
 
         return make
 
