@@ -61,9 +61,7 @@ def pages(session_id: str, owner: str) -> dict[str, Callable[[Record, Index], st
             form = search.form({name: [value] for name, value in query.items()}, datetime.now(UTC))
             leaves = index.ask(search.ask_one_more(form.question))
             shown = record.events(leaves[: form.question.limit])
-            rows = [search.row(each) for each in shown]
-            advice = search.advice(form.question)
-            return rendered("search.html", form=form, rows=rows, more=search.more(form, leaves), advice=advice)
+            return rendered("search.html", **search.answered(form, leaves, shown))
 
         return make
 

@@ -42,8 +42,7 @@ class Search(Reading):
 
         leaves, shown = await self.read(work)
         await self.tell_read("search", view.said(asked.question, shown), len(shown))
-        rows, advice = [view.row(each) for each in shown], view.advice(asked.question)
-        self.show("search.html", form=asked, rows=rows, more=view.more(asked, leaves), advice=advice)
+        self.show("search.html", **view.answered(asked, leaves, shown))
 
 
 class _File(Search):

@@ -147,6 +147,12 @@ def _checked(field: Field, value: str, now: datetime) -> str:
     return value
 
 
+def answered(asked: Form, leaves: Sequence[int], shown: Sequence[Shown]) -> dict[str, Any]:
+    """What ``search.html`` shows of a page of answers; ``leaves``: those, and one more where there are more."""
+    rows = [row(each) for each in shown]
+    return {"form": asked, "rows": rows, "more": more(asked, leaves), "advice": advice(asked.question)}
+
+
 def advice(question: Question) -> tuple[str, ...]:
     """What to try where nothing answers."""
     said = []
