@@ -59,25 +59,25 @@ class ProjectOffice:
             return
         if name:
             rules.admit(self._store.get(name), name, user, groups, self._today(), self._site)
-        elif self._mode_for(user, frozenset(groups)) == "required":
+        elif self._mode_for(user, frozenset(groups), self._store.all()) == "required":
             raise Refused(
                 "project.needed",
                 "Every session of yours belongs to a project: choose one of yours. If you have none, ask "
                 f"{self._site.office}.",
             )
 
-    def _mode_for(self, user: str, groups: frozenset[str]) -> str:
+    def _mode_for(self, user: str, groups: frozenset[str], projects: Iterable[Project]) -> str:
         """Where projects are optional they are for those who are in none: nobody leaves a review by naming none."""
-        is_bound = self.mode == "optional" and any(each.binds(user, groups) for each in self._store.all())
+        is_bound = self.mode == "optional" and any(each.binds(user, groups) for each in projects)
         return "required" if is_bound else self.mode
 
     # What is shown
 
     def listed(self, user: str, groups: Iterable[str]) -> dict[str, Any]:
         """The projects of a user, closed ones left out; all of them for nobody in particular."""
-        mine = frozenset(groups)
-        found = [each for each in self._store.all() if not user or (each.has_member(user, mine) and not each.closed_at)]
-        mode = self._mode_for(user, mine) if user else self.mode
+        mine, projects = frozenset(groups), self._store.all()
+        found = [each for each in projects if not user or (each.has_member(user, mine) and not each.closed_at)]
+        mode = self._mode_for(user, mine, projects) if user else self.mode
         answer = {"mode": mode, "office": self._site.office, "projects": [self.describe(each) for each in found]}
         return answer | ({"told": dict(self._told(sorted(mine)))} if user else {})
 
